@@ -1,0 +1,85 @@
+"""One family of errors for everything a backend can do wrong.
+
+    BackendError
+    ├── Unreachable            nothing answered                     retryable
+    │   ├── ConnectionRefused  the port is closed                   retryable
+    │   └── TimedOut           it answered too late or not at all   retryable
+    ├── AddressRefused         our own policy forbids the address
+    ├── Unauthorized           401, 403 or a wrong host header
+    ├── BadAnswer              not JSON, too large, wrong shape
+    ├── NotFound               the endpoint does not know the model
+    ├── Rejected               4xx: the endpoint refuses the request
+    ├── Busy                   503: try again later                 retryable
+    ├── OutOfMemory            the load did not fit
+    └── ServerFault            any other 5xx                        retryable
+
+Every error carries a stable ``code`` for machines and a sentence for people.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BackendError(Exception):
+    """Base of the family.
+
+    ``message`` says what happened, in the endpoint's words where it gave any; ``hint`` says what to do about it.
+    Neither ever contains a key or a header.
+    """
+
+    code: ClassVar[str] = "backend_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.status = status
+
+
+class Unreachable(BackendError):
+    code = "endpoint_unreachable"
+    retryable = True
+
+
+class ConnectionRefused(Unreachable):
+    code = "endpoint_refused_connection"
+
+
+class TimedOut(Unreachable):
+    code = "endpoint_timed_out"
+
+
+class AddressRefused(BackendError):
+    code = "address_refused"
+
+
+class Unauthorized(BackendError):
+    code = "endpoint_unauthorized"
+
+
+class BadAnswer(BackendError):
+    code = "endpoint_bad_answer"
+
+
+class NotFound(BackendError):
+    code = "model_not_found"
+
+
+class Rejected(BackendError):
+    code = "endpoint_rejected"
+
+
+class Busy(BackendError):
+    code = "endpoint_busy"
+    retryable = True
+
+
+class OutOfMemory(BackendError):
+    code = "out_of_memory"
+
+
+class ServerFault(BackendError):
+    code = "endpoint_fault"
+    retryable = True

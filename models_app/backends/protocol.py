@@ -1,0 +1,200 @@
+"""The values and the one protocol that every backend speaks.
+
+Nothing above this package knows a backend by its kind: it asks for ``capabilities`` and calls the methods of
+``Backend``. A method that a backend cannot perform is absent from its capabilities and raises ``Rejected``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class BackendKind(StrEnum):
+    """Which server program an endpoint runs."""
+
+    OLLAMA = "ollama"
+    LLAMA_SERVER = "llama_server"
+
+
+class Capability(StrEnum):
+    """What an endpoint can be asked to do."""
+
+    LOAD = "load"
+    UNLOAD = "unload"
+    PULL = "pull"
+    DELETE = "delete"
+    KEEP_ALIVE = "keep_alive"
+    LOAD_PROGRESS = "load_progress"
+    """It reports how far a load has come; elsewhere progress is bytes risen."""
+    RESTART = "restart"
+
+
+class ModelState(StrEnum):
+    """The state of a model that an endpoint lists as occupying memory, or as being on its way in or out."""
+
+    LOADING = "loading"
+    LOADED = "loaded"
+    SLEEPING = "sleeping"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is to be loaded. ``None`` leaves the choice to the backend.
+
+    ``keep_alive_seconds`` is a whole number of seconds; a negative one means for ever. ``gpu`` is a GPU's UUID. ``batch``
+    and ``context_length`` are tokens; ``context_length`` is per slot. ``pinned`` is Berth's own: never chosen for eviction.
+    """
+
+    context_length: int | None = None
+    parallel: int | None = None
+    gpu_layers: int | None = None
+    gpu: str | None = None
+    batch: int | None = None
+    cache_type_k: str | None = None
+    cache_type_v: str | None = None
+    flash_attention: bool | None = None
+    keep_alive_seconds: int | None = None
+    pinned: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """The options that were chosen, by name; ``pinned`` only when set."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in chosen.items() if value is not None and value is not False}
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointInfo:
+    """What a probe of an endpoint found. ``load_options`` names the ``LoadOptions`` fields that it can honour."""
+
+    kind: BackendKind
+    mode: str
+    """``ollama``, ``router`` or ``single``."""
+    version: str
+    capabilities: frozenset[Capability]
+    load_options: frozenset[str]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """A model that an endpoint could load.
+
+    ``size_bytes`` is the size of its files, 0 where the endpoint does not tell. ``parameter_count`` and the fields after it
+    are ``None`` or empty where unknown. ``is_embedding`` decides by which call it is loaded.
+    """
+
+    name: str
+    digest: str = ""
+    size_bytes: int = 0
+    family: str = ""
+    quantization: str = ""
+    parameter_count: int | None = None
+    is_embedding: bool = False
+    modified_at: datetime | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The numbers of a model's header that a quick estimate needs; ``None`` where the endpoint does not tell."""
+
+    architecture: str = ""
+    layer_count: int | None = None
+    kv_head_count: int | None = None
+    head_count: int | None = None
+    key_length: int | None = None
+    value_length: int | None = None
+    embedding_length: int | None = None
+    training_context_length: int | None = None
+    parameter_count: int | None = None
+    is_embedding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentModel:
+    """A model that an endpoint reports in memory.
+
+    ``size_bytes`` and ``vram_bytes`` are the endpoint's own figures (``None`` where it gives none) and are compared with
+    NVML, never trusted alone. ``expires_at`` is ``None`` for a model kept for ever or without a keep-alive.
+    """
+
+    name: str
+    state: ModelState
+    digest: str = ""
+    size_bytes: int | None = None
+    vram_bytes: int | None = None
+    context_length: int | None = None
+    parallel: int | None = None
+    expires_at: datetime | None = None
+    kept_forever: bool = False
+    process_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an endpoint says at one moment. ``failed`` maps a model's name to why its last load failed."""
+
+    resident: tuple[ResidentModel, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def find(self, name: str) -> ResidentModel | None:
+        """The resident model of that name, or ``None``."""
+        return next((model for model in self.resident if model.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long call has come. ``fraction`` is 0 to 1, or ``None`` where only a status is known."""
+
+    status: str
+    completed_bytes: int | None = None
+    total_bytes: int | None = None
+    fraction: float | None = None
+
+
+class Backend(Protocol):
+    """One endpoint, addressed. Every method raises ``BackendError`` and nothing else, within its timeout.
+
+    Model names are given and returned in the endpoint's own canonical form; ``canonical`` makes it.
+    """
+
+    def canonical(self, name: str) -> str:
+        """The name as the endpoint lists it (Ollama adds ``:latest``). Raises ``Rejected`` for an impossible name."""
+
+    async def identify(self) -> EndpointInfo:
+        """Version, mode and capabilities. The cheapest call that proves the endpoint works."""
+
+    async def installed(self) -> list[InstalledModel]:
+        """Every model that the endpoint could load."""
+
+    async def shape(self, name: str) -> ModelShape:
+        """What the endpoint knows of a model's header; an empty shape where it knows nothing."""
+
+    async def observe(self) -> Observation:
+        """What is in memory now. Never wakes or loads a model."""
+
+    def load(self, name: str, options: LoadOptions) -> AsyncGenerator[Progress, None]:
+        """Load, yielding progress; the generator ends when the endpoint says it is loaded. Closing it aborts the load.
+
+        Raises ``Rejected`` at once, with the option's name, for an option that this endpoint cannot honour.
+        """
+
+    async def unload(self, name: str) -> None:
+        """Ask for the model to leave memory; returns when the endpoint has accepted, not when the memory is free."""
+
+    async def set_keep_alive(self, name: str, seconds: int, options: LoadOptions) -> None:
+        """Change how long an idle model stays. ``options`` are those it was loaded with: repeating them avoids a reload."""
+
+    def pull(self, name: str) -> AsyncGenerator[Progress, None]:
+        """Download a model, yielding progress until it is installed."""
+
+    async def delete(self, name: str) -> None:
+        """Remove an installed model's files."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""

@@ -1,0 +1,105 @@
+"""What a machine can see of itself, as frozen values. Bytes are ints; times are UTC; a missing figure is ``None``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class GpuState(StrEnum):
+    """Whether a GPU answers. Only ``OK`` samples carry figures that admission may use."""
+
+    OK = "ok"
+    LOST = "lost"
+    """The driver says that it fell off the bus or needs a reset."""
+    WEDGED = "wedged"
+    """A driver call did not return in time; the last figures are stale."""
+    ERROR = "error"
+
+
+class PoolKind(StrEnum):
+    """The kind of memory a device offers."""
+
+    VRAM = "vram"
+    UNIFIED = "unified"
+    """Shared with the host (Apple, GB10): NVML's memory call is not supported; figures are the host's."""
+    HOST_RAM = "host_ram"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that holds VRAM. ``used_bytes`` is ``None`` where the driver does not say (MIG, containers, WSL)."""
+
+    pid: int
+    used_bytes: int | None
+    name: str = ""
+    parent_pid: int | None = None
+    started_at: float | None = None
+    """Seconds since the epoch: with the pid, the identity of a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSample:
+    """One GPU at one moment. ``used_bytes`` excludes ``driver_reserved_bytes`` (NVML memory v2); the three add up to total."""
+
+    uuid: str
+    index: int
+    name: str
+    state: GpuState = GpuState.OK
+    reason: str = ""
+    pool: PoolKind = PoolKind.VRAM
+    total_bytes: int = 0
+    driver_reserved_bytes: int = 0
+    used_bytes: int = 0
+    free_bytes: int = 0
+    utilization_percent: int | None = None
+    temperature_celsius: int | None = None
+    power_milliwatts: int | None = None
+    power_limit_milliwatts: int | None = None
+    processes: tuple[GpuProcess, ...] | None = ()
+    """``None`` where the driver cannot list processes at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RamSample:
+    """Host memory in bytes, as the kernel counts it. ``available_bytes`` is what a new process could get without swapping."""
+
+    total_bytes: int
+    available_bytes: int
+    swap_total_bytes: int = 0
+    swap_used_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """Everything one probe saw in one sweep. ``(boot_id, sequence)`` identifies it; ``sequence`` rises by one per sweep."""
+
+    boot_id: str
+    sequence: int
+    taken_at: datetime
+    gpus: tuple[GpuSample, ...] = ()
+    ram: RamSample | None = None
+    driver_version: str = ""
+    nvml_problem: str = ""
+    """Why there is no GPU information at all, in a sentence; empty when NVML works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A server process found on this machine that may be an Ollama or a llama-server."""
+
+    port: int
+    pid: int | None
+    process_name: str
+
+
+class Probe(Protocol):
+    """A machine's own view of itself. Handles are opened once; no call blocks for longer than its deadline."""
+
+    def sample(self) -> HostSample:
+        """A fresh sweep of every GPU and the host's RAM. Never raises; a failure is a state in the sample."""
+
+    def close(self) -> None:
+        """Release the driver."""
