@@ -1,0 +1,1 @@
+"""What a model takes on each device, as pure functions from values to bytes."""
