@@ -1,0 +1,1 @@
+"""Tools that make the parts which tests run on."""
