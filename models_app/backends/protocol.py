@@ -64,7 +64,7 @@ class LoadOptions:
     def given(self) -> dict[str, Any]:
         """The options that were chosen, by name; ``pinned`` only when set."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in chosen.items() if value is not None and value is not False}
+        return {name: value for name, value in chosen.items() if value is not None and (name != "pinned" or value)}
 
 
 @dataclass(frozen=True, slots=True)

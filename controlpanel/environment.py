@@ -1,0 +1,80 @@
+"""Typed access to the environment. Every variable that Berth reads is declared here once, with its default and meaning."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One declared environment variable, as the README's configuration table lists it."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+DECLARED: dict[str, Variable] = {}
+
+
+def text(name: str, default: str, meaning: str) -> str:
+    """The variable as text, or its default."""
+    DECLARED[name] = Variable(name, default, meaning)
+    return os.environ.get(name, default)
+
+
+def words(name: str, default: str, meaning: str) -> list[str]:
+    """A comma-separated list, without empty items."""
+    return [word.strip() for word in text(name, default, meaning).split(",") if word.strip()]
+
+
+def flag(name: str, default: bool, meaning: str) -> bool:
+    """``1``, ``true``, ``yes`` or ``on`` for true; ``0``, ``false``, ``no``, ``off`` or nothing for false.
+
+    Raises ImproperlyConfigured for anything else: a typing error must not switch a safety off.
+    """
+    value = text(name, "1" if default else "0", meaning).strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"", "0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}; it must be 1 or 0.")
+
+
+def whole(name: str, default: int, meaning: str, *, least: int = 0) -> int:
+    """A whole number of at least ``least``. Raises ImproperlyConfigured otherwise."""
+    value = text(name, str(default), meaning)
+    try:
+        number = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number.") from None
+    if number < least:
+        raise ImproperlyConfigured(f"{name} is {number}; the least is {least}.")
+    return number
+
+
+def fraction(name: str, default: float, meaning: str) -> float:
+    """A number from 0 to 1. Raises ImproperlyConfigured otherwise."""
+    value = text(name, str(default), meaning)
+    try:
+        number = float(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a number from 0 to 1.") from None
+    if not 0 <= number <= 1:
+        raise ImproperlyConfigured(f"{name} is {number}; it must be from 0 to 1.")
+    return number
+
+
+def seconds(name: str, default: float, meaning: str) -> float:
+    """A positive duration in seconds. Raises ImproperlyConfigured otherwise."""
+    value = text(name, f"{default:g}", meaning)
+    try:
+        number = float(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a number of seconds.") from None
+    if not 0 < number < 1e7:
+        raise ImproperlyConfigured(f"{name} is {number}; it must be a positive number of seconds.")
+    return number

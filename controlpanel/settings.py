@@ -1,0 +1,199 @@
+"""Berth's settings. Everything that an installation may change comes from the environment, see ``environment.py``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+
+from controlpanel import environment as env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# ── where things are ─────────────────────────────────────────────────────────
+DATA_DIR = Path(env.text("BERTH_DATA_DIR", "./data", "Folder of the database, the secret key and the lock.")).absolute()
+HOST = env.text("BERTH_HOST", "127.0.0.1", "Address to listen on. Anything but loopback belongs behind TLS.")
+PORT = env.whole("BERTH_PORT", 8000, "Port to listen on.", least=1)
+DATABASE_URL = env.text("DATABASE_URL", "", "`postgres://user:password@host/name`; empty for SQLite in the data folder.")
+REDIS_URL = env.text("REDIS_URL", "", "`redis://host:6379/0` for several processes; empty for everything in one process.")
+
+
+def _secret_key() -> str:
+    """The key from the environment, else one made once in the data folder (mode 600)."""
+    given = env.text("BERTH_SECRET_KEY", "", "Signs sessions; empty for a key generated once in the data folder.")
+    if given:
+        return given
+    path = DATA_DIR / "secret-key"
+    if not path.exists():
+        DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, delete=False) as file:
+            file.write(secrets.token_urlsafe(64))
+        try:
+            os.link(file.name, path)
+        except FileExistsError:
+            pass
+        finally:
+            Path(file.name).unlink()
+    return path.read_text()
+
+
+SECRET_KEY = _secret_key()
+DEBUG = env.flag("BERTH_DEBUG", False, "Django's debug pages. Never in production.")
+DEMO = env.flag("BERTH_DEMO", False, "Marks every page as a simulated fleet; set by `make demo`.")
+
+# ── doors ────────────────────────────────────────────────────────────────────
+BEHIND_TLS = env.flag("BERTH_BEHIND_TLS", False, "A proxy terminates TLS: secure cookies, HSTS, X-Forwarded-Proto trusted.")
+ALLOWED_HOSTS = [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    *env.words("BERTH_ALLOWED_HOSTS", "", "Further host names under which browsers reach the panel, comma-separated."),
+]
+if HOST not in {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+    ALLOWED_HOSTS.append(HOST)
+CSRF_TRUSTED_ORIGINS = [f"https://{name}" for name in ALLOWED_HOSTS if BEHIND_TLS]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+ADMIN_USER = env.text("BERTH_ADMIN_USER", "admin", "Name of the first administrator.")
+ADMIN_PASSWORD = env.text("BERTH_ADMIN_PASSWORD", "", "Its password; empty for one generated and printed once.")
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "fleet"
+LOGOUT_REDIRECT_URL = "login"
+LOGIN_ATTEMPTS_PER_MINUTE = env.whole(
+    "BERTH_LOGIN_ATTEMPTS", 10, "Failed logins a minute for one name or address.", least=1
+)
+ENDPOINT_PORTS = env.text("BERTH_ENDPOINT_PORTS", "80,443,1024-65535", "Ports that an endpoint's address may name.")
+MODEL_REGISTRIES = env.words(
+    "BERTH_MODEL_REGISTRIES", "", "Registries other than Ollama's own that models may be pulled from."
+)
+
+# ── what the panel does ──────────────────────────────────────────────────────
+HEADROOM_FRACTION = env.fraction("BERTH_HEADROOM", 0.10, "Share of each GPU's VRAM that admission keeps free.")
+THRESHOLD_FRACTION = env.fraction("BERTH_THRESHOLD", 0.90, "Share of VRAM at which the bar shows its threshold mark.")
+SAMPLE_SECONDS = env.seconds("BERTH_SAMPLE_SECONDS", 1, "Time between two samples of the GPUs.")
+OBSERVE_SECONDS = env.seconds("BERTH_OBSERVE_SECONDS", 2, "Time between two looks at each endpoint's loaded models.")
+CALL_TIMEOUT_SECONDS = env.seconds("BERTH_CALL_TIMEOUT", 10, "Limit of a short call to an endpoint.")
+LOAD_TIMEOUT_SECONDS = env.seconds("BERTH_LOAD_TIMEOUT", 600, "Limit of one load.")
+PULL_TIMEOUT_SECONDS = env.seconds("BERTH_PULL_TIMEOUT", 14_400, "Limit of one pull.")
+VERIFY_TIMEOUT_SECONDS = env.seconds("BERTH_VERIFY_TIMEOUT", 15, "How long the memory may take to show a load or unload.")
+WORKER_CONCURRENCY = env.whole("BERTH_WORKER_CONCURRENCY", 8, "Operations that one worker runs side by side.", least=1)
+DISCOVERY = env.flag("BERTH_DISCOVERY", True, "Look for an Ollama and llama-servers on the panel's own host.")
+SKIP_VERIFICATION = env.flag("BERTH_TEST_SKIP_VERIFICATION", False, "Test hook: believe endpoints without measuring.")
+
+# ── Django ───────────────────────────────────────────────────────────────────
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_htmx",
+    "csp",
+    "models_app",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "controlpanel.urls"
+ASGI_APPLICATION = "controlpanel.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "models_app.web.context.panel",
+            ],
+        },
+    },
+]
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": DATA_DIR / "berth.sqlite3",
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+    },
+}
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True) if DATABASE_URL else SQLITE
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS: dict[str, Any] = {
+    "default": (
+        {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+        if REDIS_URL
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    )
+}
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# ── Celery ───────────────────────────────────────────────────────────────────
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {} if REDIS_URL else {"polling_interval": 0.01}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("BERTH_LOG_LEVEL", "INFO", "Least level that is logged.")},
+    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}, "celery": {"level": "WARNING"}},
+}

@@ -1,0 +1,65 @@
+"""The two roles. Admins act and manage; members see. Both are Django groups; superusers count as admins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
+
+
+class Role(StrEnum):
+    """A user's role: the name of the Django group."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class Via(StrEnum):
+    """The door an action came through."""
+
+    WEB = "web"
+    API = "api"
+    COMMAND = "command"
+    PANEL = "panel"
+    """The panel itself: discovery, the reconciler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, for operations and the audit trail."""
+
+    user_id: int | None
+    name: str
+    via: Via
+
+
+PANEL = Actor(None, "Berth", Via.PANEL)
+
+
+def is_admin(user: AbstractBaseUser | AnonymousUser) -> bool:
+    """Whether the user may act. Asked of the database each time, so that a role taken away is gone at once."""
+    if not isinstance(user, User) or not user.is_active:
+        return False
+    return user.is_superuser or user.groups.filter(name=Role.ADMIN).exists()
+
+
+def is_member(user: AbstractBaseUser | AnonymousUser) -> bool:
+    """Whether the user may see: any active user in one of the two roles."""
+    if not isinstance(user, User) or not user.is_active:
+        return False
+    return user.is_superuser or user.groups.filter(name__in=list(Role)).exists()
+
+
+def set_role(user: User, role: Role) -> None:
+    """Give the user exactly this role; a superuser made a member stops being one."""
+    user.groups.remove(*user.groups.filter(name__in=list(Role)))
+    user.groups.add(Group.objects.get_or_create(name=role.value)[0])
+    if role is Role.MEMBER and user.is_superuser:
+        user.is_superuser = user.is_staff = False
+        user.save(update_fields=["is_superuser", "is_staff"])
+
+
+def actor(user: User, via: Via) -> Actor:
+    """The actor that a signed-in user or the owner of a token is."""
+    return Actor(user.pk, user.get_username(), via)

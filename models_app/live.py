@@ -1,0 +1,97 @@
+"""Live events: the one door through which anything tells browsers that something changed.
+
+An event names a topic and, where one object changed, its id. It carries a revision, a number that only rises: a reader
+that sees a gap fetches again. ``publish`` sends after the transaction commits, so that a reader who is told finds the rows.
+
+The in-memory channel layer belongs to the event loop of the web server and is not thread-safe; ``use_loop`` tells
+``publish`` which loop that is. Processes that share no channel layer with the web server are covered by
+``current_revision``, which the web process's hub polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.db import models, transaction
+from django.db.models import F
+
+log = logging.getLogger(__name__)
+GROUP = "live"
+
+
+class Topic(StrEnum):
+    """What changed."""
+
+    TELEMETRY = "telemetry"
+    """A new sample of a host."""
+    INVENTORY = "inventory"
+    """Hosts, GPUs, endpoints, loaded models or the catalog."""
+    OPERATION = "operation"
+    ACCOUNTS = "accounts"
+    """A role or a user changed: sockets re-check their right to be open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change. ``object_id`` is 0 where no single object changed."""
+
+    topic: Topic
+    object_id: int
+    revision: int
+
+
+class Revision(models.Model):
+    """The one row that counts events."""
+
+    number = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def use_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Name the event loop of the web server in this process; ``None`` when it has stopped."""
+    global _loop
+    _loop = loop
+
+
+def current_revision() -> int:
+    """The revision of the latest event of any process; 0 before the first."""
+    return Revision.objects.filter(pk=1).values_list("number", flat=True).first() or 0
+
+
+def publish(topic: Topic, object_id: int = 0) -> None:
+    """Tell every browser, once the current transaction has committed."""
+    transaction.on_commit(lambda: _count_and_send(topic, object_id))
+
+
+def _count_and_send(topic: Topic, object_id: int) -> None:
+    if not Revision.objects.filter(pk=1).update(number=F("number") + 1):
+        Revision.objects.get_or_create(pk=1, defaults={"number": 1})
+    _send(Event(topic, object_id, current_revision()))
+
+
+def _send(event: Event) -> None:
+    layer: Any = get_channel_layer()
+    message = {
+        "type": "live.event",
+        "topic": event.topic.value,
+        "object_id": event.object_id,
+        "revision": event.revision,
+    }
+    if not isinstance(layer, InMemoryChannelLayer):
+        try:
+            async_to_sync(layer.group_send)(GROUP, message)
+        except OSError as error:
+            log.warning("live event not sent, browsers will catch up by revision: %s", error)
+    elif _loop is not None and not _loop.is_closed():
+        asyncio.run_coroutine_threadsafe(layer.group_send(GROUP, message), _loop)

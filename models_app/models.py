@@ -1,0 +1,28 @@
+"""Every model, for Django's registry; nobody imports from here."""
+
+from models_app.accounts.models import ApiToken, AuditEntry
+from models_app.catalog.models import CatalogModel, Installation, Variant
+from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
+from models_app.live import Revision
+from models_app.operations.models import Operation, OperationLog, OperationStep, OperationTarget, Reservation
+from models_app.telemetry.models import LatestSample
+
+__all__ = [
+    "ApiToken",
+    "AuditEntry",
+    "CatalogModel",
+    "Endpoint",
+    "Gpu",
+    "Host",
+    "Installation",
+    "LatestSample",
+    "LoadedModel",
+    "Operation",
+    "OperationLog",
+    "OperationStep",
+    "OperationTarget",
+    "Reservation",
+    "Residency",
+    "Revision",
+    "Variant",
+]

@@ -1,0 +1,175 @@
+"""Operations: what was asked for, how far it is, and how it ended. The row is the truth."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from models_app.inventory.models import Endpoint, Gpu
+
+
+class Operation(models.Model):
+    """One request to change what is in memory or on disk of an endpoint.
+
+    ``options`` are ``LoadOptions.given()``. ``unload`` lists the names that a swap takes out first. ``lease_token`` belongs
+    to the runner at work; a runner without the current token changes nothing. ``progress_total_bytes`` is the expected,
+    ``progress_bytes`` the measured rise (or the downloaded bytes of a pull). ``verified_by`` is ``process``, ``gpu`` or
+    ``endpoint``. ``before_bytes`` and ``after_bytes`` are used VRAM on the GPUs concerned.
+    """
+
+    class Kind(models.TextChoices):
+        LOAD = "load", "Load"
+        UNLOAD = "unload", "Unload"
+        SWAP = "swap", "Swap"
+        PULL = "pull", "Pull"
+        DELETE = "delete", "Delete"
+        SET_KEEP_ALIVE = "set_keep_alive", "Change keep-alive"
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    ACTIVE = (State.QUEUED, State.RUNNING)
+
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    phase = models.CharField(max_length=60, blank=True)
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="operations")
+    model_name = models.CharField(max_length=255)
+    options = models.JSONField(default=dict)
+    unload = models.JSONField(default=list)
+    load_anyway = models.BooleanField(default=False)
+    reload = models.BooleanField(default=False)
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    requested_by = models.CharField(max_length=150)
+    via = models.CharField(max_length=12)
+    idempotency_key = models.CharField(max_length=255, blank=True)
+    request_digest = models.CharField(max_length=64, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+
+    lease_token = models.CharField(max_length=36, blank=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    attempt = models.IntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
+
+    progress_bytes = models.BigIntegerField(null=True)
+    progress_total_bytes = models.BigIntegerField(null=True)
+
+    estimate = models.JSONField(default=dict)
+    before_bytes = models.BigIntegerField(null=True)
+    after_bytes = models.BigIntegerField(null=True)
+    verified_by = models.CharField(max_length=10, blank=True)
+    result = models.JSONField(default=dict)
+    error_code = models.CharField(max_length=60, blank=True)
+    error_message = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "idempotency_key"],
+                condition=~Q(idempotency_key=""),
+                name="idempotency_key_is_unique_per_user",
+            )
+        ]
+        indexes = [models.Index(fields=["state", "due_at"], name="operation_due")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.model_name} on {self.endpoint}"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state in self.ACTIVE
+
+
+class OperationTarget(models.Model):
+    """A model on an endpoint that an active operation touches; one active operation at a time may hold it."""
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="targets")
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+")
+    model_name = models.CharField(max_length=255)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["endpoint", "model_name"], condition=Q(active=True), name="one_active_operation_per_target"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_name} on {self.endpoint}"
+
+
+class OperationStep(models.Model):
+    """One outside effect of an operation: an unload, a load, a restore. Written before the effect, settled after it."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        SKIPPED = "skipped", "Not needed"
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
+    position = models.IntegerField()
+    action = models.CharField(max_length=12)
+    model_name = models.CharField(max_length=255)
+    options = models.JSONField(default=dict)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    before_bytes = models.BigIntegerField(null=True)
+    after_bytes = models.BigIntegerField(null=True)
+    verified_by = models.CharField(max_length=10, blank=True)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["operation_id", "position"]
+        constraints = [models.UniqueConstraint(fields=["operation", "position"], name="step_position_is_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.model_name}"
+
+
+class Reservation(models.Model):
+    """Bytes of one GPU promised to a running operation. ``baseline_bytes`` is used VRAM when it was taken.
+
+    What admission still holds back for it is ``max(0, reservation_bytes - risen since the baseline)``. The row is deleted
+    once a sample taken after the operation's end shows the result.
+    """
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="reservations")
+    gpu = models.ForeignKey(Gpu, on_delete=models.CASCADE, related_name="reservations")
+    reservation_bytes = models.BigIntegerField()
+    baseline_bytes = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["operation", "gpu"], name="one_reservation_per_operation_and_gpu")]
+
+    def __str__(self) -> str:
+        return f"{self.reservation_bytes} bytes on {self.gpu}"
+
+
+class OperationLog(models.Model):
+    """One line of an operation's story, in the order it happened."""
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="log")
+    at = models.DateTimeField(auto_now_add=True)
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.text

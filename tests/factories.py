@@ -1,0 +1,105 @@
+"""Rows for tests, each with the least that makes sense."""
+
+from __future__ import annotations
+
+import factory
+from django.utils import timezone
+
+from models_app.catalog.models import CatalogModel, Installation, Variant
+from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
+from models_app.operations.models import Operation
+
+GIB = 1024**3
+
+
+class HostFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Host
+
+    name = factory.Sequence(lambda n: f"host-{n}")
+
+
+class GpuFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Gpu
+
+    host = factory.SubFactory(HostFactory)
+    uuid = factory.Sequence(lambda n: f"GPU-00000000-0000-0000-0000-{n:012d}")
+    index = 0
+    name = "NVIDIA GeForce RTX 4090"
+    total_bytes = 24 * GIB
+    driver_reserved_bytes = GIB // 2
+
+
+class EndpointFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Endpoint
+
+    host = factory.SubFactory(HostFactory)
+    name = factory.Sequence(lambda n: f"endpoint-{n}")
+    kind = "ollama"
+    mode = "ollama"
+    url = factory.Sequence(lambda n: f"http://127.0.0.1:{20000 + n}")
+    state = Endpoint.State.ONLINE
+    capabilities = ["load", "unload", "pull", "delete", "keep_alive"]
+    load_options = ["context_length", "gpu_layers", "batch", "gpu", "keep_alive_seconds", "pinned"]
+
+
+class VariantFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Variant
+
+    model = factory.SubFactory("tests.factories.CatalogModelFactory")
+    name = factory.Sequence(lambda n: f"llama{n}:8b")
+    digest = factory.Sequence(lambda n: f"{n:064x}")
+    quantization = "Q4_K_M"
+    architecture = "llama"
+    file_size_bytes = 4_920_000_000
+    parameter_count = 8_030_000_000
+    layer_count = 32
+    head_count = 32
+    kv_head_count = 8
+    key_length = 128
+    value_length = 128
+    embedding_length = 4096
+    training_context_length = 131_072
+
+
+class CatalogModelFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = CatalogModel
+
+    name = factory.Sequence(lambda n: f"llama{n}")
+
+
+class InstallationFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Installation
+
+    variant = factory.SubFactory(VariantFactory)
+    endpoint = factory.SubFactory(EndpointFactory)
+    name = factory.LazyAttribute(lambda row: row.variant.name)
+    size_bytes = factory.LazyAttribute(lambda row: row.variant.file_size_bytes)
+    seen_at = factory.LazyFunction(timezone.now)
+
+
+class LoadedModelFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = LoadedModel
+
+    endpoint = factory.SubFactory(EndpointFactory)
+    name = factory.Sequence(lambda n: f"llama{n}:8b")
+    state = "loaded"
+    first_seen_at = factory.LazyFunction(timezone.now)
+    last_seen_at = factory.LazyFunction(timezone.now)
+
+
+class OperationFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Operation
+
+    kind = Operation.Kind.LOAD
+    endpoint = factory.SubFactory(EndpointFactory)
+    model_name = "llama3.1:8b"
+    requested_by = "ada"
+    via = "web"

@@ -1,0 +1,15 @@
+"""The panel's settings for its tests: a data folder of its own, a database file that threads can share, a fast hasher."""
+
+import os
+import tempfile
+
+os.environ["BERTH_DATA_DIR"] = tempfile.mkdtemp(prefix="berth-tests-")
+os.environ.setdefault("BERTH_DISCOVERY", "0")
+
+from controlpanel.settings import *  # noqa: F403
+from controlpanel.settings import DATA_DIR, DATABASES
+
+DATABASES["default"].setdefault("TEST", {})
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"]["NAME"] = str(DATA_DIR / "test.sqlite3")
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
