@@ -1,0 +1,83 @@
+# Berth. `make up` is all a new machine needs: Python 3.11 or newer, and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export BERTH_PORT ?= 8000
+export BERTH_DATA_DIR ?= ./data
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo web worker reconciler install install-dev test check lint types imports format test-real test-services \
+	accept llama-server bench clean
+
+help: ## What can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ── run ──────────────────────────────────────────────────────────────────────
+up: install ## Start the panel on 127.0.0.1:$(BERTH_PORT), everything in one process
+	@exec $(BIN)/python manage.py up
+
+demo: install ## Start a simulated fleet on its own port (8001) and database
+	@BERTH_DEMO=1 BERTH_PORT=$${BERTH_DEMO_PORT:-8001} BERTH_DATA_DIR=$${BERTH_DEMO_DATA_DIR:-./demo-data} \
+		exec $(BIN)/python manage.py up
+
+web: install ## Grown up: one web process (needs DATABASE_URL and REDIS_URL)
+	@exec $(BIN)/python manage.py web
+
+worker: install ## Grown up: one worker
+	@exec $(BIN)/celery -A controlpanel worker --pool threads --concurrency $${BERTH_WORKER_CONCURRENCY:-8} --loglevel INFO
+
+reconciler: install ## Grown up: the reconciler, which also samples this machine
+	@exec $(BIN)/python manage.py reconciler
+
+# ── install ──────────────────────────────────────────────────────────────────
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Berth needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@echo "Making a virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt constraints.txt | $(BIN)/python
+	@echo "Installing what the panel needs (once, about half a minute) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt constraints.txt | $(BIN)/python
+	@echo "Installing what the tests and checks need (once) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+# ── test ─────────────────────────────────────────────────────────────────────
+test: install-dev ## The tests that need nothing but Python and a C compiler
+	@$(BIN)/python -m pytest -m "not real and not browser and not services and not ollama and not gpu" $(PYTEST_ARGS)
+
+test-real: install-dev llama-server ## A real llama-server, a browser, PostgreSQL and Redis
+	@$(BIN)/python -m pytest -m "real or browser or services" $(PYTEST_ARGS)
+
+accept: install-dev llama-server ## Load, swap and unload a 500 MB model by clicking, and measure
+	@$(BIN)/python -m tests.acceptance
+
+llama-server: install-dev ## Build a real llama-server into .cache (once, about five minutes)
+	@$(BIN)/python tools/build_llama_server.py
+
+check: lint types imports ## Lint, types and imports
+
+lint: install-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install-dev
+	@$(BIN)/mypy
+
+imports: install-dev
+	@$(BIN)/lint-imports
+
+format: install-dev ## Format the code
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: install-dev llama-server ## Every benchmark, one after the other
+	@for file in benchmarks/[a-z]*.py; do echo "── $$file"; $(BIN)/python $$file || exit 1; done
+
+clean: ## Remove the virtual environment and caches; the data folder stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
