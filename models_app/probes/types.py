@@ -42,7 +42,10 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """One GPU at one moment. ``used_bytes`` excludes ``driver_reserved_bytes`` (NVML memory v2); the three add up to total."""
+    """One GPU at one moment. Reserved, used and free bytes add up to total.
+
+    ``used_bytes`` excludes ``driver_reserved_bytes``, except on drivers that do not tell them apart (reserved is 0 then).
+    """
 
     uuid: str
     index: int
@@ -64,7 +67,10 @@ class GpuSample:
 
 @dataclass(frozen=True, slots=True)
 class RamSample:
-    """Host memory in bytes, as the kernel counts it. ``available_bytes`` is what a new process could get without swapping."""
+    """Host memory in bytes, as the kernel counts it.
+
+    ``available_bytes`` is what a new process could get without swapping.
+    """
 
     total_bytes: int
     available_bytes: int
@@ -83,7 +89,7 @@ class HostSample:
     ram: RamSample | None = None
     driver_version: str = ""
     nvml_problem: str = ""
-    """Why there is no GPU information at all, in a sentence; empty when NVML works."""
+    """Why GPU information is missing, wholly or for some GPU, in a sentence; empty when NVML works."""
 
 
 @dataclass(frozen=True, slots=True)
