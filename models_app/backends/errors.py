@@ -1,17 +1,22 @@
 """One family of errors for everything a backend can do wrong.
 
     BackendError
-    ├── Unreachable            nothing answered                     retryable
-    │   ├── ConnectionRefused  the port is closed                   retryable
-    │   └── TimedOut           it answered too late or not at all   retryable
-    ├── AddressRefused         our own policy forbids the address
-    ├── Unauthorized           401, 403 or a wrong host header
-    ├── BadAnswer              not JSON, too large, wrong shape
-    ├── NotFound               the endpoint does not know the model
-    ├── Rejected               4xx: the endpoint refuses the request
-    ├── Busy                   503: try again later                 retryable
-    ├── OutOfMemory            the load did not fit
-    └── ServerFault            any other 5xx                        retryable
+    ├── Unreachable              nothing answered                          retryable
+    │   ├── ConnectionRefused    the port is closed                        retryable
+    │   └── TimedOut             it answered too late or not at all        retryable
+    ├── AddressRefused           our own policy forbids the address
+    ├── Unauthorized             401, 403 or a wrong host header
+    ├── BadAnswer                not JSON, too large, wrong shape
+    ├── NotFound                 the endpoint does not know the model
+    ├── Rejected                 4xx: the endpoint refuses the request
+    │   ├── InvalidName          not a name that the endpoint could know
+    │   ├── InvalidOption        an option's value makes no sense
+    │   ├── UnsupportedOption    this endpoint cannot honour the option
+    │   └── UnsupportedCall      this endpoint cannot do that at all
+    ├── Busy                     429, 503: try again later                 retryable
+    ├── OutOfMemory              the load did not fit
+    └── ServerFault              any other 5xx                             retryable
+        └── LoadFailed           it tried to load the model and could not
 
 Every error carries a stable ``code`` for machines and a sentence for people.
 """
@@ -68,7 +73,29 @@ class NotFound(BackendError):
 
 
 class Rejected(BackendError):
+    """``option`` is the name of the ``LoadOptions`` field at fault, or empty."""
+
     code = "endpoint_rejected"
+
+    def __init__(self, message: str, *, hint: str = "", status: int | None = None, option: str = "") -> None:
+        super().__init__(message, hint=hint, status=status)
+        self.option = option
+
+
+class InvalidName(Rejected):
+    code = "invalid_model_name"
+
+
+class InvalidOption(Rejected):
+    code = "invalid_option"
+
+
+class UnsupportedOption(Rejected):
+    code = "unsupported_option"
+
+
+class UnsupportedCall(Rejected):
+    code = "unsupported_call"
 
 
 class Busy(BackendError):
@@ -83,3 +110,8 @@ class OutOfMemory(BackendError):
 class ServerFault(BackendError):
     code = "endpoint_fault"
     retryable = True
+
+
+class LoadFailed(ServerFault):
+    code = "load_failed"
+    retryable = False

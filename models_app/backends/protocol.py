@@ -120,7 +120,8 @@ class ResidentModel:
     """A model that an endpoint reports in memory.
 
     ``size_bytes`` and ``vram_bytes`` are the endpoint's own figures (``None`` where it gives none) and are compared with
-    NVML, never trusted alone. ``expires_at`` is ``None`` for a model kept for ever or without a keep-alive.
+    NVML, never trusted alone. ``context_length`` is per slot. ``expires_at`` is ``None`` for a model kept for ever or
+    without a keep-alive. ``port`` is that of the model's own server process, where a router tells it.
     """
 
     name: str
@@ -133,6 +134,7 @@ class ResidentModel:
     expires_at: datetime | None = None
     kept_forever: bool = False
     process_id: int | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +187,16 @@ class Backend(Protocol):
         """
 
     async def unload(self, name: str) -> None:
-        """Ask for the model to leave memory; returns when the endpoint has accepted, not when the memory is free."""
+        """Ask for the model to leave memory; returns when the endpoint has accepted, not when the memory is free.
+
+        Succeeds for a model that is not loaded; raises ``NotFound`` for one that the endpoint does not know.
+        """
 
     async def set_keep_alive(self, name: str, seconds: int, options: LoadOptions) -> None:
-        """Change how long an idle model stays. ``options`` are those it was loaded with: repeating them avoids a reload."""
+        """Change how long an idle model stays. ``options`` are those it was loaded with: repeating them avoids a reload.
+
+        Raises ``NotFound`` for a model that is not loaded, rather than loading it.
+        """
 
     def pull(self, name: str) -> AsyncGenerator[Progress, None]:
         """Download a model, yielding progress until it is installed."""

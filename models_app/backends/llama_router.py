@@ -1,0 +1,203 @@
+"""llama-server in router mode, which starts a server process for each model it loads (written against 2026-08 builds).
+
+Only ``/models`` and ``/props`` without a model are asked: ``/slots`` and ``/metrics`` can wake or load a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from models_app.backends.base import HttpBackend, in_background
+from models_app.backends.errors import BackendError, BadAnswer, Busy, LoadFailed, NotFound, Rejected, ServerFault, TimedOut
+from models_app.backends.http import Call, Http
+from models_app.backends.llama_answers import (
+    RESIDENT_STATES,
+    RouterEntry,
+    download_progress,
+    installed_from_router,
+    load_event,
+    resident_from_router,
+    router_entries,
+    shape_from_meta,
+)
+from models_app.backends.names import check_name, check_registry
+from models_app.backends.options import check_options
+from models_app.backends.protocol import (
+    BackendKind,
+    Capability,
+    EndpointInfo,
+    InstalledModel,
+    LoadOptions,
+    ModelShape,
+    Observation,
+    Progress,
+)
+from models_app.backends.shapes import as_object, text
+
+CAPABILITIES = frozenset({Capability.LOAD, Capability.UNLOAD, Capability.PULL, Capability.DELETE, Capability.LOAD_PROGRESS})
+# How a model is loaded stands in the router's presets; a request names only the model.
+LOAD_OPTIONS = frozenset({"pinned"})
+
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
+_PULL_PAUSE_SECONDS = 0.5
+
+
+class LlamaRouterBackend(HttpBackend):
+    """One llama-server router."""
+
+    PROGRAM = "A llama-server router"
+    REASON = "its presets say how long an idle model stays"
+
+    def __init__(self, http: Http) -> None:
+        super().__init__(http)
+        self._unloading: set[str] = set()
+
+    def canonical(self, name: str) -> str:
+        return check_name(name)
+
+    async def identify(self) -> EndpointInfo:
+        props = as_object(await self._http.json("GET", "/props"), "The properties")
+        if props.get("role") != "router":
+            raise BadAnswer("This llama-server is no router.")
+        version = text(props.get("build_info"))
+        return EndpointInfo(BackendKind.LLAMA_SERVER, "router", version, CAPABILITIES, LOAD_OPTIONS)
+
+    async def installed(self) -> list[InstalledModel]:
+        return [installed_from_router(entry) for entry in await self._entries() if entry.is_installed]
+
+    async def shape(self, name: str) -> ModelShape:
+        return shape_from_meta((await self._entry(self.canonical(name))).meta)
+
+    async def observe(self) -> Observation:
+        """What the router lists. A process that ended because we asked for it has not failed, whatever its exit code."""
+        entries = await self._entries()
+        return Observation(
+            tuple(resident_from_router(entry) for entry in entries if entry.status in RESIDENT_STATES),
+            {entry.name: entry.failure for entry in entries if entry.failure and entry.name not in self._unloading},
+        )
+
+    async def load(self, name: str, options: LoadOptions) -> AsyncGenerator[Progress, None]:
+        """Load and follow. A load that somebody else began is not aborted when the generator is closed."""
+        check_options(options, LOAD_OPTIONS)
+        name = self.canonical(name)
+        self._unloading.discard(name)
+        news: asyncio.Queue[Progress] = asyncio.Queue()
+        async with in_background(self._listen(name, news)), aclosing(self._follow(name, news)) as steps:
+            is_ours = await self._start(name)
+            try:
+                async for progress in steps:
+                    yield progress
+            except (asyncio.CancelledError, GeneratorExit, TimedOut):
+                if is_ours:
+                    await self._abandon(name)
+                raise
+
+    async def unload(self, name: str) -> None:
+        name = self.canonical(name)
+        self._unloading.add(name)
+        try:
+            await self._http.json("POST", "/models/unload", call=Call.COMMAND, body={"model": name})
+        except Rejected as error:
+            if "not running" not in error.message:
+                raise _unknown(name, error) from error
+
+    async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
+        """Download from Hugging Face, ``organisation/repository[:quantisation]``. Closing the generator cancels it."""
+        name = check_registry(self.canonical(name), frozenset())
+        await self._http.json("POST", "/models", call=Call.COMMAND, body={"model": name})
+        try:
+            while (entry := await self._downloaded(name)) and not entry.is_installed:
+                yield download_progress(entry.download)
+                await asyncio.sleep(_PULL_PAUSE_SECONDS)
+        except (asyncio.CancelledError, GeneratorExit):
+            await self._abandon(name)
+            raise
+        if entry is None:
+            raise ServerFault(f"The router could not download {name}.", hint="Does it exist, and can the host reach it?")
+
+    async def delete(self, name: str) -> None:
+        name = self.canonical(name)
+        try:
+            await self._http.json("DELETE", "/models", call=Call.COMMAND, query={"model": name})
+        except (Rejected, ServerFault) as error:
+            if "not removable" in error.message:
+                raise Rejected(error.message, status=error.status, hint="Remove its file on the host.") from error
+            raise _unknown(name, error) from error
+
+    async def _start(self, name: str) -> bool:
+        """Orders the load. False where the model is loaded or being loaded already."""
+        try:
+            await self._http.json("POST", "/models/load", call=Call.COMMAND, body={"model": name})
+        except Rejected as error:
+            if "already running" not in error.message:
+                raise _unknown(name, error) from error
+            return False
+        except NotFound as error:
+            raise _unknown(name, error) from error
+        except ServerFault as error:
+            if "limit reached" in error.message:
+                raise Busy(error.message, status=error.status, hint="Unload a model, or raise --models-max.") from error
+            raise
+        return True
+
+    async def _follow(self, name: str, news: asyncio.Queue[Progress]) -> AsyncGenerator[Progress, None]:
+        """Yields the news until the list says that the model is loaded. The list is the truth; news only save waiting."""
+        deadline = asyncio.get_running_loop().time() + self._http.limits.load_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while not _is_loaded(await self._entry(name)):
+            if asyncio.get_running_loop().time() > deadline:
+                raise TimedOut(f"{name} is still loading after {self._http.limits.load_seconds:.0f} seconds.")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    while (progress := await news.get()).status == "loading":
+                        yield progress
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+    async def _listen(self, name: str, news: asyncio.Queue[Progress]) -> None:
+        """Puts every event of the model's load into ``news``. Older builds have no events; the list is enough."""
+        with suppress(BackendError):
+            async with aclosing(self._http.lines("GET", "/models/sse")) as lines:
+                async for line in lines:
+                    progress = load_event(line, name)
+                    if progress is not None:
+                        news.put_nowait(progress)
+
+    async def _abandon(self, name: str) -> None:
+        """Stops a load or a download as far as the router can still be reached."""
+        with suppress(BackendError):
+            await self.unload(name)
+
+    async def _downloaded(self, name: str) -> RouterEntry | None:
+        entries = router_entries(await self._http.json("GET", "/models", query={"reload": "1"}))
+        return next((entry for entry in entries if entry.name == name or entry.name.startswith(f"{name}:")), None)
+
+    async def _entries(self) -> list[RouterEntry]:
+        return router_entries(await self._http.json("GET", "/models"))
+
+    async def _entry(self, name: str) -> RouterEntry:
+        found = next((entry for entry in await self._entries() if entry.name == name), None)
+        if found is None:
+            raise NotFound(f"The router does not know the model {name}.")
+        return found
+
+
+def _is_loaded(entry: RouterEntry) -> bool:
+    """Raises ``LoadFailed`` for a model that is neither loaded nor on its way."""
+    if entry.status in ("loading", "downloading"):
+        return False
+    if entry.status in ("loaded", "sleeping"):
+        return True
+    raise LoadFailed(
+        f"{entry.name} was not loaded. {entry.failure or 'The router unloaded it again.'}",
+        hint="The router's log says why: often too little memory, or a damaged file.",
+    )
+
+
+def _unknown(name: str, error: BackendError) -> BackendError:
+    """``NotFound`` where the router's words mean that; builds differ in the status."""
+    if "not found" in error.message.lower():
+        return NotFound(f"The router does not know the model {name}.", status=error.status)
+    return error

@@ -1,0 +1,69 @@
+"""Readings of decoded JSON that never trust its shape.
+
+Each function takes whatever an endpoint sent and returns a value of one type, or raises ``BadAnswer`` where nothing can be
+done without it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from models_app.backends.errors import BadAnswer
+
+Object = dict[str, Any]
+
+MAX_COUNT = 2**63 - 1
+MAX_TEXT_LENGTH = 2000
+
+# Neither databases nor terminals take these: control characters and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_EXCESS_FRACTION = re.compile(r"(\.\d{6})\d+")
+
+
+def as_object(value: object, what: str) -> Object:
+    """The JSON object, or ``BadAnswer``."""
+    if not isinstance(value, dict):
+        raise BadAnswer(f"{what} should be a JSON object, but is {type(value).__name__}.")
+    return value
+
+
+def as_objects(value: object, what: str) -> list[Object]:
+    """The list of JSON objects, or ``BadAnswer``. ``null`` is an empty list, as Go writes one."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise BadAnswer(f"{what} should be a JSON list, but is {type(value).__name__}.")
+    return [as_object(item, f"An entry of {what}") for item in value]
+
+
+def part(value: Object, key: str) -> Object:
+    """The nested object under ``key``, or an empty one."""
+    inner = value.get(key)
+    return inner if isinstance(inner, dict) else {}
+
+
+def text(value: object) -> str:
+    """A printable text of bounded length; empty for anything but a string."""
+    return _UNPRINTABLE.sub("\ufffd", value[:MAX_TEXT_LENGTH]) if isinstance(value, str) else ""
+
+
+def texts(value: object) -> list[str]:
+    """Every string of a list; empty for anything else."""
+    return [text(item) for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def count(value: object) -> int | None:
+    """A whole number from 0 to 2**63 - 1, else ``None``: figures that a database can store."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value <= MAX_COUNT else None  # type: ignore[operator, return-value]
+
+
+def instant(value: object) -> datetime | None:
+    """A moment with its time zone from RFC 3339 text with up to nanoseconds, else ``None``."""
+    try:
+        moment = datetime.fromisoformat(_EXCESS_FRACTION.sub(r"\1", text(value)))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
