@@ -1,0 +1,212 @@
+"""The little of a web framework that the simulated servers need: requests, answers, routes and faults.
+
+One ``Application`` is one simulated server. Handlers are coroutines ``(Request) -> Answer``; when the client closes the
+connection the handler is cancelled, which is how a real server's abandoned load behaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from models_app.simulation.faults import Fault, Faults
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+HUGE_BODY_BYTES = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, fully read. Header names are in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status with a body: bytes at once, or chunks as they come. ``content_type`` ``None`` sends none."""
+
+    status: int = 200
+    body: bytes | AsyncIterator[bytes] = b""
+    content_type: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class HttpError(Exception):
+    """Raised by a handler to answer at once."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+def json_answer(value: Any, status: int = 200, content_type: str = "application/json; charset=utf-8") -> Answer:
+    """``value`` as compact JSON, as both kinds of server write it."""
+    return Answer(status, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), content_type)
+
+
+class Application:
+    """An ASGI application with a table of routes, injectable faults and background tasks.
+
+    ``control=True`` opens ``/simulation/faults`` (GET, POST, DELETE) for tests that run it in another process.
+    """
+
+    unknown_path = Answer(404, b"404 page not found", "text/plain")
+    wrong_method = unknown_path
+
+    def __init__(self, *, control: bool = False) -> None:
+        self.faults = Faults()
+        self.requests: list[tuple[str, str]] = []
+        """Every (method, path) that came in, in order."""
+        self._routes: dict[str, dict[str, Handler]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        if control:
+            self.route("GET", "/simulation/faults", self._list_faults)
+            self.route("POST", "/simulation/faults", self._add_fault)
+            self.route("DELETE", "/simulation/faults", self._clear_faults)
+
+    def route(self, method: str, path: str, handler: Handler) -> None:
+        """Answer ``method path`` with ``handler``."""
+        self._routes.setdefault(path, {})[method] = handler
+
+    def background(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
+        """Run ``work`` beside the requests; ``stop`` cancels it."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def start(self) -> None:
+        """Called when the server begins to listen."""
+
+    async def stop(self) -> None:
+        """Called when the server has stopped listening: cancels what runs in the background."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def guard(self, request: Request) -> Answer | None:
+        """An answer that precedes every route (keys, host headers), or ``None``."""
+
+    async def respond(self, request: Request) -> Answer:
+        """Route the request to its handler."""
+        methods = self._routes.get(request.path)
+        if methods is None:
+            return self.unknown_path
+        handler = methods.get(request.method)
+        if handler is None:
+            return self.wrong_method
+        try:
+            return await handler(request)
+        except HttpError as error:
+            return error.answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = await _read(scope, receive)
+        self.requests.append((request.method, request.path))
+        work = asyncio.ensure_future(self._serve(scope, request, send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            if not work.done():
+                work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _serve(self, scope: Scope, request: Request, send: Send) -> None:
+        if not request.path.startswith("/simulation/"):
+            if self.faults.take(Fault.CLOSE, request.path):
+                await _abort(scope)
+                return
+            if self.faults.take(Fault.HANG, request.path):
+                await asyncio.Event().wait()
+        try:
+            answer = _faulty_answer(self.faults, request) or await self.guard(request) or await self.respond(request)
+        except ConnectionAbortedError:
+            await _abort(scope)
+        else:
+            await _send(answer, send)
+
+    async def _list_faults(self, _request: Request) -> Answer:
+        return json_answer({"faults": [fault.value for fault in self.faults.active()]})
+
+    async def _add_fault(self, request: Request) -> Answer:
+        wanted = json.loads(request.body)
+        self.faults.add(Fault(wanted["fault"]), times=wanted.get("times"), path=wanted.get("path", ""))
+        return await self._list_faults(request)
+
+    async def _clear_faults(self, request: Request) -> Answer:
+        self.faults.clear()
+        return await self._list_faults(request)
+
+
+def _faulty_answer(faults: Faults, request: Request) -> Answer | None:
+    if request.path.startswith("/simulation/"):
+        return None
+    if faults.take(Fault.GARBAGE, request.path):
+        return Answer(200, b"<html>\xff\xfe not what you asked for", "application/json")
+    if faults.take(Fault.HUGE_BODY, request.path):
+        return Answer(200, b'{"models":["' + b"x" * HUGE_BODY_BYTES + b'"]}', "application/json")
+    if faults.take(Fault.REDIRECT, request.path):
+        return Answer(302, headers={"location": "http://169.254.169.254/latest/meta-data/"})
+    if faults.take(Fault.UNAUTHORIZED, request.path):
+        return json_answer({"error": "unauthorized"}, 401)
+    if faults.take(Fault.SERVER_ERROR, request.path):
+        return json_answer({"error": "something broke"}, 500)
+    return None
+
+
+async def _read(scope: Scope, receive: Receive) -> Request:
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
+    return Request(scope["method"], scope["path"], query, headers, body)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _abort(scope: Scope) -> None:
+    """Close the connection without a word. The transport is put into the state by ``server.serve``."""
+    scope["state"]["transport"].abort()
+    await asyncio.sleep(0)
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    if answer.content_type is not None:
+        headers.append((b"content-type", answer.content_type.encode()))
+    if isinstance(answer.body, bytes):
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+        return
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    async for chunk in answer.body:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,238 @@
+"""Simulated machines: GPUs with memory that fills and empties, processes that hold it, and RAM."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from models_app.probes.types import GpuProcess, GpuSample, GpuState, HostSample, PoolKind, RamSample
+
+MIB = 1024**2
+GIB = 1024**3
+FIRST_PID = 2000
+
+
+class SimulatedOutOfMemory(Exception):
+    """An allocation did not fit. ``device`` is the GPU's index, or ``None`` for the host's RAM."""
+
+    def __init__(self, device: int | None, wanted_bytes: int, free_bytes: int) -> None:
+        super().__init__(f"wanted {wanted_bytes} bytes on device {device}, {free_bytes} free")
+        self.device = device
+        self.wanted_bytes = wanted_bytes
+        self.free_bytes = free_bytes
+
+
+@dataclass(slots=True)
+class SimulatedGpu:
+    """One GPU. ``state`` and ``reason`` may be set while it runs; a GPU that is not ``OK`` repeats its last figures."""
+
+    name: str
+    total_bytes: int
+    driver_reserved_bytes: int = 400 * MIB
+    power_limit_milliwatts: int = 450_000
+    uuid: str = ""
+    pool: PoolKind = PoolKind.VRAM
+    state: GpuState = GpuState.OK
+    reason: str = ""
+
+    @property
+    def usable_bytes(self) -> int:
+        """What processes may take together."""
+        return self.total_bytes - self.driver_reserved_bytes
+
+
+@dataclass(slots=True)
+class SimulatedProcess:
+    """A process with its memory. ``activity`` from 0 to 1 is how hard it works its GPUs."""
+
+    pid: int
+    name: str
+    parent_pid: int | None
+    started_at: float
+    activity: float = 0.0
+    vram_bytes: dict[int, int] = field(default_factory=dict)
+    ram_bytes: int = 0
+
+
+class SimulatedHost:
+    """A machine and its own view of itself (``probes.types.Probe``). Every method may be called from any thread.
+
+    The figures depend on ``seed``, on what was allocated and on the number of sweeps, never on the clock.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        gpus: list[SimulatedGpu],
+        *,
+        ram_total_bytes: int = 64 * GIB,
+        driver_version: str = "580.95.05",
+        seed: int = 0,
+    ) -> None:
+        self.name = name
+        self.gpus = gpus
+        self.ram_total_bytes = ram_total_bytes
+        self._driver_version = driver_version
+        self._seed = seed
+        self._boot_id = f"{name}-{random.Random(f'{name}:{seed}').getrandbits(64):016x}"
+        self._lock = threading.RLock()
+        self._processes: dict[int, SimulatedProcess] = {}
+        self._next_pid = FIRST_PID
+        self._sequence = 0
+        self._last: dict[int, GpuSample] = {}
+        for index, gpu in enumerate(gpus):
+            gpu.uuid = gpu.uuid or _uuid(name, index)
+
+    def spawn(self, name: str, *, parent_pid: int | None = None, activity: float = 0.0) -> int:
+        """Start a process without memory; returns its pid."""
+        with self._lock:
+            pid = self._next_pid
+            self._next_pid += 1
+            self._processes[pid] = SimulatedProcess(pid, name, parent_pid, time.time(), activity)
+            return pid
+
+    def allocate(self, pid: int, gpu_index: int, size_bytes: int) -> None:
+        """Give a process VRAM. Raises ``SimulatedOutOfMemory``; ``KeyError`` for a process that has ended."""
+        with self._lock:
+            free_bytes = self.free_bytes(gpu_index)
+            if size_bytes > free_bytes:
+                raise SimulatedOutOfMemory(gpu_index, size_bytes, free_bytes)
+            held = self._processes[pid].vram_bytes
+            held[gpu_index] = held.get(gpu_index, 0) + size_bytes
+
+    def allocate_ram(self, pid: int, size_bytes: int) -> None:
+        """Give a process RAM. Raises ``SimulatedOutOfMemory``."""
+        with self._lock:
+            free_bytes = self.free_ram_bytes()
+            if size_bytes > free_bytes:
+                raise SimulatedOutOfMemory(None, size_bytes, free_bytes)
+            self._processes[pid].ram_bytes += size_bytes
+
+    def end(self, pid: int) -> None:
+        """End a process and free what it held. A process that has ended already is no error."""
+        with self._lock:
+            self._processes.pop(pid, None)
+
+    def set_activity(self, pid: int, activity: float) -> None:
+        """Say how hard a process works its GPUs, from 0 to 1."""
+        with self._lock:
+            self._processes[pid].activity = activity
+
+    def is_alive(self, pid: int) -> bool:
+        """Whether the process still runs."""
+        with self._lock:
+            return pid in self._processes
+
+    def process(self, pid: int) -> SimulatedProcess:
+        """A running process. Raises ``KeyError``."""
+        with self._lock:
+            return self._processes[pid]
+
+    def used_bytes(self, gpu_index: int) -> int:
+        """What all processes hold on a GPU together."""
+        with self._lock:
+            return sum(process.vram_bytes.get(gpu_index, 0) for process in self._processes.values())
+
+    def free_bytes(self, gpu_index: int) -> int:
+        """What could still be allocated on a GPU."""
+        return self.gpus[gpu_index].usable_bytes - self.used_bytes(gpu_index)
+
+    def free_ram_bytes(self) -> int:
+        """What could still be allocated in RAM; the system itself takes a sixteenth."""
+        with self._lock:
+            held = sum(process.ram_bytes for process in self._processes.values())
+            return self.ram_total_bytes - self.ram_total_bytes // 16 - held
+
+    def sample(self) -> HostSample:
+        """A fresh sweep."""
+        with self._lock:
+            self._sequence += 1
+            gpus = tuple(self._sample_gpu(index) for index in range(len(self.gpus)))
+            return HostSample(
+                boot_id=self._boot_id,
+                sequence=self._sequence,
+                taken_at=datetime.now(UTC),
+                gpus=gpus,
+                ram=RamSample(self.ram_total_bytes, self.free_ram_bytes()),
+                driver_version=self._driver_version if gpus else "",
+                nvml_problem="" if gpus else "No NVIDIA driver on this machine.",
+            )
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _sample_gpu(self, index: int) -> GpuSample:
+        gpu = self.gpus[index]
+        if gpu.state is not GpuState.OK:
+            return self._stale(index)
+        used_bytes = self.used_bytes(index)
+        utilization = self._utilization_percent(index)
+        power = int(gpu.power_limit_milliwatts * (0.06 + 0.82 * utilization / 100))
+        sample = GpuSample(
+            uuid=gpu.uuid,
+            index=index,
+            name=gpu.name,
+            pool=gpu.pool,
+            total_bytes=gpu.total_bytes,
+            driver_reserved_bytes=gpu.driver_reserved_bytes,
+            used_bytes=used_bytes,
+            free_bytes=gpu.usable_bytes - used_bytes,
+            utilization_percent=utilization,
+            temperature_celsius=self._temperature_celsius(index, utilization),
+            power_milliwatts=power,
+            power_limit_milliwatts=gpu.power_limit_milliwatts,
+            processes=self._gpu_processes(index),
+        )
+        self._last[index] = sample
+        return sample
+
+    def _stale(self, index: int) -> GpuSample:
+        gpu = self.gpus[index]
+        last = self._last.get(index)
+        if last is None or gpu.state is GpuState.LOST:
+            return GpuSample(gpu.uuid, index, gpu.name, gpu.state, gpu.reason, gpu.pool, gpu.total_bytes)
+        return GpuSample(
+            uuid=last.uuid,
+            index=index,
+            name=last.name,
+            state=gpu.state,
+            reason=gpu.reason,
+            pool=last.pool,
+            total_bytes=last.total_bytes,
+            driver_reserved_bytes=last.driver_reserved_bytes,
+            used_bytes=last.used_bytes,
+            free_bytes=last.free_bytes,
+            processes=last.processes,
+        )
+
+    def _gpu_processes(self, index: int) -> tuple[GpuProcess, ...]:
+        return tuple(
+            GpuProcess(process.pid, process.vram_bytes[index], process.name, process.parent_pid, process.started_at)
+            for process in self._processes.values()
+            if index in process.vram_bytes
+        )
+
+    def _utilization_percent(self, index: int) -> int:
+        activity = sum(process.activity for process in self._processes.values() if index in process.vram_bytes)
+        if activity <= 0:
+            return 0
+        noise = random.Random(f"{self._seed}:{index}:{self._sequence}").uniform(-8, 8)
+        wave = 18 * math.sin(self._sequence / 7 + index * 2 + self._seed)
+        return max(0, min(100, round(100 * min(activity, 0.9) + wave + noise)))
+
+    def _temperature_celsius(self, index: int, utilization_percent: int) -> int:
+        target = 34 + 0.42 * utilization_percent
+        last = self._last.get(index)
+        if last is None or last.temperature_celsius is None:
+            return round(target)
+        step = 0.25 * (target - last.temperature_celsius)
+        return last.temperature_celsius + (math.ceil(step) if step > 0 else math.floor(step))
+
+
+def _uuid(host: str, index: int) -> str:
+    digits = f"{random.Random(f'{host}/{index}').getrandbits(128):032x}"
+    return f"GPU-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
