@@ -118,8 +118,10 @@ class NvmlGpus:
             return
         closing = BoundedCall(self._shut_down, "nvml close", self._deadline_seconds)
         closing.begin()
-        with contextlib.suppress(TimeoutError, nvml.NVMLError):
+        with contextlib.suppress(TimeoutError):
             closing.result()
+        self._session = _Session()
+        self._retry_at = self._clock()
 
     def _unanswered_sweep(self, problem: str) -> NvmlSweep:
         session = self._session
