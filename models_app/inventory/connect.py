@@ -1,0 +1,84 @@
+"""From an endpoint's row to a backend that talks to it, and the test of an address before there is a row."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from models_app.backends import detect
+from models_app.backends.address import AddressPolicy
+from models_app.backends.errors import BackendError, Busy
+from models_app.backends.http import Limits
+from models_app.backends.names import OLLAMA_REGISTRY
+from models_app.backends.protocol import Backend, BackendKind, EndpointInfo
+from models_app.inventory.models import Endpoint, Gpu
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport:
+    """What a test of an address found. Where ``ok`` is false, ``code``, ``message`` and ``hint`` say why and what to do."""
+
+    ok: bool
+    info: EndpointInfo | None = None
+    model_count: int = 0
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+def policy() -> AddressPolicy:
+    """Which addresses may be called, by the settings. Raises ``ValueError`` for ports that are no numbers."""
+    return AddressPolicy(allowed_ports=tuple(_port_range(part) for part in settings.ENDPOINT_PORTS.split(",")))
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    low, _, high = text.strip().partition("-")
+    return int(low), int(high or low)
+
+
+def backend_for(endpoint: Endpoint) -> Backend:
+    """The backend for a row; nothing is asked of it. Close it when done. Raises ``AddressRefused``.
+
+    Reads the GPUs of the endpoint's host, so it is called outside of event loops.
+    """
+    gpu_index = dict(Gpu.objects.filter(host_id=endpoint.host_id, present=True).values_list("uuid", "index"))
+    return detect.backend_for(endpoint.mode, endpoint.url, **_settings(endpoint.api_key, gpu_index))
+
+
+async def test_connection(
+    url: str,
+    kind: BackendKind | None = None,  # noqa: PT028 - no test, but what people call it
+    api_key: str = "",  # noqa: PT028
+) -> ConnectionReport:
+    """Ask an address who it is and what it has. Never raises ``BackendError``: a failure is a report."""
+    try:
+        async with aclosing(await detect.connect(url, kind=kind, **_settings(api_key))) as backend:
+            info = await backend.identify()
+            return ConnectionReport(True, info, model_count=await _model_count(backend))
+    except BackendError as error:
+        return ConnectionReport(False, code=error.code, message=error.message, hint=error.hint)
+
+
+async def _model_count(backend: Backend) -> int:
+    """A llama-server that is still loading its only model cannot list it yet."""
+    try:
+        return len(await backend.installed())
+    except Busy:
+        return 0
+
+
+def _settings(api_key: str, gpu_index: dict[str, int] | None = None) -> detect.Settings:
+    return {
+        "api_key": api_key,
+        "gpu_index": gpu_index or {},
+        "policy": policy(),
+        "limits": Limits(
+            poll_seconds=settings.CALL_TIMEOUT_SECONDS,
+            command_seconds=max(settings.CALL_TIMEOUT_SECONDS, Limits().command_seconds),
+            load_seconds=settings.LOAD_TIMEOUT_SECONDS,
+            stream_seconds=settings.PULL_TIMEOUT_SECONDS,
+        ),
+        "allowed_registries": frozenset({OLLAMA_REGISTRY, *(name.lower() for name in settings.MODEL_REGISTRIES)}),
+    }

@@ -1,0 +1,188 @@
+"""What endpoints report, written down: one row a loaded model, and whether the endpoint answers at all.
+
+A look costs two reads while nothing changes. An observation that began before the latest change was recorded is dropped:
+it may describe the time before that change.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import transaction
+from django.utils import timezone
+
+from models_app.backends.errors import AddressRefused, BackendError, Unauthorized, Unreachable
+from models_app.backends.protocol import Backend, ModelState, Observation, ResidentModel
+from models_app.catalog.models import Installation
+from models_app.inventory.connect import backend_for
+from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.live import Topic, publish
+
+SEEN_EVERY = timedelta(seconds=30)
+"""``last_seen_at`` of an endpoint that reports nothing new is rewritten no more often than this."""
+
+MAX_NAME_LENGTH = 255
+MAX_INTEGER = 2**31 - 1
+
+
+async def look(endpoint: Endpoint, backend: Backend | None = None) -> Observation:
+    """What the endpoint says at this moment; nothing is recorded. Raises ``BackendError``."""
+    if backend is not None:
+        return await backend.observe()
+    async with aclosing(await sync_to_async(backend_for)(endpoint)) as own:
+        return await own.observe()
+
+
+async def look_and_record(endpoint: Endpoint, backend: Backend | None = None) -> Observation:
+    """What the endpoint says, recorded, as its failure to say it is. Raises ``BackendError``."""
+    began_at = timezone.now()
+    try:
+        observation = await look(endpoint, backend)
+    except BackendError as error:
+        await sync_to_async(record_failure)(endpoint, error, began_at)
+        raise
+    await sync_to_async(record_observation)(endpoint, observation, began_at)
+    return observation
+
+
+def record_observation(endpoint: Endpoint, observation: Observation, at: datetime) -> bool:
+    """Make the rows say what was observed; whether anything that people see has changed.
+
+    ``at`` is when the observation began. A model that is gone takes its row with it and marks its residency as lost.
+    """
+    known = Endpoint.objects.get(pk=endpoint.pk)
+    if _is_late(known, at):
+        return False
+    if known.state == Endpoint.State.ONLINE and not _difference(known, observation):
+        _touch(known, at)
+        return False
+    with transaction.atomic():
+        known = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
+        if _is_late(known, at):
+            return False
+        difference = _difference(known, observation)
+        _apply(known, difference, at)
+        _settle_failures(known, difference, observation)
+        _set_state(known, Endpoint.State.ONLINE, last_seen_at=at)
+        publish(Topic.INVENTORY, known.pk)
+    return True
+
+
+def record_failure(endpoint: Endpoint, error: BackendError, at: datetime) -> bool:
+    """Remember why a look that began ``at`` failed; whether that is news. What was last seen in memory stays on record."""
+    known = Endpoint.objects.get(pk=endpoint.pk)
+    state = state_after(error)
+    if _is_late(known, at) or (known.state, known.state_code, known.state_message) == (state, error.code, error.message):
+        return False
+    if not _set_state(known, state, state_code=error.code, state_message=error.message, state_hint=error.hint):
+        return False
+    publish(Topic.INVENTORY, known.pk)
+    return True
+
+
+def state_after(error: BackendError) -> str:
+    """The state of an endpoint that answers with this error."""
+    if isinstance(error, Unauthorized):
+        return Endpoint.State.UNAUTHORIZED
+    if isinstance(error, Unreachable | AddressRefused):
+        return Endpoint.State.UNREACHABLE
+    return Endpoint.State.FAULTY
+
+
+@dataclass
+class _Difference:
+    """What an observation says that the rows do not."""
+
+    appeared: list[ResidentModel] = field(default_factory=list)
+    changed: list[tuple[LoadedModel, dict[str, Any]]] = field(default_factory=list)
+    gone: list[LoadedModel] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.appeared or self.changed or self.gone)
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the models that are now loaded and were not before."""
+        appeared = [model.name for model in self.appeared if model.state is ModelState.LOADED]
+        return appeared + [row.name for row, news in self.changed if news.get("state") == ModelState.LOADED]
+
+
+def _difference(endpoint: Endpoint, observation: Observation) -> _Difference:
+    rows = {row.name: row for row in LoadedModel.objects.filter(endpoint=endpoint)}
+    resident = {model.name: model for model in observation.resident if len(model.name) <= MAX_NAME_LENGTH}
+    difference = _Difference(gone=[row for name, row in rows.items() if name not in resident])
+    for name, model in resident.items():
+        if name not in rows:
+            difference.appeared.append(model)
+        elif news := _news(rows[name], model):
+            difference.changed.append((rows[name], news))
+    return difference
+
+
+def _news(row: LoadedModel, model: ResidentModel) -> dict[str, Any]:
+    return {name: value for name, value in _reported(model).items() if getattr(row, name) != value}
+
+
+def _reported(model: ResidentModel) -> dict[str, Any]:
+    """The columns that an endpoint fills, cut to what they can hold."""
+    return {
+        "state": model.state.value,
+        "digest": model.digest[:80],
+        "size_bytes": model.size_bytes,
+        "vram_bytes": model.vram_bytes,
+        "context_length": _small(model.context_length),
+        "parallel": _small(model.parallel),
+        "expires_at": model.expires_at,
+        "kept_forever": model.kept_forever,
+        "process_id": _small(model.process_id),
+    }
+
+
+def _small(number: int | None) -> int | None:
+    return None if number is None else min(number, MAX_INTEGER)
+
+
+def _settle_failures(endpoint: Endpoint, difference: _Difference, observation: Observation) -> None:
+    """Remember why a model that has just gone failed; forget it for one that is loaded now.
+
+    Only a change counts: a router repeats an old failure, even that of a process ended by request, until the next load.
+    """
+    failed = {row.name: observation.failed[row.name] for row in difference.gone if row.name in observation.failed}
+    installations = Installation.objects.filter(endpoint_id=endpoint.pk)
+    for name, reason in failed.items():
+        installations.filter(name=name).update(last_failure=reason)
+    if difference.loaded:
+        installations.filter(name__in=difference.loaded).exclude(last_failure="").update(last_failure="")
+
+
+def _apply(endpoint: Endpoint, difference: _Difference, at: datetime) -> None:
+    for model in difference.appeared:
+        seen = {"first_seen_at": at, "last_seen_at": at}
+        LoadedModel.objects.get_or_create(endpoint=endpoint, name=model.name, defaults=_reported(model) | seen)
+    for row, news in difference.changed:
+        LoadedModel.objects.filter(pk=row.pk).update(**news, last_seen_at=at)
+    if difference.gone:
+        names = [row.name for row in difference.gone]
+        LoadedModel.objects.filter(pk__in=[row.pk for row in difference.gone]).delete()
+        Residency.objects.filter(endpoint=endpoint, name__in=names, lost_at=None).update(lost_at=at)
+
+
+def _is_late(endpoint: Endpoint, at: datetime) -> bool:
+    return endpoint.last_seen_at is not None and at < endpoint.last_seen_at
+
+
+def _touch(endpoint: Endpoint, at: datetime) -> None:
+    if endpoint.last_seen_at is None or at - endpoint.last_seen_at >= SEEN_EVERY:
+        Endpoint.objects.filter(pk=endpoint.pk).update(last_seen_at=at)
+        LoadedModel.objects.filter(endpoint=endpoint).update(last_seen_at=at)
+
+
+def _set_state(endpoint: Endpoint, state: str, **columns: Any) -> bool:
+    """A guarded write: nothing happens if the state is no longer what was read."""
+    unset = {"state_code": "", "state_message": "", "state_hint": ""}
+    as_read = Endpoint.objects.filter(pk=endpoint.pk, state=endpoint.state, state_code=endpoint.state_code)
+    return bool(as_read.update(state=state, **(unset | columns)))

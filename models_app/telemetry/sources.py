@@ -1,0 +1,61 @@
+"""Where samples come from: one probe a host, in this process.
+
+The panel's own host has a local probe, opened at its first use. Simulated hosts register theirs. A host without a probe has
+no telemetry here.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from asgiref.sync import sync_to_async
+
+from models_app.inventory.models import Host
+from models_app.probes.host import LocalProbe
+from models_app.probes.types import HostSample, Probe
+
+_lock = threading.Lock()
+_probes: dict[int, Probe] = {}
+_local: LocalProbe | None = None
+
+
+def register(host: Host, probe: Probe) -> None:
+    """Sample ``host`` by this probe from now on."""
+    with _lock:
+        _probes[host.pk] = probe
+
+
+def unregister(host: Host) -> None:
+    """Forget the probe of a host that was registered, if any."""
+    with _lock:
+        _probes.pop(host.pk, None)
+
+
+def probe_of(host: Host) -> Probe | None:
+    """The probe of a host in this process, or ``None``."""
+    global _local
+    with _lock:
+        if host.pk in _probes or not host.is_local:
+            return _probes.get(host.pk)
+        _local = _local or LocalProbe()
+        return _local
+
+
+def sample_now(host: Host) -> HostSample | None:
+    """A fresh sample within a few seconds at most; ``None`` for a host without a probe in this process."""
+    probe = probe_of(host)
+    return probe.sample() if probe else None
+
+
+async def sample_now_async(host: Host) -> HostSample | None:
+    """The same from an event loop, in a thread of its own: a slow driver holds nothing else up."""
+    return await sync_to_async(sample_now, thread_sensitive=False)(host)
+
+
+def close() -> None:
+    """Release the driver. A later sample opens it again."""
+    global _local
+    with _lock:
+        if _local is not None:
+            _local.close()
+            _local = None
