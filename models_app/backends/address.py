@@ -59,7 +59,7 @@ class AddressPolicy:
             raise AddressRefused("An address holds no user name and no password.", hint="Enter the key in its own field.")
         if parsed.fragment or parsed.query or "#" in url or "?" in url:
             raise AddressRefused("An address ends before any “?” or “#”.")
-        self._check_port(parsed.port or {"https": 443}.get(parsed.scheme, 80))
+        self._check_port(port_of(parsed))
         literal = _literal(parsed.raw_host.decode("ascii"))
         if literal is not None:
             self.check_ip(literal)
@@ -94,6 +94,13 @@ class AddressPolicy:
         if any(ip in network for network in _PRIVATE_NETWORKS):
             return "" if self.allow_private else "in a private network"
         return "" if self.allow_public else "in the public Internet"
+
+
+def port_of(url: httpx.URL) -> int:
+    """The port that a connection goes to."""
+    if url.port is not None:
+        return url.port
+    return 443 if url.scheme == "https" else 80
 
 
 def _parse(url: str) -> httpx.URL:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 
+from models_app.backends.address import port_of
 from models_app.backends.errors import (
     BackendError,
     BadAnswer,
@@ -69,7 +70,7 @@ def error_from_status(status: int, body: bytes) -> BackendError:
 
 def error_from_exception(error: Exception, url: httpx.URL) -> BackendError:
     """The error for what httpx raised while talking to ``url``."""
-    place = f"{url.host}:{url.port or {'https': 443}.get(url.scheme, 80)}"
+    place = f"{url.host}:{port_of(url)}"
     causes = list(_causes(error))
     if any(isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED for cause in causes):
         return ConnectionRefused(f"Nothing listens on {place}.", hint=_refused_hint(url.host))
