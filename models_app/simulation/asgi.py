@@ -130,6 +130,8 @@ class Application:
             if not work.done():
                 work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+        if not work.cancelled():
+            work.result()
 
     async def _serve(self, scope: Scope, request: Request, send: Send) -> None:
         if not request.path.startswith("/simulation/"):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from models_app.simulation import llama_answers as answers
+from models_app.simulation import llama_describe as describe
 from models_app.simulation.asgi import Answer, Application, Request
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
@@ -70,7 +70,7 @@ class LlamaServerSimulator(Application):
     async def guard(self, request: Request) -> Answer | None:
         if self.exit_code is not None:
             raise ConnectionAbortedError
-        refused = answers.without_key(request, self.api_key)
+        refused = answers.refusal(request, self.api_key)
         if refused is not None:
             return refused
         return None if self.ready.is_set() else answers.LOADING
@@ -86,16 +86,13 @@ class LlamaServerSimulator(Application):
         self.ready.set()
 
     def _add_routes(self) -> None:
-        for path, handler in {
-            "/health": self._health,
-            "/v1/health": self._health,
-            "/models": self._models,
-            "/v1/models": self._models,
-            "/props": self._props,
-            "/slots": self._slots,
-            "/metrics": self._metrics,
-        }.items():
-            self.route("GET", path, handler)
+        self.route("GET", "/health", self._health)
+        self.route("GET", "/v1/health", self._health)
+        self.route("GET", "/models", self._models)
+        self.route("GET", "/v1/models", self._models)
+        self.route("GET", "/props", self._props)
+        self.route("GET", "/slots", self._slots)
+        self.route("GET", "/metrics", self._metrics)
         self.route("POST", "/props", self._change_props)
         self.route("POST", "/v1/chat/completions", self._chat)
         self.route("POST", "/v1/embeddings", self._openai_embeddings)
@@ -105,11 +102,17 @@ class LlamaServerSimulator(Application):
         return answers.answer({"status": "ok"})
 
     async def _models(self, _request: Request) -> Answer:
-        return answers.answer({"models": [self._ollama_entry()], "object": "list", "data": [self._entry()]})
+        return answers.answer(
+            {
+                "models": [self._ollama_entry()],
+                "object": "list",
+                "data": [describe.listed(self.alias, self.model, self.context_length)],
+            }
+        )
 
     async def _props(self, _request: Request) -> Answer:
         switches = {"slots": self.show_slots, "props": self.changeable_props, "metrics": self.metrics}
-        told = answers.props(self.alias, self.model, self.path, self.slots, self.context_length, **switches)
+        told = describe.props(self.alias, self.model, self.path, self.slots, self.context_length, switches)
         return answers.answer(told)
 
     async def _change_props(self, _request: Request) -> Answer:
@@ -120,27 +123,26 @@ class LlamaServerSimulator(Application):
     async def _slots(self, _request: Request) -> Answer:
         if not self.show_slots:
             raise answers.not_supported("slots endpoint", "--slots")
-        return answers.answer(answers.slots(self.slots, self.context_length, self.busy))
+        return answers.answer(describe.slots(self.slots, self.context_length, self.busy))
 
     async def _metrics(self, _request: Request) -> Answer:
         if not self.metrics:
             raise answers.not_supported("metrics endpoint", "--metrics")
-        return answers.metrics(self.busy)
+        return describe.metrics(self.busy)
 
     async def _chat(self, request: Request) -> Answer:
         wanted = answers.parse(request)
         if "messages" not in wanted:
             raise answers.invalid("'messages' is required")
         if self.model.is_embedding:
-            message = "the current context does not support logits computation. skipping"
-            raise answers.failure(500, message, "server_error")
+            raise answers.failure(500, "the current context does not support logits computation. skipping")
         tokens = words(int(wanted.get("max_tokens", 16)))
         self.busy += 1
         try:
             await asyncio.sleep(self.timing.token_seconds * len(tokens))
         finally:
             self.busy -= 1
-        return answers.answer(answers.chat_completion(self.alias, "".join(tokens), len(tokens)))
+        return answers.answer(describe.chat_completion(self.alias, "".join(tokens), len(tokens)))
 
     async def _embedding(self, request: Request) -> Answer:
         vectors = self._vectors(answers.parse(request).get("content", []))
@@ -157,11 +159,6 @@ class LlamaServerSimulator(Application):
             raise answers.not_supported("embeddings", "--embeddings")
         count = 1 if isinstance(texts, str) else len(texts)
         return [[0.5 / (1 + place) for place in range(self.model.embedding_length)]] * count
-
-    def _entry(self) -> dict[str, object]:
-        meta = answers.meta(self.model, self.context_length)
-        head = {"id": self.alias, "aliases": [self.alias], "tags": [], "object": "model", "created": int(time.time())}
-        return head | {"owned_by": "llamacpp", "meta": meta}
 
     def _ollama_entry(self) -> dict[str, object]:
         """The entry in Ollama's style that llama-server adds, most of it empty."""

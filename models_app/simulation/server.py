@@ -54,7 +54,7 @@ class Serving:
         self._server.close()
         self._server = None
         for connection in list(self._state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.abort()
         tasks = list(self._state.tasks)
         for task in tasks:
             task.cancel()
