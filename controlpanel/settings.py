@@ -103,7 +103,6 @@ SKIP_VERIFICATION = env.flag("BERTH_TEST_SKIP_VERIFICATION", False, "Test hook: 
 
 # ── Django ───────────────────────────────────────────────────────────────────
 INSTALLED_APPS = [
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -112,6 +111,7 @@ INSTALLED_APPS = [
     "channels",
     "django_htmx",
     "csp",
+    "ninja",
     "models_app",
 ]
 MIDDLEWARE = [
@@ -141,6 +141,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "models_app.web.context.panel",
             ],
+            "builtins": ["models_app.web.templatetags.berth"],
         },
     },
 ]
@@ -162,6 +163,13 @@ CHANNEL_LAYERS: dict[str, Any] = {
         {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
         if REDIS_URL
         else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    )
+}
+CACHES: dict[str, Any] = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        if REDIS_URL
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     )
 }
 PASSWORD_HASHERS = [

@@ -7,10 +7,15 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from models_app.accounts.first_admin import uses_generated_password
 from models_app.accounts.roles import is_admin
 
 
 def panel(request: HttpRequest) -> dict[str, Any]:
-    """Whether this is the simulated fleet, and whether the reader may act."""
+    """Whether this is the simulated fleet, whether the reader may act, and whether their password was generated."""
     user = getattr(request, "user", None)
-    return {"demo": settings.DEMO, "is_admin": bool(user and is_admin(user))}
+    return {
+        "demo": settings.DEMO,
+        "is_admin": bool(user and is_admin(user)),
+        "generated_password": bool(user and uses_generated_password(user)),
+    }

@@ -1,0 +1,51 @@
+"""A limit on failed logins: by name and by address, counted in the cache over fixed minutes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.cache import cache
+
+_WINDOW_SECONDS = 60
+
+
+class LoginThrottled(Exception):
+    """Too many failed logins. ``retry_seconds`` is when the next attempt is welcome."""
+
+    def __init__(self, retry_seconds: int) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(f"Too many failed logins. Try again in {retry_seconds} seconds.")
+
+
+def begin_attempt(name: str, address: str) -> None:
+    """Count an attempt before its password is checked, so that parallel guesses do not slip through.
+
+    Raises ``LoginThrottled`` above ``settings.LOGIN_ATTEMPTS_PER_MINUTE`` for the name or the address.
+    """
+    counts = [_increase(key) for key in _keys(name, address)]
+    if max(counts) > settings.LOGIN_ATTEMPTS_PER_MINUTE:
+        raise LoginThrottled(_WINDOW_SECONDS - int(time.time()) % _WINDOW_SECONDS)
+
+
+def forgive_attempt(name: str, address: str) -> None:
+    """Take back an attempt that succeeded: only failures count."""
+    for key in _keys(name, address):
+        if cache.get(key):
+            cache.decr(key)
+
+
+def _increase(key: str) -> int:
+    cache.add(key, 0, timeout=2 * _WINDOW_SECONDS)
+    try:
+        return cache.incr(key)
+    except ValueError:  # evicted between the two calls
+        return 1
+
+
+def _keys(name: str, address: str) -> Iterator[str]:
+    window = int(time.time()) // _WINDOW_SECONDS
+    for kind, value in (("name", name.casefold()), ("address", address)):
+        yield f"login:{kind}:{hashlib.sha256(value.encode()).hexdigest()}:{window}"

@@ -1,0 +1,155 @@
+"""Filters and tags of every template: bytes and times in words, icons, a model's colour, the navigation.
+
+Registered as built-ins in the settings, so that no template has to load them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+GIB, MIB = 1024**3, 1024**2
+COLOURS = 8
+PAGES = (
+    ("fleet", "Fleet", False),
+    ("models", "Models", False),
+    ("operations", "Operations", False),
+    ("hosts", "Hosts", False),
+    ("users", "Users", True),
+    ("audit", "Audit", True),
+)
+"""The name of each page's address, its title, and whether it is for admins only."""
+
+
+@register.filter
+def gib(value: int | None) -> str:
+    """Bytes as a number of GiB with one decimal, for where the unit stands beside it."""
+    return "–" if value is None else f"{value / GIB:.1f}"
+
+
+@register.filter(name="bytes")
+def in_bytes(value: int | None) -> str:
+    """Bytes with their unit: MiB below 1 GiB, GiB from there on."""
+    if value is None:
+        return "–"
+    if abs(value) < GIB:
+        return f"{value / MIB:.0f} MiB"
+    return f"{value / GIB:.1f} GiB"
+
+
+@register.filter
+def watts(milliwatts: int | None) -> str:
+    """Milliwatts as whole watts."""
+    return "–" if milliwatts is None else f"{milliwatts / 1000:.0f} W"
+
+
+@register.filter
+def tokens(count: int | None) -> str:
+    """A context length as people say it: 16384 is 16k."""
+    if count is None:
+        return ""
+    return f"{count // 1024}k" if count >= 1024 and count % 1024 == 0 else f"{count:,}"
+
+
+@register.filter
+def clock(seconds: float | None) -> str:
+    """A duration in seconds as minutes and seconds, 3:12, with hours and days where there are any."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@register.filter
+def until(moment: datetime | None) -> str:
+    """The time left to a moment, as ``clock`` says it."""
+    return "" if moment is None else clock((moment - timezone.now()).total_seconds())
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """How long ago a moment was, in its one largest unit: 40 s, 2 min, 3 h, 5 days."""
+    if moment is None:
+        return ""
+    seconds = max(0, int((timezone.now() - moment).total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 2 * 86_400 else f"{seconds // 86_400} days"
+
+
+@register.filter
+def span(seconds: float | timedelta | None) -> str:
+    """A measured duration: 1.1 s, 42 s, 3 min 5 s."""
+    if seconds is None:
+        return ""
+    value = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+    if value < 10:
+        return f"{value:.1f} s"
+    return f"{value:.0f} s" if value < 120 else f"{int(value // 60)} min {int(value % 60)} s"
+
+
+@register.filter
+def colour(model_name: str) -> str:
+    """The class of a model's colour: the same for a name on every host and after every start."""
+    return f"m{zlib.crc32(model_name.removesuffix(':latest').encode()) % COLOURS + 1}"
+
+
+@register.simple_tag
+def icon(name: str, kind: str = "") -> SafeString:
+    """An icon of the sprite; ``kind`` is good, warn, bad or run. Icons only ever accompany words."""
+    classes = f"icon {kind}".strip()
+    href = f"{static('img/icons-1.62.0.svg')}#{name}"
+    return format_html('<svg class="{}" aria-hidden="true"><use href="{}"></use></svg>', classes, href)
+
+
+@register.inclusion_tag("components/nav.html", takes_context=True)
+def nav(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The main navigation: the pages that exist, the current one marked."""
+    match = getattr(context.get("request"), "resolver_match", None)
+    here = (match.url_name or "") if match else ""
+    pages = [(title, _address(name), here == name or here.startswith(f"{name[:-1]}_")) for name, title in _pages(context)]
+    return {"pages": [page for page in pages if page[1]]}
+
+
+def _pages(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, title) for name, title, admins_only in PAGES if context.get("is_admin") or not admins_only]
+
+
+def _address(name: str) -> str:
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""
+
+
+@register.simple_tag(takes_context=True)
+def with_query(context: Mapping[str, Any], **changes: str | int | None) -> str:
+    """The page's query string with some parameters changed; ``None`` removes one. For sort headers and paging."""
+    query = context["request"].GET.copy()
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value is not None:
+            query[name] = str(value)
+    return f"?{query.urlencode()}"
+
+
+@register.filter
+def words(text: str) -> list[str]:
+    """The words of a text, for a short loop."""
+    return text.split()
