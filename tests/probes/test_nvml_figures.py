@@ -149,17 +149,18 @@ def test_memory_that_cannot_be_read_is_an_error(nvml_stub: NvmlStub) -> None:
 
 
 def test_the_stand_in_counts_the_memory_of_a_live_process_that_it_follows(nvml_stub: NvmlStub, tmp_path: Path) -> None:
-    server = tmp_path / "berth-followed"
+    name = f"held-{os.getpid()}"  # no other run's process
+    server = tmp_path / name
     server.symlink_to(Path(sys.executable).resolve())
     hold = "import sys; held = bytes(range(256)) * 2**18; print(flush=True); sys.stdin.read()"
     with subprocess.Popen([server, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        gpu = sample_one_gpu(nvml_stub, follow="berth-followed", used_mb=100)
+        gpu = sample_one_gpu(nvml_stub, follow=name, used_mb=100)
         process.communicate(timeout=30)
     assert gpu.processes is not None
     (followed,) = gpu.processes
-    assert (followed.pid, followed.name) == (process.pid, "berth-followed")
+    assert (followed.pid, followed.name) == (process.pid, name)
     assert followed.used_bytes is not None
     assert gpu.used_bytes == 100 * MIB + followed.used_bytes
     assert 64 * MIB <= followed.used_bytes < 128 * MIB
