@@ -3,8 +3,8 @@
     python tools/build_llama_server.py
 
 The sources are llama.cpp as packed in the sdist of llama-cpp-python, fetched by pip and checked against the hash below.
-The build is for the CPU only, static, and optimised to be short rather than fast: the tests' models are small. It needs a
-C and a C++ compiler; CMake and Ninja come from PyPI where the machine has none. The result stays in
+The build is for the CPU only, static, and optimised to be short rather than fast: the tests' models are small. It needs
+a C and a C++ compiler; CMake and Ninja come from PyPI where the machine has none. The result stays in
 ``.cache/llama-server/<version>/bin``, and a second call prints the path at once. ``BERTH_LLAMA_SERVER`` names a binary
 to use instead. An interrupted build goes on where it stopped.
 """

@@ -12,6 +12,8 @@ from tests.tools.gguf_vocabulary import Vocabulary
 
 DISTINCT_LAYERS = 16
 """From this layer on the random matrices repeat, so that a file of gigabytes is made without gigabytes of memory."""
+SEPARATE_OUTPUT = ("llama", "qwen2")
+"""Architectures with an output matrix of their own; gemma uses its token embeddings, bert has none."""
 
 Matrix = NDArray[np.float16]
 
@@ -68,7 +70,7 @@ class Weights:
             self._norm("token_embd_norm", bias=True)
         else:
             self._norm("output_norm")
-        if self.arch in ("llama", "qwen2"):
+        if self.arch in SEPARATE_OUTPUT:
             output = self._matrix(vocabulary.size, embedding) * np.float16(4)
             output[vocabulary.muted] = 0
             self.writer.add_tensor("output.weight", output)

@@ -17,7 +17,7 @@ import numpy as np
 from gguf import GGML_QUANT_VERSION, GGUFType, GGUFWriter, LlamaFileType, PoolingType
 
 from tests.tools.gguf_vocabulary import Vocabulary, write_byte_level_bpe, write_sentencepiece, write_wordpiece
-from tests.tools.gguf_weights import Shape, Weights
+from tests.tools.gguf_weights import SEPARATE_OUTPUT, Shape, Weights
 
 WEIGHT_BYTES = 2
 MEGABYTE = 1_000_000
@@ -34,7 +34,7 @@ def write_model(
 ) -> int:
     """Write a model in half precision and return its size in bytes.
 
-    ``target_mb`` (10^6 bytes) chooses the number of layers so that the file comes within one layer of it. Raises
+    ``target_mb`` (10^6 bytes) chooses the number of layers that comes nearest. Raises
     ``ValueError`` for an unknown architecture, impossible dimensions or a target that one layer already exceeds.
     """
     if arch not in VOCABULARIES:
@@ -63,7 +63,9 @@ def _shape_for(shape: Shape, arch: str, vocabulary_size: int, target_mb: float |
     feed_forward_matrices = 2 if arch == "bert" else 3
     kv_length = shape.kv_head_count * shape.head_length
     layer_bytes = WEIGHT_BYTES * embedding * (2 * embedding + 2 * kv_length + feed_forward_matrices * inner)
-    layer_count = round((target_mb * MEGABYTE - 2 * WEIGHT_BYTES * vocabulary_size * embedding) / layer_bytes)
+    vocabulary_matrices = 2 if arch in SEPARATE_OUTPUT else 1
+    table_bytes = vocabulary_matrices * WEIGHT_BYTES * vocabulary_size * embedding
+    layer_count = round((target_mb * MEGABYTE - table_bytes) / layer_bytes)
     if layer_count < 1:
         raise ValueError(f"{target_mb} MB holds no layer of {layer_bytes / MEGABYTE:.2f} MB: ask for more or narrow it")
     return replace(shape, layer_count=layer_count)

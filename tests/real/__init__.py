@@ -1,0 +1,1 @@
+"""Tests against a real llama-server, built by `make llama-server`."""

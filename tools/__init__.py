@@ -1,0 +1,1 @@
+"""Tools that the project is built and tested with."""
