@@ -1,4 +1,4 @@
-"""The little of a web framework that the simulated servers need: requests, answers, routes and faults.
+"""The little of a web framework that the simulated servers need: routes, faults and background tasks.
 
 One ``Application`` is one simulated server. Handlers are coroutines ``(Request) -> Answer``; when the client closes the
 connection the handler is cancelled, which is how a real server's abandoned load behaves.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from models_app.simulation.faults import Fault, Faults
+from models_app.simulation.messages import Answer, HttpError, Request, json_answer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,41 +22,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HUGE_BODY_BYTES = 10 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, fully read. Header names are in lower case."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A status with a body: bytes at once, or chunks as they come. ``content_type`` ``None`` sends none."""
-
-    status: int = 200
-    body: bytes | AsyncIterator[bytes] = b""
-    content_type: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class HttpError(Exception):
-    """Raised by a handler to answer at once."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
 Handler = Callable[[Request], Awaitable[Answer]]
-
-
-def json_answer(value: Any, status: int = 200, content_type: str = "application/json; charset=utf-8") -> Answer:
-    """``value`` as compact JSON, as both kinds of server write it."""
-    return Answer(status, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), content_type)
 
 
 class Application:

@@ -56,17 +56,11 @@ class SimulatedModel:
 
     @property
     def parameter_size(self) -> str:
-        """The parameter count as Ollama writes it: ``14.8B``, ``137M``, ``325K``."""
-        for divisor, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        """The parameter count as Ollama writes it: ``14.8B``, ``136.73M``, ``325K``."""
+        for divisor, suffix, decimals in ((10**9, "B", 1), (10**6, "M", 2), (10**3, "K", 0)):
             if self.parameter_count >= divisor:
-                return _short(self.parameter_count / divisor, suffix)
+                return f"{self.parameter_count / divisor:.{decimals}f}{suffix}"
         return str(self.parameter_count)
-
-
-def _short(value: float, suffix: str) -> str:
-    decimals = {"B": 1, "M": 2, "K": 0}[suffix]
-    text = f"{value:.{decimals}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
 
 
 MODELS = (

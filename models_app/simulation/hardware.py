@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from models_app.probes.types import GpuProcess, GpuSample, GpuState, HostSample, PoolKind, RamSample
+from models_app.simulation.figures import power_milliwatts, temperature_celsius, utilization_percent
 
 MIB = 1024**2
 GIB = 1024**3
@@ -120,7 +120,8 @@ class SimulatedHost:
     def set_activity(self, pid: int, activity: float) -> None:
         """Say how hard a process works its GPUs, from 0 to 1."""
         with self._lock:
-            self._processes[pid].activity = activity
+            if pid in self._processes:
+                self._processes[pid].activity = activity
 
     def is_alive(self, pid: int) -> bool:
         """Whether the process still runs."""
@@ -170,8 +171,8 @@ class SimulatedHost:
         if gpu.state is not GpuState.OK:
             return self._stale(index)
         used_bytes = self.used_bytes(index)
-        utilization = self._utilization_percent(index)
-        power = int(gpu.power_limit_milliwatts * (0.06 + 0.82 * utilization / 100))
+        utilization = utilization_percent(self._activity(index), index, self._sequence, self._seed)
+        last = self._last.get(index)
         sample = GpuSample(
             uuid=gpu.uuid,
             index=index,
@@ -182,8 +183,8 @@ class SimulatedHost:
             used_bytes=used_bytes,
             free_bytes=gpu.usable_bytes - used_bytes,
             utilization_percent=utilization,
-            temperature_celsius=self._temperature_celsius(index, utilization),
-            power_milliwatts=power,
+            temperature_celsius=temperature_celsius(utilization, last.temperature_celsius if last else None),
+            power_milliwatts=power_milliwatts(gpu.power_limit_milliwatts, utilization),
             power_limit_milliwatts=gpu.power_limit_milliwatts,
             processes=self._gpu_processes(index),
         )
@@ -195,18 +196,13 @@ class SimulatedHost:
         last = self._last.get(index)
         if last is None or gpu.state is GpuState.LOST:
             return GpuSample(gpu.uuid, index, gpu.name, gpu.state, gpu.reason, gpu.pool, gpu.total_bytes)
-        return GpuSample(
-            uuid=last.uuid,
-            index=index,
-            name=last.name,
+        return replace(
+            last,
             state=gpu.state,
             reason=gpu.reason,
-            pool=last.pool,
-            total_bytes=last.total_bytes,
-            driver_reserved_bytes=last.driver_reserved_bytes,
-            used_bytes=last.used_bytes,
-            free_bytes=last.free_bytes,
-            processes=last.processes,
+            utilization_percent=None,
+            temperature_celsius=None,
+            power_milliwatts=None,
         )
 
     def _gpu_processes(self, index: int) -> tuple[GpuProcess, ...]:
@@ -216,21 +212,8 @@ class SimulatedHost:
             if index in process.vram_bytes
         )
 
-    def _utilization_percent(self, index: int) -> int:
-        activity = sum(process.activity for process in self._processes.values() if index in process.vram_bytes)
-        if activity <= 0:
-            return 0
-        noise = random.Random(f"{self._seed}:{index}:{self._sequence}").uniform(-8, 8)
-        wave = 18 * math.sin(self._sequence / 7 + index * 2 + self._seed)
-        return max(0, min(100, round(100 * min(activity, 0.9) + wave + noise)))
-
-    def _temperature_celsius(self, index: int, utilization_percent: int) -> int:
-        target = 34 + 0.42 * utilization_percent
-        last = self._last.get(index)
-        if last is None or last.temperature_celsius is None:
-            return round(target)
-        step = 0.25 * (target - last.temperature_celsius)
-        return last.temperature_celsius + (math.ceil(step) if step > 0 else math.floor(step))
+    def _activity(self, index: int) -> float:
+        return sum(process.activity for process in self._processes.values() if index in process.vram_bytes)
 
 
 def _uuid(host: str, index: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models_app.simulation.asgi import Answer, HttpError, Request, json_answer
+from models_app.simulation.messages import Answer, HttpError, Request, json_answer
 
 NAME_HEADER = {"server": "llama.cpp"}
 OPEN_PATHS = frozenset({"/health", "/v1/health"})

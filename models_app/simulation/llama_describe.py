@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from models_app.simulation.asgi import Answer
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.llama_answers import NAME_HEADER
 from models_app.simulation.llama_constants import CHAT_TEMPLATE_CAPABILITIES, METRICS, SAMPLING
+from models_app.simulation.messages import Answer
 
 BUILD_INFO = "b1-0c1e570"
 TOKENS_PER_SECOND = 42

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from models_app.simulation import llama_answers as answers
 from models_app.simulation import llama_describe as describe
-from models_app.simulation.asgi import Answer, Application, Request
+from models_app.simulation.asgi import Application
 from models_app.simulation.catalogue import CATALOGUE, SimulatedModel
 from models_app.simulation.faults import Fault
 from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.llama_children import Child, Children
+from models_app.simulation.llama_listing import entry
+from models_app.simulation.messages import Answer, Request
 from models_app.simulation.ollama_text import words
 from models_app.simulation.runner import Timing
 
@@ -98,7 +99,9 @@ class LlamaRouterSimulator(Application):
     async def _list(self, request: Request) -> Answer:
         if request.query.get("reload"):
             self.children.forget_failures()
-        return answers.answer({"data": [self._entry(child) for child in self.children], "object": "list"})
+        context = self.children.context_length
+        data = [entry(child, context, metrics=self.metrics) for child in self.children]
+        return answers.answer({"data": data, "object": "list"})
 
     async def _props(self, request: Request) -> Answer:
         if "model" not in request.query:
@@ -207,32 +210,3 @@ class LlamaRouterSimulator(Application):
                 yield b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
         finally:
             self.children.listeners.discard(queue)
-
-    def _entry(self, child: Child) -> dict[str, Any]:
-        entry = {
-            "id": child.name,
-            "aliases": [],
-            "tags": [],
-            "object": "model",
-            "owned_by": "llamacpp",
-            "created": int(time.time()),
-            "status": self._status(child),
-            "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
-            "source": "cache" if child.model.removable else "models_dir",
-            "can_remove": child.model.removable,
-        }
-        if child.value == "loaded":
-            entry["meta"] = describe.meta(child.model, self.children.context_length)
-        return entry
-
-    def _status(self, child: Child) -> dict[str, Any]:
-        context = str(self.children.context_length)
-        switches = ["--metrics"] if self.metrics else []
-        args = ["llama-server", "--host", "127.0.0.1", *switches, "--port", str(child.port), "--alias", child.name]
-        preset = f"[{child.name}]\n" + ("metrics = 1\n" if self.metrics else "")
-        status = {
-            "value": child.value,
-            "args": [*args, "--ctx-size", context, "--model", child.path],
-            "preset": f"{preset}ctx-size = {context}\nmodel = {child.path}\n\n",
-        }
-        return status | {"exit_code": child.exit_code, "failed": True} if child.exit_code else status

@@ -6,10 +6,11 @@ import asyncio
 
 from models_app.simulation import llama_answers as answers
 from models_app.simulation import llama_describe as describe
-from models_app.simulation.asgi import Answer, Application, Request
+from models_app.simulation.asgi import Application
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
 from models_app.simulation.memory import footprint, place
+from models_app.simulation.messages import Answer, Request
 from models_app.simulation.ollama_text import words
 from models_app.simulation.runner import RunnerDied, Timing, fill
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from models_app.simulation import ollama_requests as requests
-from models_app.simulation.asgi import Answer, Application, Request, json_answer
+from models_app.simulation.asgi import Application
 from models_app.simulation.catalogue import CATALOGUE, SimulatedModel
 from models_app.simulation.golang import timestamp
 from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
-from models_app.simulation.ollama_describe import installed, running, show
-from models_app.simulation.ollama_pull import download_lines, manifest_error
+from models_app.simulation.messages import Answer, Request, json_answer, ndjson_answer
+from models_app.simulation.ollama_describe import running
+from models_app.simulation.ollama_library import Library
 from models_app.simulation.ollama_requests import canonical
-from models_app.simulation.ollama_scheduler import OllamaSettings, QueueFull, Runner, RunnerOptions, Scheduler
+from models_app.simulation.ollama_runner import OllamaSettings, Runner, RunnerOptions
+from models_app.simulation.ollama_scheduler import QueueFull, Scheduler
 from models_app.simulation.ollama_text import generated
 from models_app.simulation.runner import RunnerDied, Timing
-
-NDJSON = "application/x-ndjson"
 
 
 class OllamaSimulator(Application):
@@ -43,8 +41,7 @@ class OllamaSimulator(Application):
         self.host = host
         self.version = version
         self.timing = timing or Timing()
-        self.models = {canonical(model.name): replace(model, name=canonical(model.name)) for model in models}
-        self.registry = {canonical(model.name): model for model in registry}
+        self.library = Library(self, models, registry, self.timing)
         self.scheduler = Scheduler(host, settings or OllamaSettings(), self.timing, self.faults, self.background)
         self._add_routes()
 
@@ -59,7 +56,7 @@ class OllamaSimulator(Application):
 
     async def preload(self, name: str, *, keep_alive_seconds: float = -1, **options: Any) -> Runner | None:
         """Load a model before any client asks, as the demo does."""
-        model = self.models[canonical(name)]
+        model = self.library.models[canonical(name)]
         return await self.scheduler.load(model, RunnerOptions(**options), keep_alive_seconds)
 
     async def stop(self) -> None:
@@ -72,16 +69,10 @@ class OllamaSimulator(Application):
     def _add_routes(self) -> None:
         self.route("GET", "/", self._root)
         self.route("GET", "/api/version", self._version)
-        self.route("GET", "/api/tags", self._tags)
         self.route("GET", "/api/ps", self._ps)
-        self.route("GET", "/v1/models", self._openai_models)
-        self.route("POST", "/api/show", self._show)
         self.route("POST", "/api/generate", self._generate)
         self.route("POST", "/api/chat", self._chat)
         self.route("POST", "/api/embed", self._embed)
-        self.route("POST", "/api/pull", self._pull)
-        self.route("POST", "/api/copy", self._copy)
-        self.route("DELETE", "/api/delete", self._delete)
 
     async def _root(self, _request: Request) -> Answer:
         return Answer(200, b"Ollama is running", "text/plain; charset=utf-8")
@@ -89,28 +80,9 @@ class OllamaSimulator(Application):
     async def _version(self, _request: Request) -> Answer:
         return json_answer({"version": self.version})
 
-    async def _tags(self, _request: Request) -> Answer:
-        newest_first = sorted(self.models.items(), key=lambda entry: entry[1].modified_at, reverse=True)
-        return json_answer({"models": [installed(name, model) for name, model in newest_first]})
-
     async def _ps(self, _request: Request) -> Answer:
         latest_first = sorted(self.scheduler.runners, key=lambda runner: -int(runner.expires_at))
         return json_answer({"models": [running(runner) for runner in latest_first]})
-
-    async def _openai_models(self, _request: Request) -> Answer:
-        data = [
-            {"id": name, "object": "model", "created": int(model.modified_at.timestamp()), "owned_by": "library"}
-            for name, model in self.models.items()
-        ]
-        return json_answer({"object": "list", "data": data}, content_type="application/json")
-
-    async def _show(self, request: Request) -> Answer:
-        wanted = requests.parse(request)
-        name = requests.required_name(wanted)
-        model = self.models.get(canonical(name))
-        if model is None:
-            raise requests.error(404, f"model '{canonical(name)}' not found")
-        return json_answer(show(model, verbose=bool(wanted.get("verbose"))))
 
     async def _generate(self, request: Request) -> Answer:
         wanted = requests.parse(request)
@@ -139,7 +111,7 @@ class OllamaSimulator(Application):
 
     async def _embed(self, request: Request) -> Answer:
         wanted = requests.parse(request)
-        model = self.models.get(canonical(str(wanted.get("model", ""))))
+        model = self.library.find(str(wanted.get("model", "")))
         if model is None:
             raise requests.error(404, f'model "{wanted.get("model", "")}" not found, try pulling it first')
         await self._load(model, wanted)
@@ -151,48 +123,9 @@ class OllamaSimulator(Application):
         counts = {"total_duration": 1_000_000, "load_duration": 500_000, "prompt_eval_count": 3 * len(texts)}
         return json_answer({"model": wanted["model"], "embeddings": vectors} | counts)
 
-    async def _pull(self, request: Request) -> Answer:
-        wanted = requests.parse(request)
-        name = requests.required_name(wanted)
-        if not requests.is_possible_name(name):
-            raise requests.error(400, "invalid model name")
-        lines = self._pull_lines(name, insecure=bool(wanted.get("insecure")))
-        if wanted.get("stream", True):
-            return Answer(200, _encoded(lines), NDJSON)
-        last = [line async for line in lines][-1]
-        return json_answer(last, 500 if "error" in last else 200, "application/json")
-
-    async def _pull_lines(self, name: str, *, insecure: bool) -> AsyncIterator[dict[str, Any]]:
-        yield {"status": "pulling manifest"}
-        listed = canonical(name)
-        model = self.registry.get(listed.rsplit("/", 1)[-1])
-        if model is None or (name.startswith("http://") and not insecure):
-            yield {"error": manifest_error(name, insecure=insecure)}
-            return
-        seconds = model.file_bytes / self.timing.pull_bytes_per_second
-        async for line in download_lines(model, seconds, already_here=listed in self.models):
-            yield line
-        self.models[listed] = replace(model, name=listed)
-        yield {"status": "success"}
-
-    async def _copy(self, request: Request) -> Answer:
-        wanted = requests.parse(request)
-        source = self.models.get(canonical(str(wanted.get("source", ""))))
-        if source is None:
-            raise requests.error(404, f'model "{wanted.get("source", "")}" not found')
-        name = canonical(str(wanted.get("destination", "")))
-        self.models[name] = replace(source, name=name, blob=source.blob or source.name)
-        return Answer(200)
-
-    async def _delete(self, request: Request) -> Answer:
-        name = requests.required_name(requests.parse(request))
-        if self.models.pop(canonical(name), None) is None:
-            raise requests.error(404, f"model '{name}' not found")
-        return Answer(200)
-
     def _find(self, wanted: dict[str, Any]) -> SimulatedModel:
         name = str(wanted.get("model", ""))
-        model = self.models.get(canonical(name))
+        model = self.library.find(name)
         if model is None:
             raise requests.error(404, f"model '{name}' not found")
         return model
@@ -217,7 +150,7 @@ class OllamaSimulator(Application):
     async def _text(self, runner: Runner, wanted: dict[str, Any], *, chat: bool) -> Answer:
         lines = generated(self.scheduler, runner, wanted, chat=chat)
         if wanted.get("stream", True):
-            return Answer(200, _encoded(lines), NDJSON)
+            return ndjson_answer(lines)
         parts = [line async for line in lines]
         return json_answer(_joined(parts, chat=chat))
 
@@ -232,8 +165,3 @@ def _joined(parts: list[dict[str, Any]], *, chat: bool) -> dict[str, Any]:
 
 def _final(wanted: dict[str, Any], silence: dict[str, Any], reason: str) -> dict[str, Any]:
     return {"model": wanted["model"], "created_at": timestamp(time.time()), **silence, "done": True, "done_reason": reason}
-
-
-async def _encoded(lines: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    async for line in lines:
-        yield json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.golang import timestamp
-from models_app.simulation.ollama_scheduler import Runner
+from models_app.simulation.ollama_runner import Runner
 
 FILE_TYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "MXFP4": 38}
 TEMPLATE = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"

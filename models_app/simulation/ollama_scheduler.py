@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.faults import Fault, Faults
-from models_app.simulation.golang import FOREVER_SECONDS
 from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
 from models_app.simulation.memory import Placement, footprint, place
+from models_app.simulation.ollama_runner import OllamaSettings, Runner, RunnerOptions
 from models_app.simulation.runner import Timing, fill, release
 
 GIB = 1024**3
@@ -24,46 +24,6 @@ GIB = 1024**3
 
 class QueueFull(Exception):
     """More loads wait than ``max_queue`` allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class OllamaSettings:
-    """The environment of ``ollama serve``. ``context_length`` 0 chooses by VRAM; ``max_loaded_models`` 0 is 3 a GPU."""
-
-    max_loaded_models: int = 0
-    max_queue: int = 512
-    keep_alive_seconds: float = 300
-    context_length: int = 0
-    parallel: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerOptions:
-    """The options that reload a model when they differ. ``None`` is the server's own choice."""
-
-    num_ctx: int | None = None
-    num_batch: int | None = None
-    num_gpu: int | None = None
-    main_gpu: int | None = None
-    use_mmap: bool | None = None
-    num_thread: int | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Runner:
-    """A loaded model. ``keep_alive_seconds`` below 0 means for ever; ``users`` counts requests that it works on."""
-
-    model: SimulatedModel
-    options: RunnerOptions
-    pid: int
-    placement: Placement
-    context: int
-    keep_alive_seconds: float
-    expires_at: float = 0.0
-    users: int = 0
-    leaving: bool = False
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    timer: asyncio.TimerHandle | None = None
 
 
 class Scheduler:
@@ -120,7 +80,7 @@ class Scheduler:
     def begin_use(self, runner: Runner) -> None:
         """A request works on the runner, which therefore does not expire."""
         runner.users += 1
-        self._cancel_timer(runner)
+        runner.cancel_timer()
 
     def end_use(self, runner: Runner) -> None:
         """The request is done: the keep-alive begins anew."""
@@ -133,7 +93,7 @@ class Scheduler:
     def stop(self) -> None:
         """The server ends and takes its runners with it."""
         for runner in self.runners:
-            self._cancel_timer(runner)
+            runner.cancel_timer()
             self.host.end(runner.pid)
         self.runners.clear()
 
@@ -197,7 +157,7 @@ class Scheduler:
             await self._remove(self._victim())
 
     def _victim(self) -> Runner:
-        return min(self.runners, key=lambda runner: (runner.users > 0, _lasting_seconds(runner)))
+        return min(self.runners, key=lambda runner: (runner.users > 0, runner.lasting_seconds))
 
     async def _remove(self, runner: Runner) -> None:
         if not self.host.is_alive(runner.pid):
@@ -208,18 +168,17 @@ class Scheduler:
 
     def _keep(self, runner: Runner, keep_alive_seconds: float) -> None:
         runner.keep_alive_seconds = keep_alive_seconds
-        lasting_seconds = _lasting_seconds(runner)
-        runner.expires_at = time.time() + lasting_seconds
-        self._cancel_timer(runner)
+        runner.expires_at = time.time() + runner.lasting_seconds
+        runner.cancel_timer()
         if keep_alive_seconds >= 0 and runner.users == 0:
-            runner.timer = asyncio.get_running_loop().call_later(lasting_seconds, self._expire, runner)
+            runner.timer = asyncio.get_running_loop().call_later(runner.lasting_seconds, self._expire, runner)
 
     def _expire(self, runner: Runner) -> None:
         if runner.leaving:
             return
         runner.leaving = True
         runner.expires_at = min(runner.expires_at, time.time())
-        self._cancel_timer(runner)
+        runner.cancel_timer()
         if runner.users == 0:
             self._leave(runner)
 
@@ -234,17 +193,7 @@ class Scheduler:
             await self.load(runner.model, runner.options, None)
 
     def _forget(self, runner: Runner) -> None:
-        self._cancel_timer(runner)
+        runner.cancel_timer()
         if runner in self.runners:
             self.runners.remove(runner)
         runner.gone.set()
-
-    @staticmethod
-    def _cancel_timer(runner: Runner) -> None:
-        if runner.timer is not None:
-            runner.timer.cancel()
-            runner.timer = None
-
-
-def _lasting_seconds(runner: Runner) -> float:
-    return FOREVER_SECONDS if runner.keep_alive_seconds < 0 else runner.keep_alive_seconds

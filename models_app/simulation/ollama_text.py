@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from models_app.simulation.golang import timestamp
-from models_app.simulation.ollama_scheduler import Runner, Scheduler
+from models_app.simulation.ollama_runner import Runner
+from models_app.simulation.ollama_scheduler import Scheduler
 
 WORDS = (" long", " we", " ser", "w", " but", " ser", "9", " writ")
 DEFAULT_TOKENS = 16
