@@ -10,18 +10,24 @@ from django.utils import timezone
 
 from models_app.inventory.models import Host
 from models_app.probes.types import GpuSample, HostSample
+from models_app.telemetry.attribution import Shares
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import decode
+from models_app.telemetry.samples import decode, decode_shares
 
 STALE_AFTER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """A host's newest sample. ``recent`` maps a GPU's UUID to its used bytes of the last minutes, oldest first."""
+    """A host's newest sample.
+
+    ``shares`` says by GPU's UUID whose the used bytes are; its models are keyed by the ids of ``LoadedModel`` rows.
+    ``recent`` maps a GPU's UUID to its used bytes of the last minutes, oldest first.
+    """
 
     host_id: int
     sample: HostSample
+    shares: Shares
     recent: dict[str, list[int]]
     is_stale: bool
 
@@ -47,4 +53,5 @@ def is_stale(taken_at: datetime, now: datetime | None = None) -> bool:
 
 
 def _latest(row: LatestSample, now: datetime) -> Latest:
-    return Latest(row.host_id, decode(row.payload), row.recent, is_stale(row.taken_at, now))
+    shares = decode_shares(row.payload.get("shares", []))
+    return Latest(row.host_id, decode(row.payload), shares, row.recent, is_stale(row.taken_at, now))

@@ -1,4 +1,7 @@
-"""A host's sample as JSON and back. Unknown keys are ignored, so that rows of another version can still be read."""
+"""A host's sample, and how its bytes were divided, as JSON and back.
+
+Unknown keys are ignored, so that rows of another version can still be read.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
+from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuProcess, GpuSample, GpuState, HostSample, PoolKind, RamSample
+from models_app.telemetry.attribution import By, GpuShares, ModelShare, Shares
 
 T = TypeVar("T")
 
@@ -25,6 +30,21 @@ def decode(payload: dict[str, Any]) -> HostSample:
         "ram": None if ram is None else _made(RamSample, ram),
     }
     return _made(HostSample, given)
+
+
+def encode_shares(shares: Shares) -> list[dict[str, Any]]:
+    """The shares of every GPU as plain JSON values."""
+    return [asdict(share) for share in shares.values()]
+
+
+def decode_shares(payload: list[dict[str, Any]]) -> Shares:
+    """What ``encode_shares`` wrote. Raises as ``decode`` does."""
+    return {share["uuid"]: _shares(share) for share in payload}
+
+
+def _shares(payload: dict[str, Any]) -> GpuShares:
+    models = {int(key): ModelShare(share["bytes"], By(share["by"])) for key, share in payload["models"].items()}
+    return _made(GpuShares, payload | {"models": models, "coverage": Coverage(payload["coverage"])})
 
 
 def _gpu(payload: dict[str, Any]) -> GpuSample:

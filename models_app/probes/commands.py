@@ -1,0 +1,44 @@
+"""What a process was started as."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+
+
+@lru_cache(maxsize=1024)
+def command_line(pid: int, started_at: float | None) -> tuple[str, ...]:  # noqa: ARG001 - part of a process's identity
+    """The arguments of a process; empty when it has gone or may not be seen. Remembered by pid and start time."""
+    try:
+        return tuple(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ()
+
+
+def flag(arguments: tuple[str, ...], *names: str) -> str:
+    """The value that follows the first of these flags, as in ``--alias NAME`` or ``--alias=NAME``; empty without one."""
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+        name, equals, value = argument.partition("=")
+        if name in names:
+            return value if equals else following
+    return ""
+
+
+def file_size(path: str) -> int | None:
+    """The size of a file in bytes; ``None`` where it cannot be seen."""
+    try:
+        return Path(path).stat().st_size if path else None
+    except OSError:
+        return None
+
+
+def only_process_named(name: str) -> int | None:
+    """The process of that name that no other of the same name started, if there is exactly one."""
+    found = {}
+    for process in psutil.process_iter(["name", "ppid"]):
+        if process.info["name"] == name:
+            found[process.pid] = process.info["ppid"]
+    roots = [pid for pid, parent in found.items() if parent not in found]
+    return roots[0] if len(roots) == 1 else None

@@ -1,0 +1,138 @@
+"""Which processes belong to an endpoint, and which of them serve which model.
+
+On the panel's own host the process that listens on the endpoint's port tells, and the command lines of its children: a
+router names the model (``--alias``), Ollama names the file (``--model``), which is found by its size. Simulated hosts
+register what they know.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from models_app.catalog.models import Installation
+from models_app.inventory.models import Endpoint, LoadedModel
+from models_app.probes.commands import command_line, file_size, flag, only_process_named
+from models_app.probes.listeners import listener_process
+from models_app.probes.types import GpuProcess, HostSample
+
+FORGET_AFTER_SECONDS = 10.0
+FILE_TOLERANCE_BYTES = 16 * 1024**2
+"""An installed model's size also counts its template and licence beside the weights."""
+
+Pids = Callable[[], Iterable[int]]
+ModelPids = Callable[[], Mapping[str, Iterable[int]]]
+
+_lock = threading.Lock()
+_registered: dict[int, tuple[Pids, ModelPids | None]] = {}
+_servers: dict[tuple[int, str], tuple[float, int | None]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointProcesses:
+    """The processes of an endpoint that hold VRAM, and those known to serve one model and nothing else."""
+
+    pids: frozenset[int]
+    by_model: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    server: int | None = None
+
+    @property
+    def unassigned(self) -> frozenset[int]:
+        """Processes of which nobody knows the model; the server itself is none, whatever its driver context holds."""
+        return self.pids.difference({self.server}, *self.by_model.values())
+
+
+def register_pids(endpoint_id: int, pids: Pids, model_pids: ModelPids | None = None) -> None:
+    """Take an endpoint's processes from these callables: all of them, and by model name where that is known."""
+    with _lock:
+        _registered[endpoint_id] = (pids, model_pids)
+
+
+def unregister_pids(endpoint_id: int) -> None:
+    """Forget what was registered for an endpoint."""
+    with _lock:
+        _registered.pop(endpoint_id, None)
+
+
+def processes_of(endpoint: Endpoint, names: Iterable[str], sample: HostSample) -> EndpointProcesses | None:
+    """The endpoint's processes in this sample, where ``names`` are the models it lists; ``None`` where nothing tells.
+
+    Reads rows and the process table.
+    """
+    shown = {process.pid: process for gpu in sample.gpus for process in gpu.processes or ()}
+    if endpoint.pk in _registered:
+        return _from_registry(endpoint.pk, list(names), shown)
+    if not endpoint.host.is_local:
+        return None
+    server = _server_process(urlsplit(endpoint.url).port or 80, endpoint.kind)
+    if server is None:
+        return None
+    family = [process for process in shown.values() if server in (process.pid, process.parent_pid)]
+    return EndpointProcesses(frozenset(p.pid for p in family), _by_model(endpoint, list(names), family, server), server)
+
+
+def loaded_names(endpoint: Endpoint) -> list[str]:
+    """The models that the rows list on an endpoint."""
+    return list(LoadedModel.objects.filter(endpoint=endpoint).values_list("name", flat=True))
+
+
+def _from_registry(endpoint_id: int, names: list[str], shown: Mapping[int, GpuProcess]) -> EndpointProcesses:
+    pids, model_pids = _registered[endpoint_id]
+    family = frozenset(pids()) & shown.keys()
+    if model_pids is not None:
+        by_model = {name: frozenset(found) & shown.keys() for name, found in model_pids().items()}
+        return EndpointProcesses(family, by_model)
+    return EndpointProcesses(family, _only_one(names, family))
+
+
+def _by_model(endpoint: Endpoint, names: list[str], family: list[GpuProcess], server: int) -> dict[str, frozenset[int]]:
+    """``by_model`` by the mode of the server; models of which nothing tells the process are left out."""
+    if endpoint.mode == "single":
+        return dict.fromkeys(names, frozenset(process.pid for process in family))
+    workers = [process for process in family if process.pid != server]
+    commands = {process.pid: command_line(process.pid, process.started_at) for process in workers}
+    aliases = {pid: flag(command, "--alias", "-a") for pid, command in commands.items()}
+    by_alias = {name: frozenset(pid for pid, alias in aliases.items() if alias == name) for name in names}
+    named = {name: found for name, found in by_alias.items() if found}
+    if named or endpoint.mode == "router":
+        return named
+    return _only_one(names, frozenset(commands)) or _by_file_size(endpoint, names, commands)
+
+
+def _only_one(names: list[str], pids: frozenset[int]) -> dict[str, frozenset[int]]:
+    """One model and one process belong together. A second process may be a model that is still loading."""
+    return {names[0]: pids} if len(names) == 1 and len(pids) == 1 else {}
+
+
+def _by_file_size(
+    endpoint: Endpoint, names: list[str], commands: Mapping[int, tuple[str, ...]]
+) -> dict[str, frozenset[int]]:
+    """Models and processes that fit no other by the size of the file which the process was started with."""
+    installed = Installation.objects.filter(endpoint_id=endpoint.pk, name__in=names).values_list("name", "size_bytes")
+    file_bytes = {pid: file_size(flag(command, "--model", "-m")) for pid, command in commands.items()}
+    pairs = [
+        (name, pid)
+        for name, size_bytes in installed
+        for pid, found in file_bytes.items()
+        if found is not None and abs(size_bytes - found) <= FILE_TOLERANCE_BYTES
+    ]
+    return {
+        name: frozenset({pid})
+        for name, pid in pairs
+        if sum(name == other or pid == other_pid for other, other_pid in pairs) == 1
+    }
+
+
+def _server_process(port: int, kind: str) -> int | None:
+    """The process that listens on the port, or the only one of its program where the port's owner cannot be seen."""
+    key = (port, kind)
+    with _lock:
+        known_until, pid = _servers.get(key, (0.0, None))
+    if time.monotonic() >= known_until:
+        pid = listener_process(port) or only_process_named(kind.replace("_", "-"))
+        with _lock:
+            _servers[key] = (time.monotonic() + FORGET_AFTER_SECONDS, pid)
+    return pid
