@@ -55,8 +55,10 @@ def refusal(request: Request, api_key: str | None) -> Answer | None:
 def parse(request: Request) -> dict[str, Any]:
     """The request's JSON object. Bad JSON is a 500, as recorded."""
     try:
-        value = json.loads(request.body or b"{}")
+        value = json.loads(request.body.decode(errors="replace") or "{}")
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise failure(500, f"[json.exception.parse_error.101] parse error at {place}: syntax error") from None
+        read = error.doc[: error.pos + 1]
+        place = f"parse error at line {error.lineno}, column {error.colno}: syntax error while parsing object key"
+        problem = f"invalid literal; last read: '{read}'; expected string literal"
+        raise failure(500, f"[json.exception.parse_error.101] {place} - {problem}") from None
     return value if isinstance(value, dict) else {}

@@ -78,7 +78,6 @@ def model_info(model: SimulatedModel, *, verbose: bool) -> dict[str, Any]:
         "general.quantization_version": 2,
         "general.type": "model",
         f"{prefix}.attention.head_count": model.head_count,
-        f"{prefix}.attention.head_count_kv": model.kv_heads,
         f"{prefix}.block_count": model.layers,
         f"{prefix}.context_length": model.training_context,
         f"{prefix}.embedding_length": model.embedding_length,
@@ -93,6 +92,8 @@ def model_info(model: SimulatedModel, *, verbose: bool) -> dict[str, Any]:
         info |= {f"{prefix}.attention.key_length": model.head_size, f"{prefix}.attention.value_length": model.head_size}
     if model.sliding_window:
         info[f"{prefix}.attention.sliding_window"] = model.sliding_window
+    if model.kv_heads != model.head_count:
+        info[f"{prefix}.attention.head_count_kv"] = model.kv_heads
     if model.is_embedding:
         info |= {f"{prefix}.attention.causal": False, f"{prefix}.pooling_type": 1}
     return info

@@ -86,8 +86,12 @@ async def release(host: SimulatedHost, pid: int, seconds: float, faults: Faults)
 def out_of_memory_text(error: SimulatedOutOfMemory) -> str:
     """The last lines of llama.cpp's log when an allocation fails."""
     if error.device is None:
-        size = f"ggml_aligned_malloc: insufficient memory (attempted to allocate {error.wanted_bytes / 1024**2:.2f} MB)"
-        return f"{size}\nalloc_tensor_range: failed to allocate CPU buffer of size {error.wanted_bytes}"
+        return (
+            f"ggml_aligned_malloc: insufficient memory (attempted to allocate {error.wanted_bytes / 1024**2:.2f} MB)\n"
+            f"ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size {error.wanted_bytes}\n"
+            f"alloc_tensor_range: failed to allocate CPU buffer of size {error.wanted_bytes}\n"
+            "llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache"
+        )
     return (
         f"ggml_backend_cuda_buffer_type_alloc_buffer: allocating {error.wanted_bytes / 1024**2:.2f} MiB "
         f"on device {error.device}: cudaMalloc failed: out of memory\n"

@@ -39,7 +39,7 @@ class Serving:
 
     async def open(self) -> None:
         """Listen. Raises ``OSError`` where the port is taken."""
-        config = uvicorn.Config(self.application, lifespan="off", log_config=None, ws="none")
+        config = uvicorn.Config(self.application, lifespan="off", log_config=None, access_log=False, ws="none")
         listener = socket.create_server((self.host, self.port), backlog=128)
         self.port = listener.getsockname()[1]
         self._server = await asyncio.get_running_loop().create_server(
