@@ -43,6 +43,7 @@ LOAD_OPTIONS = frozenset({"pinned"})
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 1.0
 _PULL_PAUSE_SECONDS = 0.5
+_WAITING_NEWS = 100
 
 
 class LlamaRouterBackend(HttpBackend):
@@ -84,7 +85,7 @@ class LlamaRouterBackend(HttpBackend):
         check_options(options, LOAD_OPTIONS)
         name = self.canonical(name)
         self._unloading.discard(name)
-        news: asyncio.Queue[Progress] = asyncio.Queue()
+        news: asyncio.Queue[Progress] = asyncio.Queue(_WAITING_NEWS)
         async with in_background(self._listen(name, news)), aclosing(self._follow(name, news)) as steps:
             is_ours = await self._start(name)
             try:
@@ -147,13 +148,15 @@ class LlamaRouterBackend(HttpBackend):
         """Yields the news until the list says that the model is loaded. The list is the truth; news only save waiting."""
         deadline = asyncio.get_running_loop().time() + self._http.limits.load_seconds
         pause = _FIRST_PAUSE_SECONDS
-        while not _is_loaded(await self._entry(name)):
+        progress: Progress | None = None
+        while True:
+            if progress is not None and progress.status == "loading":
+                yield progress
+            elif _is_loaded(await self._entry(name)):
+                return
             if asyncio.get_running_loop().time() > deadline:
                 raise TimedOut(f"{name} is still loading after {self._http.limits.load_seconds:.0f} seconds.")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    while (progress := await news.get()).status == "loading":
-                        yield progress
+            progress = await _within(pause, news)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
     async def _listen(self, name: str, news: asyncio.Queue[Progress]) -> None:
@@ -163,7 +166,7 @@ class LlamaRouterBackend(HttpBackend):
                 async for line in lines:
                     progress = load_event(line, name)
                     if progress is not None:
-                        news.put_nowait(progress)
+                        await news.put(progress)
 
     async def _abandon(self, name: str) -> None:
         """Stops a load or a download as far as the router can still be reached."""
@@ -182,6 +185,14 @@ class LlamaRouterBackend(HttpBackend):
         if found is None:
             raise NotFound(f"The router does not know the model {name}.")
         return found
+
+
+async def _within(seconds: float, news: asyncio.Queue[Progress]) -> Progress | None:
+    """The next news, or ``None`` after that time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await news.get()
+    return None
 
 
 def _is_loaded(entry: RouterEntry) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -143,11 +144,9 @@ def test_no_wrapping_hides_a_link_local_address(address: ipaddress.IPv4Address) 
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_an_address_or_is_refused_with_a_sentence(text: str) -> None:
-    try:
-        AddressPolicy().check_url(text)
-    except AddressRefused as error:
-        assert error.message.endswith((".", "!", "?"))
+def test_any_text_is_an_address_or_is_refused(text: str) -> None:
+    with suppress(AddressRefused):
+        assert AddressPolicy().check_url(text).scheme in {"http", "https"}
 
 
 def _resolver(*answers: list[str]) -> Any:

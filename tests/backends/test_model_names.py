@@ -87,8 +87,7 @@ def test_a_path_is_a_name_only_where_a_server_gave_it() -> None:
 def test_a_canonical_name_is_stable_and_harmless(name: str) -> None:
     try:
         canonical = canonical_ollama_name(name)
-    except InvalidName as error:
-        assert error.message.endswith(".")
+    except InvalidName:
         return
     assert canonical.isascii()
     assert canonical.isprintable()
