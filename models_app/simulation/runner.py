@@ -10,9 +10,9 @@ from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
 from models_app.simulation.memory import Placement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timing:
-    """How fast the simulated machines are. The defaults suit tests; ``realistic`` suits people."""
+    """How fast the simulated machines are; may change while they run. The defaults suit tests, ``realistic`` people."""
 
     load_bytes_per_second: float = 400e9
     shortest_load_seconds: float = 0.02
@@ -24,7 +24,17 @@ class Timing:
     @classmethod
     def realistic(cls, speed: float = 1.0) -> Timing:
         """A fast NVMe disk and a busy driver, ``speed`` times as fast as in reality."""
-        return cls(2.5e9 * speed, 1.2 / speed, 0.9 / speed, 110e6 * speed, 0.02 / speed)
+        timing = cls()
+        timing.become_realistic(speed)
+        return timing
+
+    def become_realistic(self, speed: float = 1.0) -> None:
+        """Change to the pace of ``realistic``."""
+        self.load_bytes_per_second = 2.5e9 * speed
+        self.shortest_load_seconds = 1.2 / speed
+        self.release_seconds = 0.9 / speed
+        self.pull_bytes_per_second = 110e6 * speed
+        self.token_seconds = 0.02 / speed
 
     def load_seconds(self, size_bytes: int) -> float:
         """How long a load of that size takes."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-import httpx
 import pytest
 
 from models_app.simulation.hardware import SimulatedHost
@@ -16,7 +15,7 @@ from models_app.simulation.llama_single import LlamaServerSimulator
 from models_app.simulation.runner import Timing
 from models_app.simulation.server import Serving, serve
 from tests.simulation import recordings
-from tests.simulation.recordings import FOLDER, Recording, assert_answers_as_recorded, outline, replay
+from tests.simulation.recordings import FOLDER, Recording, assert_answers_as_recorded, connect, outline, replay
 
 MODELS = [
     recordings.TINY_LLAMA,
@@ -93,7 +92,7 @@ async def test_a_server_with_one_model_answers_as_recorded(recording: Recording)
 async def test_a_server_that_loads_answers_503_to_every_path() -> None:
     slow = Timing(shortest_load_seconds=60)
     server = LlamaServerSimulator(SimulatedHost("recorded", []), recordings.TINY_LLAMA, timing=slow)
-    async with serve(server) as serving, httpx.AsyncClient(base_url=serving.url, trust_env=False) as client:
+    async with serve(server) as serving, connect(serving.url) as client:
         for path in ("/health", "/v1/models", "/slots"):
             answer = await client.get(path)
             assert answer.status_code == 503
@@ -108,7 +107,7 @@ async def test_the_router_tells_of_a_load_and_an_unload_as_recorded(router: Serv
     ]
     first_round = recorded[:5]
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=router.url, trust_env=False))
+        client = await stack.enter_async_context(connect(router.url))
         stream = await stack.enter_async_context(client.stream("GET", "/models/sse"))
         assert stream.headers["content-type"] == "text/event-stream"
         await client.post("/models/load", json={"model": "m500"})

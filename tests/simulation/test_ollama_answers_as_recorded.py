@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from models_app.simulation.faults import Fault
@@ -14,7 +13,7 @@ from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.ollama import OllamaSimulator
 from models_app.simulation.server import Serving, serve
 from tests.simulation import recordings
-from tests.simulation.recordings import Recording, assert_answers_as_recorded, replay
+from tests.simulation.recordings import Recording, assert_answers_as_recorded, connect, replay
 
 MODELS = [
     recordings.TINY_LLAMA,
@@ -69,7 +68,7 @@ async def serving() -> AsyncIterator[Serving]:
 
 
 async def ask(serving: Serving, steps: list[Step]) -> None:
-    async with httpx.AsyncClient(base_url=serving.url, trust_env=False) as client:
+    async with connect(serving.url) as client:
         for path, body in steps:
             answer = await client.post(path, json=body)
             assert answer.status_code == 200, answer.text
