@@ -1,0 +1,66 @@
+"""What changed between builds of the servers, as far as it moves memory.
+
+Dates are those of the llama.cpp releases in which a change appeared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from models_app.estimator.types import EstimateError
+
+
+class UnknownProfile(EstimateError):
+    """No build profile has that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProfile:
+    """The rules of one generation of servers."""
+
+    name: str
+    summary: str
+    output_layer_first: bool = True
+    """``n_gpu_layers`` counts the output layer, and it goes to the GPU before any other."""
+    logits_for_slots_only: bool = True
+    """The output stage is reserved for one row per slot, not for a whole micro-batch."""
+    windowed_cache: bool = True
+    """Sliding-window layers keep only their window."""
+    mla_keeps_k_only: bool = True
+    """MLA models cache the latent once, not as K and as V."""
+    scratch_in_compute_buffer: bool = True
+    """Flash attention plans its f16 copies of a quantised cache inside the compute buffer."""
+
+
+CURRENT = BuildProfile("llama.cpp-2026-06", "llama.cpp from June 2026, and Ollama from 0.30")
+_BEFORE_SLOTS = replace(
+    CURRENT,
+    name="llama.cpp-2025-12",
+    summary="llama.cpp from December 2025 to May 2026: logits for a whole micro-batch",
+    logits_for_slots_only=False,
+    mla_keeps_k_only=False,
+    scratch_in_compute_buffer=False,
+)
+_OLD_LAYERS = replace(
+    _BEFORE_SLOTS,
+    name="llama.cpp-2025-05",
+    summary="llama.cpp from May to November 2025: the output layer goes to the GPU last",
+    output_layer_first=False,
+)
+_FULL_WINDOWS = replace(
+    _OLD_LAYERS,
+    name="llama.cpp-2024",
+    summary="llama.cpp before May 2025, and Ollama's own runner before 0.30: windows at full length",
+    windowed_cache=False,
+)
+
+PROFILES: dict[str, BuildProfile] = {p.name: p for p in (CURRENT, _BEFORE_SLOTS, _OLD_LAYERS, _FULL_WINDOWS)}
+"""Every profile by name, newest first."""
+
+
+def build_profile(name: str) -> BuildProfile:
+    """A profile by name. Raises ``UnknownProfile``, which lists the names."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise UnknownProfile(f"Unknown build profile {name!r}. Known: {', '.join(PROFILES)}.") from None

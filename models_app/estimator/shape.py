@@ -1,0 +1,289 @@
+"""A model's dimensions, layer by layer, as llama.cpp reads them from the header.
+
+Lengths are elements. Source: ``llama_model::load_hparams`` and ``llama-hparams.cpp`` of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from models_app.estimator.architectures import Architecture, Memory, architecture
+from models_app.estimator.types import EstimateError, MissingShape
+from models_app.gguf.header import GgufHeader, TensorInfo, Value
+
+MAX_LAYERS = 1024
+_BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+
+
+class UnsupportedModel(EstimateError):
+    """The header describes no language model that llama.cpp could load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One repeating layer. ``tensors`` are its weights by name without the ``blk.N.`` prefix."""
+
+    index: int
+    head_count: int
+    kv_head_count: int
+    feed_forward_length: int
+    key_length: int
+    value_length: int
+    is_windowed: bool
+    keeps_kv: bool
+    keeps_state: bool
+    is_mtp: bool
+    tensors: Mapping[str, TensorInfo]
+
+    @property
+    def kv_key_width(self) -> int:
+        """Elements of K that one token takes in the cache."""
+        return self.key_length * self.kv_head_count
+
+    @property
+    def kv_value_width(self) -> int:
+        """Elements of V that one token takes in the cache, before MLA drops it."""
+        return self.value_length * self.kv_head_count
+
+    def width(self, name: str) -> int:
+        """Rows of the matrix ``name`` (its output length), 0 where the layer has none."""
+        tensor = self.tensors.get(name)
+        return tensor.shape[1] if tensor is not None and len(tensor.shape) > 1 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentShape:
+    """The elements of one layer's recurrent state for one sequence: convolution and state."""
+
+    convolution: int = 0
+    state: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A whole model. ``layers`` includes the MTP layers at the end; ``other_tensors`` are those outside the layers."""
+
+    architecture_name: str
+    architecture: Architecture
+    embedding_length: int
+    vocabulary_size: int
+    training_context_length: int
+    window_size: int
+    is_mla: bool
+    is_causal: bool
+    pooling_type: int
+    expert_count: int
+    expert_used_count: int
+    recurrent: RecurrentShape
+    ssm_inner_size: int
+    ssm_state_size: int
+    ssm_group_count: int
+    ssm_time_step_rank: int
+    ssm_conv_kernel: int
+    indexer_key_length: int
+    indexer_layers: tuple[bool, ...]
+    layers: tuple[Layer, ...]
+    other_tensors: Mapping[str, TensorInfo] = field(default_factory=dict)
+
+    @property
+    def layer_count(self) -> int:
+        """Repeating layers, the MTP layers included."""
+        return len(self.layers)
+
+    @property
+    def trunk(self) -> tuple[Layer, ...]:
+        """The layers without the MTP layers."""
+        return tuple(layer for layer in self.layers if not layer.is_mtp)
+
+    @property
+    def largest_kv_value_width(self) -> int:
+        """The widest V of all layers, to which a transposed cache is padded."""
+        return max((layer.kv_value_width for layer in self.layers), default=0)
+
+
+class _Keys:
+    """Typed access to ``{architecture}.*`` metadata."""
+
+    def __init__(self, name: str, metadata: Mapping[str, Value]) -> None:
+        self._name, self._metadata = name, metadata
+
+    def value(self, key: str) -> Value | None:
+        return self._metadata.get(f"{self._name}.{key}")
+
+    def whole(self, key: str, default: int = 0) -> int:
+        value = self.value(key)
+        if isinstance(value, tuple):
+            value = next((item for item in value if item), default)
+        return int(value) if isinstance(value, int | float) else default
+
+    def per_layer(self, key: str, count: int, default: int = 0) -> list[int]:
+        value = self.value(key)
+        if isinstance(value, tuple):
+            return [int(item) for item in value[:count]] + [default] * (count - len(value))
+        return [self.whole(key, default)] * count
+
+
+def read_shape(header: GgufHeader) -> Shape:
+    """The dimensions in a header. Raises ``UnsupportedModel`` or ``MissingShape``."""
+    name = header.architecture
+    if not name:
+        raise UnsupportedModel("The header names no architecture (general.architecture).")
+    keys, facts = _Keys(name, header.metadata), architecture(name)
+    layer_count, embedding_length = keys.whole("block_count"), keys.whole("embedding_length")
+    if not 0 < layer_count <= MAX_LAYERS or embedding_length <= 0:
+        raise MissingShape((f"{name}.block_count (1 to {MAX_LAYERS})", f"{name}.embedding_length"))
+    layer_tensors, other_tensors = _group(header.tensors)
+    window_size = _window_size(keys, facts)
+    return Shape(
+        architecture_name=name,
+        architecture=facts,
+        embedding_length=embedding_length,
+        vocabulary_size=_vocabulary_size(header, keys),
+        training_context_length=keys.whole("context_length"),
+        window_size=window_size,
+        is_mla=bool(keys.whole("attention.key_length_mla") and keys.whole("attention.value_length_mla")),
+        is_causal=bool(keys.whole("attention.causal", 1)),
+        pooling_type=keys.whole("pooling_type"),
+        expert_count=keys.whole("expert_count"),
+        expert_used_count=keys.whole("expert_used_count"),
+        recurrent=_recurrent(keys, embedding_length),
+        ssm_inner_size=keys.whole("ssm.inner_size"),
+        ssm_state_size=keys.whole("ssm.state_size"),
+        ssm_group_count=keys.whole("ssm.group_count"),
+        ssm_time_step_rank=keys.whole("ssm.time_step_rank"),
+        ssm_conv_kernel=keys.whole("ssm.conv_kernel"),
+        indexer_key_length=keys.whole("attention.indexer.key_length"),
+        indexer_layers=tuple(bool(full) for full in keys.per_layer("attention.indexer.types", layer_count, 1)),
+        layers=_layers(keys, facts, layer_count, embedding_length, window_size, layer_tensors),
+        other_tensors=other_tensors,
+    )
+
+
+def _group(tensors: tuple[TensorInfo, ...]) -> tuple[dict[int, dict[str, TensorInfo]], dict[str, TensorInfo]]:
+    layers: dict[int, dict[str, TensorInfo]] = {}
+    others: dict[str, TensorInfo] = {}
+    for tensor in tensors:
+        match = _BLOCK.fullmatch(tensor.name)
+        if match:
+            layers.setdefault(int(match[1]), {})[match[2]] = tensor
+        else:
+            others[tensor.name] = tensor
+    return layers, others
+
+
+def _layers(
+    keys: _Keys,
+    facts: Architecture,
+    count: int,
+    embedding_length: int,
+    window_size: int,
+    tensors: Mapping[int, Mapping[str, TensorInfo]],
+) -> tuple[Layer, ...]:
+    trunk_count = count - min(keys.whole("nextn_predict_layers"), count)
+    head_counts = keys.per_layer("attention.head_count", count)
+    kv_head_counts = keys.per_layer("attention.head_count_kv", count, 0)
+    if keys.value("attention.head_count_kv") is None:
+        kv_head_counts = head_counts
+    feed_forward = keys.per_layer("feed_forward_length", count)
+    # every layer's head length comes from the first layer's head count, as in llama.cpp
+    default_length = embedding_length // head_counts[0] if head_counts[0] else 0
+    key_length = keys.whole("attention.key_length", default_length)
+    value_length = keys.whole("attention.value_length", default_length)
+    windowed_lengths = (
+        keys.whole("attention.key_length_swa", key_length),
+        keys.whole("attention.value_length_swa", value_length),
+    )
+    windowed = _windowed(keys, facts, count, trunk_count) if window_size else [False] * count
+    recurrent = _recurrent_layers(keys, facts, kv_head_counts, feed_forward, trunk_count)
+    kv_layers = _kv_layers(keys, facts, count)
+    mixed = _lists_feed_forward(keys)
+    layers = []
+    for i in range(count):
+        keeps_kv = i < kv_layers and facts.memory not in (Memory.NONE, Memory.RECURRENT)
+        if facts.memory is Memory.HYBRID and not facts.state_in_every_layer:
+            keeps_kv = not recurrent[i] and kv_head_counts[i] != 0 and not (mixed and feed_forward[i])
+        lengths = windowed_lengths if windowed[i] else (key_length, value_length)
+        layers.append(
+            Layer(
+                i,
+                head_counts[i],
+                kv_head_counts[i],
+                feed_forward[i],
+                *lengths,
+                is_windowed=windowed[i],
+                keeps_kv=keeps_kv,
+                keeps_state=recurrent[i],
+                is_mtp=i >= trunk_count,
+                tensors=tensors.get(i, {}),
+            )
+        )
+    return tuple(layers)
+
+
+def _lists_feed_forward(keys: _Keys) -> bool:
+    """Whether some layers of a hybrid are nothing but a feed-forward network (Nemotron-H)."""
+    return isinstance(keys.value("feed_forward_length"), tuple)
+
+
+def _kv_layers(keys: _Keys, facts: Architecture, count: int) -> int:
+    if facts.kv_layers is not None:
+        return facts.kv_layers
+    return count - keys.whole("attention.shared_kv_layers")
+
+
+def _window_size(keys: _Keys, facts: Architecture) -> int:
+    window = facts.window
+    if window is None:
+        listed = isinstance(keys.value("attention.sliding_window_pattern"), tuple) and not facts.known
+        return keys.whole("attention.sliding_window") if listed else 0
+    if window.fixed_size and keys.value("attention.sliding_window") != 0:
+        return window.size
+    return keys.whole("attention.sliding_window", window.size)
+
+
+def _windowed(keys: _Keys, facts: Architecture, count: int, trunk_count: int) -> list[bool]:
+    listed = keys.value("attention.sliding_window_pattern")
+    if isinstance(listed, tuple):
+        return [bool(item) for item in keys.per_layer("attention.sliding_window_pattern", count)]
+    window = facts.window
+    period = int(listed) if isinstance(listed, int) else (window.period if window else 0)
+    global_position = 0 if window and window.global_first else period - 1
+    return [i < trunk_count and (period == 0 or i % period != global_position) for i in range(count)]
+
+
+def _recurrent_layers(
+    keys: _Keys, facts: Architecture, kv_head_counts: list[int], feed_forward: list[int], trunk_count: int
+) -> list[bool]:
+    count = len(kv_head_counts)
+    if facts.memory is Memory.RECURRENT or facts.state_in_every_layer:
+        return [True] * count
+    if facts.memory is not Memory.HYBRID:
+        return [False] * count
+    if isinstance(keys.value("attention.recurrent_layers"), tuple):
+        return [bool(item) for item in keys.per_layer("attention.recurrent_layers", count)]
+    if facts.default_full_attention_interval:
+        interval = keys.whole("full_attention_interval", facts.default_full_attention_interval)
+        return [i < trunk_count and (i + 1) % interval != 0 for i in range(count)]
+    mixed = _lists_feed_forward(keys)
+    return [heads == 0 and not (mixed and feed_forward[i]) for i, heads in enumerate(kv_head_counts)]
+
+
+def _recurrent(keys: _Keys, embedding_length: int) -> RecurrentShape:
+    """Source: ``llama_hparams::n_embd_r`` and ``n_embd_s``."""
+    if head_size := keys.whole("wkv.head_size"):
+        return RecurrentShape(keys.whole("token_shift_count", 2) * embedding_length, embedding_length * head_size)
+    if cached := keys.whole("shortconv.l_cache"):
+        return RecurrentShape(embedding_length * (cached - 1), 0)
+    inner, state = keys.whole("ssm.inner_size"), keys.whole("ssm.state_size")
+    groups, kernel = keys.whole("ssm.group_count"), keys.whole("ssm.conv_kernel")
+    return RecurrentShape(max(0, kernel - 1) * (inner + 2 * groups * state), state * inner)
+
+
+def _vocabulary_size(header: GgufHeader, keys: _Keys) -> int:
+    if header.vocabulary_size:
+        return header.vocabulary_size
+    embedding = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
+    rows = embedding.shape[1] if embedding is not None and len(embedding.shape) > 1 else 0
+    return keys.whole("vocab_size", rows)
