@@ -110,7 +110,7 @@ class Http:
         deadline = asyncio.get_running_loop().time() + self.limits.stream_seconds
         async with self._translated(), self._answer(method, path, Call.STREAM, body, None) as answer:
             rest = b""
-            chunks = answer.aiter_raw()
+            chunks = answer.aiter_bytes()
             while chunk := await self._before(deadline, anext(chunks, b"")):
                 *complete, rest = (rest + chunk).split(b"\n")
                 if max(len(line) for line in (rest, *complete)) > self.limits.line_bytes:
@@ -140,6 +140,8 @@ class Http:
         url = self.base.copy_with(path=self.base.path.rstrip("/") + path, params=query)
         async with self._client(call).stream(method, url, json=body) as response:
             self.clock_skew = _clock_skew(response)
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise BadAnswer("It answered compressed, which was not asked for.", status=response.status_code)
             if not response.is_success:
                 raise error_from_status(response.status_code, await self._read(response, self.limits.error_bytes))
             yield response
@@ -162,10 +164,8 @@ class Http:
         return headers | ({"Authorization": f"Bearer {self._api_key}"} if self._api_key else {})
 
     async def _read(self, response: httpx.Response, most_bytes: int) -> bytes:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise BadAnswer("It answered compressed, which was not asked for.")
         content = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             content += chunk
             if len(content) > most_bytes:
                 raise BadAnswer(f"The answer is larger than {most_bytes // 1024} KiB.", status=response.status_code)
@@ -178,7 +178,7 @@ class Http:
             yield
         except BackendError as error:
             raise self._without_key(error) from None
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise self._without_key(error_from_exception(error, self.base)) from error
 
     def _without_key(self, error: BackendError) -> BackendError:
