@@ -9,13 +9,17 @@ from models_app.probes.types import GpuState, PoolKind
 
 
 class Host(models.Model):
-    """A machine. ``is_local`` marks the one that the panel itself runs on."""
+    """A machine. ``is_local`` marks the one that the panel itself runs on.
+
+    ``dismissed_ports`` are those where an admin removed an endpoint: discovery does not add it again.
+    """
 
     name = models.CharField(max_length=80, unique=True)
     is_local = models.BooleanField(default=False)
     tags = models.JSONField(default=list, blank=True)
     driver_version = models.CharField(max_length=40, blank=True)
     gpu_problem = models.TextField(blank=True)
+    dismissed_ports = models.JSONField(default=list, blank=True)
     last_sample_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

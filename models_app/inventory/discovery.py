@@ -1,0 +1,44 @@
+"""Finds the Ollama and the llama-servers of the panel's own host."""
+
+from __future__ import annotations
+
+import logging
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from models_app.accounts.roles import PANEL
+from models_app.inventory.addresses import is_loopback, port_of
+from models_app.inventory.endpoints import add_endpoint
+from models_app.inventory.errors import InventoryRefused
+from models_app.inventory.models import Endpoint, Host
+from models_app.probes.listeners import find_listeners
+
+log = logging.getLogger(__name__)
+
+
+async def discover(host: Host) -> list[Endpoint]:
+    """Add every server on loopback that says it is one and is not in the list yet; the new rows.
+
+    What an admin removed is not added again. A port where something else answers is passed over.
+    """
+    listeners = await sync_to_async(find_listeners, thread_sensitive=False)()
+    known = await sync_to_async(_known_ports)(host)
+    found = [await _add(host, listener.port) for listener in listeners if listener.port not in known]
+    return [endpoint for endpoint in found if endpoint is not None]
+
+
+async def _add(host: Host, port: int) -> Endpoint | None:
+    try:
+        return await add_endpoint(PANEL, host, "", f"http://127.0.0.1:{port}", discovered=True)
+    except InventoryRefused as error:
+        log.debug("nothing added on port %d: %s", port, error)
+        return None
+
+
+def _known_ports(host: Host) -> set[int]:
+    """Ports of this machine that are in the list, were dismissed, or are the panel's own."""
+    urls = Endpoint.objects.values_list("host_id", "url")
+    listed = {port_of(url) for host_id, url in urls if host_id == host.pk or is_loopback(url)}
+    dismissed = Host.objects.values_list("dismissed_ports", flat=True).get(pk=host.pk)
+    return listed | set(dismissed) | {settings.PORT}

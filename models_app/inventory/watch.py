@@ -1,0 +1,159 @@
+"""Keeps looking at every endpoint. Each has tasks of its own, so one that hangs delays no other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from models_app.backends.errors import BackendError
+from models_app.backends.protocol import Backend
+from models_app.inventory.connect import backend_for
+from models_app.inventory.discovery import discover
+from models_app.inventory.models import Endpoint, Gpu, Host
+from models_app.inventory.observe import look_and_record
+from models_app.inventory.refresh import refresh_installed
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 60.0
+LOOKS_AT_ONCE = 64
+
+Address = tuple[Any, ...]
+"""Everything that a backend is made from: when it changes, another backend is made."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One endpoint under watch. ``refresh_due`` is on the clock of ``time.monotonic``; 0 is at once."""
+
+    address: Address
+    backend: Backend
+    look: asyncio.Task[None] | None = None
+    refresh: asyncio.Task[None] | None = None
+    refresh_due: float = 0.0
+    was_online: bool = True
+
+
+class Watcher:
+    """Looks at what is in memory of each endpoint at every tick, and each minute at what is installed.
+
+    What is installed is also read at the first look and when an endpoint has come back. The panel's own host is searched
+    for new servers at the same rhythm.
+    """
+
+    def __init__(self) -> None:
+        self._watched: dict[int, _Watched] = {}
+        self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._discovery: asyncio.Task[None] | None = None
+        self._discovery_due = 0.0
+
+    async def tick(self) -> None:
+        """Begin a look at every endpoint whose look before has ended. Does not wait for the answers."""
+        self._begin_discovery()
+        rows = await sync_to_async(_addressed_endpoints)()
+        for gone in self._watched.keys() - {endpoint.pk for endpoint, _ in rows}:
+            await self._forget(gone)
+        for endpoint, address in rows:
+            watched = await self._watch(endpoint, address)
+            if watched is not None and not _is_running(watched.look):
+                watched.look = asyncio.create_task(self._look(endpoint, watched))
+
+    async def settled(self) -> None:
+        """Wait until every look, refresh and search that has begun has ended."""
+        while tasks := self._running():
+            await asyncio.wait(tasks)
+
+    async def aclose(self) -> None:
+        """Stop everything and close the connections."""
+        tasks = self._running()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for endpoint_id in list(self._watched):
+            await self._forget(endpoint_id)
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        tasks = [task for watched in self._watched.values() for task in (watched.look, watched.refresh)]
+        return [task for task in (*tasks, self._discovery) if task is not None and not task.done()]
+
+    async def _watch(self, endpoint: Endpoint, address: Address) -> _Watched | None:
+        """The endpoint under watch; ``None`` where its address may not be called."""
+        watched = self._watched.get(endpoint.pk)
+        if watched is not None and watched.address == address:
+            return watched
+        if watched is not None:
+            await self._forget(endpoint.pk)
+        try:
+            backend = await sync_to_async(backend_for)(endpoint)
+        except BackendError as error:
+            log.warning("endpoint %s cannot be called: %s", endpoint.name, error.message)
+            return None
+        self._watched[endpoint.pk] = _Watched(address, backend)
+        return self._watched[endpoint.pk]
+
+    async def _forget(self, endpoint_id: int) -> None:
+        watched = self._watched.pop(endpoint_id)
+        for task in (watched.look, watched.refresh):
+            if task is not None:
+                task.cancel()
+        await watched.backend.aclose()
+
+    async def _look(self, endpoint: Endpoint, watched: _Watched) -> None:
+        is_online = False
+        try:
+            async with self._slots:
+                await look_and_record(endpoint, watched.backend)
+            is_online = True
+        except (BackendError, Endpoint.DoesNotExist) as error:
+            log.debug("endpoint %s: %s", endpoint.name, error)
+        except Exception:
+            log.exception("the look at endpoint %s failed", endpoint.name)
+        came_back = is_online and not watched.was_online
+        watched.was_online = is_online
+        is_due = is_online and time.monotonic() >= watched.refresh_due
+        if (is_due or came_back) and not _is_running(watched.refresh):
+            watched.refresh_due = time.monotonic() + REFRESH_SECONDS
+            watched.refresh = asyncio.create_task(self._refresh(endpoint, watched))
+
+    async def _refresh(self, endpoint: Endpoint, watched: _Watched) -> None:
+        try:
+            await refresh_installed(endpoint, watched.backend)
+        except (BackendError, Endpoint.DoesNotExist) as error:
+            log.debug("endpoint %s: %s", endpoint.name, error)
+        except Exception:
+            log.exception("what endpoint %s has installed could not be read", endpoint.name)
+
+    def _begin_discovery(self) -> None:
+        if settings.DISCOVERY and not _is_running(self._discovery) and time.monotonic() >= self._discovery_due:
+            self._discovery_due = time.monotonic() + REFRESH_SECONDS
+            self._discovery = asyncio.create_task(_discover())
+
+
+async def _discover() -> None:
+    try:
+        for host in await sync_to_async(_local_hosts)():
+            await discover(host)
+    except Exception:
+        log.exception("the search for servers on this machine failed")
+
+
+def _is_running(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and not task.done()
+
+
+def _local_hosts() -> list[Host]:
+    return list(Host.objects.filter(is_local=True))
+
+
+def _addressed_endpoints() -> list[tuple[Endpoint, Address]]:
+    """Every endpoint with what its backend is made from, in two queries."""
+    gpus: dict[int, list[tuple[str, int]]] = {}
+    for host_id, uuid, index in Gpu.objects.filter(present=True).order_by("uuid").values_list("host_id", "uuid", "index"):
+        gpus.setdefault(host_id, []).append((uuid, index))
+    return [(row, (row.mode, row.url, row.api_key, tuple(gpus.get(row.host_id, ())))) for row in Endpoint.objects.all()]
