@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -18,16 +18,13 @@ from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.probes.commands import command_line, file_size, flag, only_process_named
 from models_app.probes.listeners import listener_process
 from models_app.probes.types import GpuProcess, HostSample
+from models_app.telemetry.sources import ModelPids, Pids, registered_pids
 
 FORGET_AFTER_SECONDS = 10.0
 FILE_TOLERANCE_BYTES = 16 * 1024**2
 """An installed model's size also counts its template and licence beside the weights."""
 
-Pids = Callable[[], Iterable[int]]
-ModelPids = Callable[[], Mapping[str, Iterable[int]]]
-
 _lock = threading.Lock()
-_registered: dict[int, tuple[Pids, ModelPids | None]] = {}
 _servers: dict[tuple[int, str], tuple[float, int | None]] = {}
 
 
@@ -45,26 +42,15 @@ class EndpointProcesses:
         return self.pids.difference({self.server}, *self.by_model.values())
 
 
-def register_pids(endpoint_id: int, pids: Pids, model_pids: ModelPids | None = None) -> None:
-    """Take an endpoint's processes from these callables: all of them, and by model name where that is known."""
-    with _lock:
-        _registered[endpoint_id] = (pids, model_pids)
-
-
-def unregister_pids(endpoint_id: int) -> None:
-    """Forget what was registered for an endpoint."""
-    with _lock:
-        _registered.pop(endpoint_id, None)
-
-
 def processes_of(endpoint: Endpoint, names: Iterable[str], sample: HostSample) -> EndpointProcesses | None:
     """The endpoint's processes in this sample, where ``names`` are the models it lists; ``None`` where nothing tells.
 
     Reads rows and the process table.
     """
     shown = {process.pid: process for gpu in sample.gpus for process in gpu.processes or ()}
-    if endpoint.pk in _registered:
-        return _from_registry(endpoint.pk, list(names), shown)
+    registered = registered_pids(endpoint.pk)
+    if registered is not None:
+        return _from_registry(*registered, list(names), shown)
     if not endpoint.host.is_local:
         return None
     server = _server_process(urlsplit(endpoint.url).port or 80, endpoint.kind)
@@ -79,8 +65,9 @@ def loaded_names(endpoint: Endpoint) -> list[str]:
     return list(LoadedModel.objects.filter(endpoint=endpoint).values_list("name", flat=True))
 
 
-def _from_registry(endpoint_id: int, names: list[str], shown: Mapping[int, GpuProcess]) -> EndpointProcesses:
-    pids, model_pids = _registered[endpoint_id]
+def _from_registry(
+    pids: Pids, model_pids: ModelPids | None, names: list[str], shown: Mapping[int, GpuProcess]
+) -> EndpointProcesses:
     family = frozenset(pids()) & shown.keys()
     if model_pids is not None:
         by_model = {name: frozenset(found) & shown.keys() for name, found in model_pids().items()}

@@ -1,12 +1,13 @@
 """Where samples come from: one probe a host, in this process.
 
-The panel's own host has a local probe, opened at its first use. Simulated hosts register theirs. A host without a probe has
-no telemetry here.
+The panel's own host has a local probe, opened at its first use. Simulated hosts register theirs, and the
+processes of their endpoints. A host without a probe has no telemetry here.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable, Mapping
 
 from asgiref.sync import sync_to_async
 
@@ -14,8 +15,12 @@ from models_app.inventory.models import Host
 from models_app.probes.host import LocalProbe
 from models_app.probes.types import HostSample, Probe
 
+Pids = Callable[[], Iterable[int]]
+ModelPids = Callable[[], Mapping[str, Iterable[int]]]
+
 _lock = threading.Lock()
 _probes: dict[int, Probe] = {}
+_pids: dict[int, tuple[Pids, ModelPids | None]] = {}
 _local: LocalProbe | None = None
 
 
@@ -50,6 +55,24 @@ def sample_now(host: Host) -> HostSample | None:
 async def sample_now_async(host: Host) -> HostSample | None:
     """The same from an event loop, in a thread of its own: a slow driver holds nothing else up."""
     return await sync_to_async(sample_now, thread_sensitive=False)(host)
+
+
+def register_pids(endpoint_id: int, pids: Pids, model_pids: ModelPids | None = None) -> None:
+    """Take an endpoint's processes from these callables: all of them, and by model name where that is known."""
+    with _lock:
+        _pids[endpoint_id] = (pids, model_pids)
+
+
+def unregister_pids(endpoint_id: int) -> None:
+    """Forget what was registered for an endpoint."""
+    with _lock:
+        _pids.pop(endpoint_id, None)
+
+
+def registered_pids(endpoint_id: int) -> tuple[Pids, ModelPids | None] | None:
+    """What was registered for an endpoint, or ``None``."""
+    with _lock:
+        return _pids.get(endpoint_id)
 
 
 def close() -> None:
