@@ -78,8 +78,10 @@ def error_from_exception(error: Exception, url: httpx.URL) -> BackendError:
         return Unreachable(f"The name {url.host} cannot be resolved.", hint="Check its spelling, or use an IP address.")
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return Unreachable(f"No trusted TLS connection to {place}: {_last_words(causes)}", hint="Is it https at all?")
+    if isinstance(error, httpx.ConnectTimeout):
+        return TimedOut(f"{place} did not accept a connection in time.", hint="Is the host up, and its firewall open?")
     if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return TimedOut(f"{place} did not answer in time.", hint="Is the host up, and its firewall open?")
+        return TimedOut(f"{place} did not answer in time.", hint="The server may hang: try again, then restart it.")
     if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error) and "closed" not in str(error):
         return BadAnswer(f"What listens on {place} does not speak HTTP ({error}).")
     if isinstance(error, httpx.InvalidURL | httpx.LocalProtocolError | UnicodeError):

@@ -85,7 +85,7 @@ class InstalledModel:
     """A model that an endpoint could load.
 
     ``size_bytes`` is the size of its files, 0 where the endpoint does not tell. ``parameter_count`` and the fields after it
-    are ``None`` or empty where unknown. ``is_embedding`` decides by which call it is loaded.
+    are ``None`` or empty where unknown. ``is_embedding`` is what the endpoint says or the family suggests.
     """
 
     name: str

@@ -47,20 +47,32 @@ class GuardedNetworkBackend(httpcore.AsyncNetworkBackend):
         raise failure
 
     async def _checked_addresses(self, host: str, port: int, timeout: float | None) -> list[str]:
-        try:
-            async with asyncio.timeout(timeout):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(f"The name {host} was not resolved in time.") from error
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(str(error)) from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = [host] if _is_ip(host) else await _resolved(host, port, timeout)
         for address in addresses:
             self._policy.check_ip(ipaddress.ip_address(address))
         return addresses[:_MAX_ADDRESSES]
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _resolved(host: str, port: int, timeout: float | None) -> list[str]:
+    try:
+        async with asyncio.timeout(timeout):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout(f"The name {host} was not resolved in time.") from error
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
