@@ -28,7 +28,10 @@ class SimulatedOutOfMemory(Exception):
 
 @dataclass(slots=True)
 class SimulatedGpu:
-    """One GPU. ``state`` and ``reason`` may be set while it runs; a GPU that is not ``OK`` repeats its last figures."""
+    """One GPU. ``state`` and ``reason`` may be set while it runs; a GPU that is not ``OK`` repeats its last figures.
+
+    ``lists_processes``: ``False`` is a driver in a container, which cannot tell who holds the memory.
+    """
 
     name: str
     total_bytes: int
@@ -38,6 +41,7 @@ class SimulatedGpu:
     pool: PoolKind = PoolKind.VRAM
     state: GpuState = GpuState.OK
     reason: str = ""
+    lists_processes: bool = True
 
     @property
     def usable_bytes(self) -> int:
@@ -186,7 +190,7 @@ class SimulatedHost:
             temperature_celsius=temperature_celsius(utilization, last.temperature_celsius if last else None),
             power_milliwatts=power_milliwatts(gpu.power_limit_milliwatts, utilization),
             power_limit_milliwatts=gpu.power_limit_milliwatts,
-            processes=self._gpu_processes(index),
+            processes=self._gpu_processes(index) if gpu.lists_processes else None,
         )
         self._last[index] = sample
         return sample

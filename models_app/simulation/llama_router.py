@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from models_app.simulation import llama_answers as answers
@@ -58,6 +58,11 @@ class LlamaRouterSimulator(Application):
     def loaded(self) -> list[str]:
         """The models that are in memory."""
         return [child.name for child in self.children if child.value == "loaded"]
+
+    @property
+    def loads(self) -> int:
+        """How many loads have begun."""
+        return self.children.loads
 
     def pids(self) -> list[int]:
         """The router's process and those of its children."""
@@ -203,7 +208,7 @@ class LlamaRouterSimulator(Application):
         self.children.listeners.add(queue)
         return Answer(200, self._stream(queue), "text/event-stream", answers.NAME_HEADER)
 
-    async def _stream(self, queue: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[bytes]:
+    async def _stream(self, queue: asyncio.Queue[dict[str, Any]]) -> AsyncGenerator[bytes, None]:
         try:
             while True:
                 event = await queue.get()

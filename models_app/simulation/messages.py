@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ class Answer:
     """A status with a body: bytes at once, or chunks as they come. ``content_type`` ``None`` sends none."""
 
     status: int = 200
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncGenerator[bytes, None] = b""
     content_type: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -42,11 +43,12 @@ def json_answer(value: Any, status: int = 200, content_type: str = "application/
     return Answer(status, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), content_type)
 
 
-def ndjson_answer(lines: AsyncIterator[dict[str, Any]]) -> Answer:
+def ndjson_answer(lines: AsyncGenerator[dict[str, Any], None]) -> Answer:
     """One JSON object a line, each sent as soon as it is there."""
     return Answer(200, _encoded(lines), "application/x-ndjson")
 
 
-async def _encoded(lines: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    async for line in lines:
-        yield json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+async def _encoded(lines: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(lines):
+        async for line in lines:
+            yield json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

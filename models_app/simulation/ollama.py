@@ -50,6 +50,11 @@ class OllamaSimulator(Application):
         """The names that ``/api/ps`` lists, in no order."""
         return [runner.model.name for runner in self.scheduler.runners]
 
+    @property
+    def loads(self) -> int:
+        """How many loads have begun, reloads included."""
+        return self.scheduler.loads
+
     def pids(self) -> list[int]:
         """The server's process and those of its runners."""
         return [self.scheduler.server_pid, *(runner.pid for runner in self.scheduler.runners)]

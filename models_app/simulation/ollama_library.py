@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +66,7 @@ class Library:
         last = [line async for line in lines][-1]
         return json_answer(last, 500 if "error" in last else 200, "application/json")
 
-    async def _pull_lines(self, name: str, *, insecure: bool) -> AsyncIterator[dict[str, Any]]:
+    async def _pull_lines(self, name: str, *, insecure: bool) -> AsyncGenerator[dict[str, Any], None]:
         yield {"status": "pulling manifest"}
         listed = canonical(name)
         model = self.registry.get(listed.rsplit("/", 1)[-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from models_app.simulation.catalogue import SimulatedModel
@@ -14,7 +14,9 @@ SMALL_LAYER_BYTES = (102, 59, 150)
 """Template, parameters and configuration, as recorded."""
 
 
-async def download_lines(model: SimulatedModel, seconds: float, *, already_here: bool) -> AsyncIterator[dict[str, Any]]:
+async def download_lines(
+    model: SimulatedModel, seconds: float, *, already_here: bool
+) -> AsyncGenerator[dict[str, Any], None]:
     """The lines of a download up to ``writing manifest``; layers that are here already are told in one line."""
     digest, total = model.blob_digest, model.file_bytes
     first = {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": total}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from models_app.simulation.golang import timestamp
@@ -21,7 +21,7 @@ def words(count: int) -> list[str]:
 
 async def generated(
     scheduler: Scheduler, runner: Runner, wanted: dict[str, Any], *, chat: bool
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """The lines of a streamed answer; the last one has ``done``. The runner is in use until the end."""
     count = int((wanted.get("options") or {}).get("num_predict", DEFAULT_TOKENS))
     scheduler.begin_use(runner)
