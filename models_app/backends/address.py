@@ -47,7 +47,7 @@ class AddressPolicy:
     allow_private: bool = True
     allow_public: bool = True
 
-    def check_url(self, url: str) -> httpx.URL:
+    def check_url(self, url: str) -> str:
         """The address in its canonical form, without a slash at the end. Raises ``AddressRefused``.
 
         A name is not resolved here: that happens at each connection.
@@ -63,7 +63,7 @@ class AddressPolicy:
         literal = _literal(parsed.raw_host.decode("ascii"))
         if literal is not None:
             self.check_ip(literal)
-        return parsed.copy_with(path=parsed.path.rstrip("/"))
+        return str(parsed).rstrip("/")
 
     def _check_port(self, port: int) -> None:
         if not any(low <= port <= high for low, high in self.allowed_ports):

@@ -83,7 +83,7 @@ class Http:
             raise Rejected("The API key holds characters that no HTTP header can carry.")
         self.policy = policy or AddressPolicy()
         self.limits = limits or Limits()
-        self.base = self.policy.check_url(url)
+        self.base = httpx.URL(self.policy.check_url(url))
         self._api_key = api_key
         self._transport = transport
         self._clients: dict[Call, httpx.AsyncClient] = {}

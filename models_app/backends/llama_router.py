@@ -109,11 +109,13 @@ class LlamaRouterBackend(HttpBackend):
         """Download from Hugging Face, ``organisation/repository[:quantisation]``. Closing the generator cancels it."""
         name = check_registry(self.canonical(name), frozenset())
         await self._http.json("POST", "/models", call=Call.COMMAND, body={"model": name})
+        deadline = _now() + self._http.limits.stream_seconds
         try:
             while (entry := await self._downloaded(name)) and not entry.is_installed:
                 yield download_progress(entry.download)
+                _check_deadline(deadline, f"{name} is still being downloaded.")
                 await asyncio.sleep(_PULL_PAUSE_SECONDS)
-        except (asyncio.CancelledError, GeneratorExit):
+        except (asyncio.CancelledError, GeneratorExit, TimedOut):
             await self._abandon(name)
             raise
         if entry is None:
@@ -146,7 +148,7 @@ class LlamaRouterBackend(HttpBackend):
 
     async def _follow(self, name: str, news: asyncio.Queue[Progress]) -> AsyncGenerator[Progress, None]:
         """Yields the news until the list says that the model is loaded. The list is the truth; news only save waiting."""
-        deadline = asyncio.get_running_loop().time() + self._http.limits.load_seconds
+        deadline = _now() + self._http.limits.load_seconds
         pause = _FIRST_PAUSE_SECONDS
         progress: Progress | None = None
         while True:
@@ -154,8 +156,7 @@ class LlamaRouterBackend(HttpBackend):
                 yield progress
             elif _is_loaded(await self._entry(name)):
                 return
-            if asyncio.get_running_loop().time() > deadline:
-                raise TimedOut(f"{name} is still loading after {self._http.limits.load_seconds:.0f} seconds.")
+            _check_deadline(deadline, f"{name} is still loading.")
             progress = await _within(pause, news)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
@@ -185,6 +186,15 @@ class LlamaRouterBackend(HttpBackend):
         if found is None:
             raise NotFound(f"The router does not know the model {name}.")
         return found
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _check_deadline(deadline: float, what: str) -> None:
+    if _now() > deadline:
+        raise TimedOut(f"{what} The time for it is over.", hint="The router's log says how far it has come.")
 
 
 async def _within(seconds: float, news: asyncio.Queue[Progress]) -> Progress | None:

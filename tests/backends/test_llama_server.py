@@ -213,6 +213,20 @@ async def test_a_download_that_leaves_nothing_has_failed() -> None:
         [progress async for progress in backend.pull("ggml-org/x:Q4_0")]
 
 
+async def test_a_download_without_end_is_cancelled() -> None:
+    backend, replay = router(
+        {
+            "POST /models": "router_download_offline",
+            "POST /models/unload": "router_unload_m500",
+            "GET /models": listing({"value": "downloading"}, "ggml-org/x:Q4_0"),
+        },
+        limits=Limits(stream_seconds=-1),
+    )
+    with pytest.raises(TimedOut):
+        [progress async for progress in backend.pull("ggml-org/x:Q4_0")]
+    assert replay.requests[-1] == ("POST /models/unload", {"model": "ggml-org/x:Q4_0"})
+
+
 async def test_what_stands_in_a_preset_cannot_be_deleted() -> None:
     backend, _ = router({"DELETE /models": "router_delete_preset"})
     with pytest.raises(Rejected, match="not removable"):
