@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
@@ -22,8 +23,8 @@ from models_app.live import Topic, publish
 SHAPES_AT_ONCE = 4
 SHAPES_PER_WRITE = 64
 
-_asked: set[tuple[int, int]] = set()
-"""Endpoint and variant of every header that was asked for in this process: an endpoint that does not tell is asked once."""
+_asked: WeakKeyDictionary[Backend, set[int]] = WeakKeyDictionary()
+"""Variants whose header each backend was asked for: an endpoint that does not tell is not asked every minute."""
 
 
 async def refresh_installed(endpoint: Endpoint, backend: Backend | None = None) -> None:
@@ -51,13 +52,14 @@ async def _refresh(endpoint: Endpoint, backend: Backend) -> None:
 
 async def _learn_shapes(endpoint: Endpoint, backend: Backend, paths: Mapping[str, str]) -> None:
     wanted = await sync_to_async(unshaped)(endpoint.pk)
-    names = [name for name, variant in wanted.items() if (endpoint.pk, variant) not in _asked]
+    asked = _asked.setdefault(backend, set())
+    names = [name for name, variant in wanted.items() if variant not in asked]
     slots = asyncio.Semaphore(SHAPES_AT_ONCE)
     for start in range(0, len(names), SHAPES_PER_WRITE):
         batch = names[start : start + SHAPES_PER_WRITE]
         answers = await asyncio.gather(*(_shape(backend, name, paths.get(name, ""), slots) for name in batch))
         shapes = {name: shape for name, shape in zip(batch, answers, strict=True) if shape is not None}
-        _asked.update((endpoint.pk, wanted[name]) for name in shapes)
+        asked.update(wanted[name] for name in shapes)
         await sync_to_async(record_shapes)(endpoint.pk, shapes)
 
 
