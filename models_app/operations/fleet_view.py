@@ -131,6 +131,7 @@ class EndpointView:
     last_seen_at: datetime | None
     capabilities: tuple[str, ...]
     load_options: tuple[str, ...]
+    installed_count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from models_app.operations.fleet_view import ModelView, Segment, SegmentKind
-from models_app.probes.types import GpuProcess, GpuSample
+from models_app.probes.types import GpuSample
+
+
+class _Part(NamedTuple):
+    kind: SegmentKind
+    name: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,10 @@ class Promise:
         """What has risen since, at most the reservation."""
         return max(0, min(self.reservation_bytes, used_bytes - self.baseline_bytes))
 
+    def held_bytes(self, used_bytes: int) -> int:
+        """What is still to rise; what an unload has freed since counts as a negative rise."""
+        return max(0, self.reservation_bytes - (used_bytes - self.baseline_bytes)) if self.reservation_bytes else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Filling:
@@ -31,51 +42,57 @@ class Filling:
     unexplained_bytes: int
 
 
-def fill(gpu: GpuSample, models: Sequence[ModelView], others: Iterable[GpuProcess], promises: Sequence[Promise]) -> Filling:
-    """Lay out driver, models, other processes, the unexplained rest, and what is promised but not risen.
+def fill(gpu: GpuSample, models: Sequence[ModelView], others: Mapping[str, int], promises: Sequence[Promise]) -> Filling:
+    """Lay out driver, models, other programs, the unexplained rest, and what is promised but not risen.
 
-    A load's rise that no process figure explains yet counts as the loading model's own. Segments never exceed what the
-    driver measured: claims beyond it are cut.
+    A load's rise that is no model's share yet counts as the loading model's own. Claims beyond what the driver measured
+    are cut, so that no stretch is longer than the truth.
     """
-    parts: list[tuple[SegmentKind, str, int]] = [(SegmentKind.DRIVER, "", gpu.driver_reserved_bytes)]
-    left = gpu.used_bytes
-    for kind, name, wanted_bytes in [*_model_parts(gpu.uuid, models), *_other_parts(others)]:
-        parts.append((kind, name, min(left, wanted_bytes)))
-        left -= min(left, wanted_bytes)
-    attributed = {model.name for model in models if gpu.uuid in model.gpu_bytes}
-    held_bytes = 0
-    pending: list[tuple[SegmentKind, str, int]] = []
+    used = _cut([*_model_parts(gpu.uuid, models), *_other_parts(others)], gpu.used_bytes)
+    left_bytes = gpu.used_bytes - sum(part.size_bytes for part in used)
+    loading = _cut(_rising_parts(gpu, models, promises), left_bytes)
+    left_bytes -= sum(part.size_bytes for part in loading)
+    held = [_Part(SegmentKind.PENDING, p.model_name, p.held_bytes(gpu.used_bytes)) for p in promises]
+    driver = _Part(SegmentKind.DRIVER, "", gpu.driver_reserved_bytes)
+    unexplained = _Part(SegmentKind.UNEXPLAINED, "", left_bytes)
+    segments = _placed([driver, *used, *loading, unexplained, *held], gpu.total_bytes)
+    return Filling(segments, sum(part.size_bytes for part in held), left_bytes)
+
+
+def _rising_parts(gpu: GpuSample, models: Sequence[ModelView], promises: Sequence[Promise]) -> Iterable[_Part]:
+    attributed = {model.name for model in models if model.gpu_bytes.get(gpu.uuid)}
     for promise in promises:
-        risen_bytes = promise.risen_bytes(gpu.used_bytes)
         if promise.model_name not in attributed:
-            parts.append((SegmentKind.WEIGHTS, promise.model_name, min(left, risen_bytes)))
-            left -= min(left, risen_bytes)
-        held_bytes += promise.reservation_bytes - risen_bytes
-        pending.append((SegmentKind.PENDING, promise.model_name, promise.reservation_bytes - risen_bytes))
-    parts.append((SegmentKind.UNEXPLAINED, "", left))
-    return Filling(_placed([*parts, *pending], gpu.total_bytes), held_bytes, left)
+            yield _Part(SegmentKind.WEIGHTS, promise.model_name, promise.risen_bytes(gpu.used_bytes))
 
 
-def _model_parts(uuid: str, models: Sequence[ModelView]) -> Iterable[tuple[SegmentKind, str, int]]:
+def _other_parts(others: Mapping[str, int]) -> Iterable[_Part]:
+    return (_Part(SegmentKind.OTHER, name, size_bytes) for name, size_bytes in others.items())
+
+
+def _model_parts(uuid: str, models: Sequence[ModelView]) -> Iterable[_Part]:
     for model in models:
         size_bytes = model.gpu_bytes.get(uuid, 0)
         everywhere = model.vram_bytes + model.cpu_bytes
         kv_bytes = min(size_bytes, model.kv_bytes * size_bytes // everywhere) if everywhere else 0
-        yield SegmentKind.WEIGHTS, model.name, size_bytes - kv_bytes
-        yield SegmentKind.KV, model.name, kv_bytes
+        yield _Part(SegmentKind.WEIGHTS, model.name, size_bytes - kv_bytes)
+        yield _Part(SegmentKind.KV, model.name, kv_bytes)
 
 
-def _other_parts(others: Iterable[GpuProcess]) -> Iterable[tuple[SegmentKind, str, int]]:
-    for process in others:
-        yield SegmentKind.OTHER, process.name or f"process {process.pid}", process.used_bytes or 0
+def _cut(parts: Iterable[_Part], limit_bytes: int) -> list[_Part]:
+    cut: list[_Part] = []
+    for part in parts:
+        size_bytes = min(part.size_bytes, limit_bytes)
+        limit_bytes -= size_bytes
+        cut.append(part._replace(size_bytes=size_bytes))
+    return cut
 
 
-def _placed(parts: Iterable[tuple[SegmentKind, str, int]], total_bytes: int) -> tuple[Segment, ...]:
+def _placed(parts: Iterable[_Part], total_bytes: int) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     offset_bytes = 0
-    for kind, name, size_bytes in parts:
-        size_bytes = min(size_bytes, total_bytes - offset_bytes)
-        if size_bytes > 0:
-            segments.append(Segment(kind, name, offset_bytes, size_bytes))
-            offset_bytes += size_bytes
+    for part in _cut(parts, total_bytes):
+        if part.size_bytes > 0:
+            segments.append(Segment(part.kind, part.name, offset_bytes, part.size_bytes))
+            offset_bytes += part.size_bytes
     return tuple(segments)

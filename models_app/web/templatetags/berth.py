@@ -6,16 +6,19 @@ Registered as built-ins in the settings, so that no template has to load them.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from models_app.live import current_revision
 
 register = template.Library()
 
@@ -123,7 +126,10 @@ def nav(context: Mapping[str, Any]) -> dict[str, Any]:
     """The main navigation: the pages that exist, the current one marked."""
     match = getattr(context.get("request"), "resolver_match", None)
     here = (match.url_name or "") if match else ""
-    pages = [(title, _address(name), here == name or here.startswith(f"{name[:-1]}_")) for name, title in _pages(context)]
+    pages = [
+        (title, _address(name), here in (name, name[:-1]) or here.startswith(f"{name[:-1]}_"))
+        for name, title in _pages(context)
+    ]
     return {"pages": [page for page in pages if page[1]]}
 
 
@@ -153,3 +159,43 @@ def with_query(context: Mapping[str, Any], **changes: str | int | None) -> str:
 def words(text: str) -> list[str]:
     """The words of a text, for a short loop."""
     return text.split()
+
+
+@register.filter
+def percent_of(part: float, whole: float) -> str:
+    """A share as an SVG length, 12.34%."""
+    return f"{100 * part / whole:.2f}%" if whole else "0%"
+
+
+@register.filter
+def percent(part: float, whole: float) -> float:
+    """A share in percent, for comparisons in templates."""
+    return 100 * part / whole if whole else 0
+
+
+@register.filter
+def quarters(total_bytes: int) -> list[str]:
+    """Five marks of a scale in whole GiB, the last one exact."""
+    total_gib = total_bytes / GIB
+    return [f"{total_gib * part / 4:.0f}" for part in range(4)] + [f"{total_gib:.1f} GiB"]
+
+
+@register.filter
+def spark_points(values: Sequence[int], total: int) -> str:
+    """A polyline in a box of 92 × 22, from 0 to ``total``."""
+    if len(values) < 2 or not total:
+        return ""
+    step = 92 / (len(values) - 1)
+    return " ".join(f"{place * step:.1f},{21 - 20 * min(1, value / total):.1f}" for place, value in enumerate(values))
+
+
+@register.simple_tag
+def threshold() -> str:
+    """Where the bar shows its threshold mark, as an SVG length."""
+    return f"{100 * settings.THRESHOLD_FRACTION:g}%"
+
+
+@register.simple_tag
+def revision() -> int:
+    """The revision of the latest live event, which tells a page's socket whether the page is already old."""
+    return current_revision()

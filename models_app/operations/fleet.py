@@ -1,0 +1,209 @@
+"""The fleet's read model, by the same few queries for one host and for a thousand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db.models import Count
+
+from models_app.backends.protocol import Capability
+from models_app.catalog.models import Installation, Variant
+from models_app.estimator.quick import QuickModel, quick_kv_bytes
+from models_app.estimator.types import EstimateError, LoadSettings
+from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
+from models_app.operations.fleet_view import EndpointView, FleetView, GpuView, HostView, ModelView, Sums
+from models_app.operations.memory_bar import Promise, fill
+from models_app.operations.models import OperationTarget, Reservation
+from models_app.probes.types import GpuSample, GpuState, PoolKind
+from models_app.telemetry.attribution import Shares
+from models_app.telemetry.latest import Latest, latest_by_host
+
+Key = tuple[int, str]
+"""An endpoint's id and a model's name there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Everything that the view is made of, by what it belongs to."""
+
+    hosts: list[Host]
+    samples: dict[int, Latest]
+    promises: dict[int, list[Promise]] = field(default_factory=lambda: defaultdict(list))
+    variants: dict[Key, Variant] = field(default_factory=dict)
+    residencies: dict[Key, Residency] = field(default_factory=dict)
+    busy: dict[Key, int] = field(default_factory=dict)
+    installed: dict[int, int] = field(default_factory=dict)
+
+
+def fleet() -> FleetView:
+    """Every host with its GPUs, endpoints and models, as measured last."""
+    rows = _rows()
+    hosts = tuple(_host(host, rows) for host in rows.hosts)
+    return FleetView(hosts, _sums(hosts))
+
+
+def _rows() -> _Rows:
+    rows = _Rows(
+        list(Host.objects.prefetch_related("gpus", "endpoints__loaded_models")),
+        latest_by_host(),
+        residencies={(row.endpoint_id, row.name): row for row in Residency.objects.filter(lost_at=None)},
+        busy={(row.endpoint_id, row.model_name): row.operation_id for row in OperationTarget.objects.filter(active=True)},
+        installed=dict(Installation.objects.order_by().values_list("endpoint").annotate(Count("id"))),
+        variants={(row.endpoint_id, row.name): row.variant for row in _installations_in_memory()},
+    )
+    for held in Reservation.objects.select_related("operation"):
+        promise = Promise(held.operation.model_name, held.reservation_bytes, held.baseline_bytes)
+        rows.promises[held.gpu_id].append(promise)
+    return rows
+
+
+def _installations_in_memory() -> Iterable[Installation]:
+    names = LoadedModel.objects.values("name")
+    return Installation.objects.filter(name__in=names).select_related("variant")
+
+
+def _host(host: Host, rows: _Rows) -> HostView:
+    endpoints, latest = list(host.endpoints.all()), rows.samples.get(host.pk)
+    shares = latest.shares if latest else {}
+    models = [_model(row, endpoint, shares, rows) for endpoint in endpoints for row in endpoint.loaded_models.all()]
+    gpus = tuple(_gpu(gpu, latest, models, rows) for gpu in host.gpus.all() if gpu.present)
+    on_gpus = {model.id for gpu in gpus for model in gpu.models}
+    ram = latest.sample.ram if latest else None
+    return HostView(
+        id=host.pk,
+        name=host.name,
+        is_local=host.is_local,
+        tags=tuple(host.tags),
+        gpus=gpus,
+        endpoints=tuple(_endpoint(endpoint, rows.installed.get(endpoint.pk, 0)) for endpoint in endpoints),
+        elsewhere=tuple(model for model in models if model.id not in on_gpus),
+        ram_total_bytes=ram.total_bytes if ram else None,
+        ram_used_bytes=ram.total_bytes - ram.available_bytes if ram else None,
+        sampled_at=latest.sample.taken_at if latest else host.last_sample_at,
+        is_stale=latest.is_stale if latest else False,
+        problem=host.gpu_problem,
+    )
+
+
+def _endpoint(row: Endpoint, installed_count: int) -> EndpointView:
+    return EndpointView(
+        id=row.pk,
+        name=row.name,
+        kind=row.kind,
+        mode=row.mode,
+        url=row.url,
+        version=row.version,
+        is_online=row.state == Endpoint.State.ONLINE,
+        state=row.get_state_display(),
+        code=row.state_code,
+        message=row.state_message,
+        hint=row.state_hint,
+        warnings=tuple(row.warnings),
+        last_seen_at=row.last_seen_at,
+        capabilities=tuple(row.capabilities),
+        load_options=tuple(row.load_options),
+        installed_count=installed_count,
+    )
+
+
+def _model(row: LoadedModel, endpoint: Endpoint, shares: Shares, rows: _Rows) -> ModelView:
+    key = (endpoint.pk, row.name)
+    variant, residency = rows.variants.get(key), rows.residencies.get(key)
+    measured = {uuid: gpu.models[row.pk] for uuid, gpu in shares.items() if row.pk in gpu.models}
+    return ModelView(
+        id=row.pk,
+        name=row.name,
+        endpoint_id=endpoint.pk,
+        endpoint_name=endpoint.name,
+        state=row.state,
+        quantization=variant.quantization if variant else "",
+        is_embedding=variant.is_embedding if variant else False,
+        context_length=row.context_length,
+        parallel=row.parallel,
+        gpu_bytes={uuid: share.bytes for uuid, share in measured.items()} or dict(row.gpu_bytes),
+        kv_bytes=_kv_bytes(variant, row),
+        cpu_bytes=_cpu_bytes(row),
+        size_bytes=row.size_bytes,
+        attributed_by=next((share.by.value for share in measured.values()), row.attributed_by),
+        expires_at=row.expires_at,
+        kept_forever=row.kept_forever,
+        pinned=residency.pinned if residency else False,
+        loaded_by=residency.requested_by if residency else "",
+        can_unload=Capability.UNLOAD in endpoint.capabilities,
+        can_set_keep_alive=Capability.KEEP_ALIVE in endpoint.capabilities,
+        operation_id=rows.busy.get(key),
+    )
+
+
+def _cpu_bytes(row: LoadedModel) -> int:
+    """What the endpoint says it keeps outside VRAM; 0 where it does not tell both figures."""
+    return max(0, row.size_bytes - row.vram_bytes) if row.size_bytes and row.vram_bytes is not None else 0
+
+
+def _kv_bytes(variant: Variant | None, row: LoadedModel) -> int:
+    """The KV cache by the model's shape; 0 where the shape or the context is not known."""
+    if variant is None or not row.context_length:
+        return 0
+    shape = QuickModel(
+        layer_count=variant.layer_count,
+        kv_head_count=variant.kv_head_count,
+        head_count=variant.head_count,
+        key_length=variant.key_length,
+        value_length=variant.value_length,
+        embedding_length=variant.embedding_length,
+        has_kv_cache=not variant.is_embedding,
+    )
+    try:
+        return quick_kv_bytes(shape, LoadSettings(context_length=row.context_length, parallel=row.parallel or 1))
+    except EstimateError:
+        return 0
+
+
+def _gpu(gpu: Gpu, latest: Latest | None, models: list[ModelView], rows: _Rows) -> GpuView:
+    sample = latest.gpu(gpu.uuid) if latest else None
+    figures = sample or GpuSample(gpu.uuid, gpu.index, gpu.name, GpuState(gpu.state), gpu.state_reason)
+    others = latest.shares[gpu.uuid].others if latest and gpu.uuid in latest.shares else {}
+    filling = fill(figures, models, others, rows.promises.get(gpu.pk, []))
+    total_bytes = figures.total_bytes or gpu.total_bytes
+    headroom_bytes = int(settings.HEADROOM_FRACTION * total_bytes)
+    return GpuView(
+        id=gpu.pk,
+        uuid=gpu.uuid,
+        index=gpu.index,
+        name=gpu.name,
+        pool=PoolKind(gpu.pool),
+        state=figures.state,
+        reason=figures.reason,
+        is_measured=sample is not None and figures.state is GpuState.OK,
+        total_bytes=total_bytes,
+        driver_reserved_bytes=figures.driver_reserved_bytes,
+        used_bytes=figures.used_bytes,
+        free_bytes=figures.free_bytes,
+        held_bytes=filling.held_bytes,
+        headroom_bytes=headroom_bytes,
+        available_bytes=max(0, figures.free_bytes - filling.held_bytes - headroom_bytes),
+        unexplained_bytes=filling.unexplained_bytes,
+        utilization_percent=figures.utilization_percent,
+        temperature_celsius=figures.temperature_celsius,
+        power_milliwatts=figures.power_milliwatts,
+        segments=filling.segments,
+        recent_bytes=tuple(latest.recent.get(gpu.uuid, ())) if latest else (),
+        models=tuple(model for model in models if model.main_gpu == gpu.uuid),
+    )
+
+
+def _sums(hosts: Iterable[HostView]) -> Sums:
+    hosts = list(hosts)
+    gpus = [gpu for host in hosts for gpu in host.gpus]
+    return Sums(
+        hosts=len(hosts),
+        gpus=len(gpus),
+        models=sum(1 for host in hosts for _ in host.models),
+        used_bytes=sum(gpu.used_bytes for gpu in gpus),
+        total_bytes=sum(gpu.total_bytes for gpu in gpus),
+        available_bytes=sum(gpu.available_bytes for gpu in gpus),
+        unexplained_bytes=sum(gpu.unexplained_bytes for gpu in gpus),
+    )

@@ -1,0 +1,217 @@
+"""One hub in each web process: it turns live events into page fragments and hands them to every open socket.
+
+Each fragment is rendered once per role, in a thread of the hub's own, and sent only where it changed. Events of other
+processes are noticed by their revision. A socket that is slower than the events keeps no queue: it gets the whole screen
+as it then is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.db import close_old_connections
+
+from models_app import live
+from models_app.accounts.roles import Role
+from models_app.accounts.standing import Login, Standing, standings
+from models_app.web.screens import SCREENS, Screen
+
+log = logging.getLogger(__name__)
+
+LEAST_PAUSE_SECONDS = 0.05
+"""Between two renderings: what happens meanwhile goes out together."""
+IDLE_SECONDS = 1.0
+"""Without an event, how long until the revision is read and the time-dependent parts are rendered again."""
+CHECK_SECONDS = 3.0
+"""Between two checks of everybody's role and session."""
+RESUBSCRIBE_SECONDS = 3600
+"""Channel layers forget the members of a group after a day."""
+
+NOT_SIGNED_IN, NO_ROLE = 4401, 4403
+
+
+class Viewer:
+    """One open socket. It holds at most one message that is not sent yet."""
+
+    def __init__(self, screen: str, login: Login, role: Role) -> None:
+        self.screen, self.login, self.role = screen, login, role
+        self.close_code: int | None = None
+        self.wants_everything = True
+        self._message: str | None = None
+        self._ready = asyncio.Event()
+
+    async def next_message(self) -> str | None:
+        """The next message; ``None`` when the socket is to be closed with ``close_code``."""
+        await self._ready.wait()
+        self._ready.clear()
+        message, self._message = self._message, None
+        return None if self.close_code else message or ""
+
+    def offer(self, message: str) -> None:
+        """Send this next. When the last one still waits, both are dropped and everything is sent at the next turn."""
+        self.wants_everything = self._message is not None
+        self._message = None if self.wants_everything else message
+        if self._message:
+            self._ready.set()
+        else:
+            self._ready.clear()
+
+    def close(self, code: int) -> None:
+        """Close the socket with this code, whatever else waits."""
+        self.close_code = code
+        self._ready.set()
+
+
+class Hub:
+    """The viewers of one process and the tasks that serve them; it works only while somebody looks."""
+
+    def __init__(self) -> None:
+        self._viewers: set[Viewer] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._topics: set[str] = set()
+        self._revision = 0
+        self._sent: dict[tuple[str, Role], Screen] = {}
+        self._checked_at = -CHECK_SECONDS
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-hub")
+
+    def join(self, viewer: Viewer) -> None:
+        """Serve a socket from now on; the whole screen comes first."""
+        self._viewers.add(viewer)
+        self._wake.set()
+        if not self._tasks:
+            live.use_loop(asyncio.get_running_loop())
+            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._serve())]
+
+    def leave(self, viewer: Viewer) -> None:
+        """Forget a socket; with the last one the hub rests."""
+        self._viewers.discard(viewer)
+        if not self._viewers:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks.clear()
+            self._sent.clear()
+
+    async def _listen(self) -> None:
+        """Receive this process's events, and those of others where the channel layer is shared."""
+        layer: Any = get_channel_layer()
+        while True:
+            try:
+                channel = await layer.new_channel("hub")
+                await layer.group_add(live.GROUP, channel)
+                async with asyncio.timeout(RESUBSCRIBE_SECONDS):
+                    while True:
+                        self._hear(await layer.receive(channel))
+            except TimeoutError:
+                await layer.group_discard(live.GROUP, channel)
+            except OSError as error:
+                log.warning("channel layer unreachable, polling alone finds events: %s", error)
+                await asyncio.sleep(IDLE_SECONDS)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        self._topics.add(event["topic"])
+        if event["topic"] == live.Topic.ACCOUNTS:
+            self._checked_at = -CHECK_SECONDS
+        self._wake.set()
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                await self._turn()
+            except Exception:
+                log.exception("the live pages could not be rendered, next try in a second")
+                await asyncio.sleep(IDLE_SECONDS)
+            await asyncio.sleep(LEAST_PAUSE_SECONDS)
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _turn(self) -> None:
+        """Check who may still look, render what is looked at, and send what changed."""
+        self._wake.clear()
+        topics, self._topics = self._topics, set()
+        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+            await self._check_everybody()
+        wanted: dict[str, set[Role]] = defaultdict(set)
+        for viewer in self._viewers:
+            wanted[viewer.screen].add(viewer.role)
+        revision, screens = await self._in_thread(_read, dict(wanted))
+        if revision > self._revision and not topics:
+            topics = {"any"}
+        for key, screen in screens.items():
+            self._send(key, screen, revision, sorted(topics))
+        self._revision = revision
+
+    def _send(self, key: tuple[str, Role], screen: Screen, revision: int, topics: list[str]) -> None:
+        before = self._sent.get(key, Screen())
+        self._sent[key] = screen
+        changes = _message(screen.since(before), revision, self._revision, topics)
+        everything = ""
+        for viewer in self._viewers:
+            if (viewer.screen, viewer.role) != key:
+                continue
+            if viewer.wants_everything:
+                everything = everything or _message(screen, revision, None, topics)
+            viewer.offer(everything if viewer.wants_everything else changes)
+
+    async def _check_everybody(self) -> None:
+        began = time.monotonic()
+        found = await self._in_thread(_standings, {viewer.login for viewer in self._viewers})
+        for viewer in list(self._viewers):
+            standing = found.get(viewer.login)
+            if standing is None:
+                continue
+            if not standing.signed_in:
+                viewer.close(NOT_SIGNED_IN)
+            elif standing.role is not viewer.role:
+                viewer.close(NO_ROLE)
+        self._checked_at = began
+
+    async def _in_thread(self, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work, *arguments)
+
+
+def _with_connection(work: Any, *arguments: Any) -> Any:
+    close_old_connections()
+    try:
+        return work(*arguments)
+    finally:
+        close_old_connections()
+
+
+def _read(wanted: dict[str, set[Role]]) -> tuple[int, dict[tuple[str, Role], Screen]]:
+    """The revision first, so that the screens are at least as new."""
+    revision = live.current_revision()
+    return revision, {
+        (name, role): screen for name, roles in wanted.items() for role, screen in SCREENS[name](roles).items()
+    }
+
+
+def _standings(logins: set[Login]) -> dict[Login, Standing]:
+    return standings(logins)
+
+
+def _message(screen: Screen, revision: int, after: int | None, topics: list[str]) -> str:
+    """``after`` is the revision of the message before, by which the page notices a gap; ``null`` starts afresh."""
+    parts = {"revision": revision, "after": after, "topics": topics, "fragments": screen.fragments, "lists": screen.lists}
+    return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
+
+
+_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+
+def hub() -> Hub:
+    """The hub of the running event loop: one in a web process."""
+    loop = asyncio.get_running_loop()
+    for closed in [known for known in _hubs if known.is_closed()]:
+        del _hubs[closed]
+    return _hubs.setdefault(loop, Hub())

@@ -1,0 +1,178 @@
+"""The forms that ask for operations. They keep what was typed; ``operations`` judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+
+from models_app.backends.protocol import Capability, LoadOptions
+from models_app.catalog.models import Installation
+from models_app.estimator.types import CACHE_TYPES
+from models_app.inventory.models import Endpoint, Gpu, LoadedModel
+from models_app.operations.models import Operation
+from models_app.operations.options import parse_options
+from models_app.operations.refusals import RequestRefused
+
+LISTED_MODELS = 300
+"""Above this many names a model is typed, with suggestions, rather than picked from a list."""
+
+Choices = list[tuple[str, str]]
+
+
+def _number(label: str, placeholder: str) -> forms.CharField:
+    widget = forms.TextInput(attrs={"inputmode": "numeric", "placeholder": placeholder, "autocomplete": "off"})
+    return forms.CharField(label=label, required=False, widget=widget)
+
+
+def _pick(label: str, choices: Choices, **attributes: Any) -> forms.CharField:
+    return forms.CharField(label=label, required=False, widget=forms.Select(choices=choices, attrs=attributes))
+
+
+def _cache_type(label: str) -> forms.CharField:
+    return _pick(label, [("", "server's choice"), *((name, name) for name in CACHE_TYPES)])
+
+
+class LoadForm(forms.Form):
+    """A load, or a swap when ``kind`` says so. It offers only what the chosen endpoint can honour.
+
+    ``data`` may be incomplete: the first model and the first endpoint that has it stand in for what is missing.
+    """
+
+    kind = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, data: Mapping[str, Any], *, id_prefix: str = "load") -> None:
+        super().__init__(data.copy(), auto_id=f"{id_prefix}_%s")  # type: ignore[attr-defined]
+        self.is_swap = self.data.get("kind") == Operation.Kind.SWAP
+        self.data["kind"] = Operation.Kind.SWAP if self.is_swap else Operation.Kind.LOAD
+        self.endpoint: Endpoint | None = None
+        self.names = self._names()
+        self._choose()
+        self._add_fields()
+
+    @property
+    def model(self) -> str:
+        """The model's name as chosen or typed."""
+        return str(self.data.get("model", "")).strip()
+
+    @property
+    def unload_ids(self) -> tuple[int, ...]:
+        """The loaded models to take out first."""
+        if not self.is_swap:
+            return ()
+        return tuple(int(value) for value in self.data.getlist("unload") if value.isdecimal() and len(value) < 19)
+
+    def options(self) -> LoadOptions:
+        """The options. Raises ``RequestRefused`` with the fields at fault."""
+        return parse_options({name: self.data.get(name) for name in self.option_fields()})
+
+    def option_fields(self) -> list[str]:
+        """The options that the endpoint can honour, by the names of their fields; a pin is Berth's own."""
+        honoured = {*(self.endpoint.load_options if self.endpoint else ()), "pinned"}
+        return [name for name in _OPTION_FIELDS if {"keep_alive": "keep_alive_seconds"}.get(name, name) in honoured]
+
+    def main_options(self) -> list[forms.BoundField]:
+        """The bound fields that are always shown."""
+        return [self[name] for name in self.option_fields() if name in _MAIN_OPTIONS]
+
+    def further_options(self) -> list[forms.BoundField]:
+        """The bound fields behind "More options"."""
+        return [self[name] for name in self.option_fields() if name not in _MAIN_OPTIONS]
+
+    @property
+    def has_further(self) -> bool:
+        """Whether a further option was given or is at fault, so that they are to be shown at once."""
+        return any(field.errors or field.value() for field in self.further_options())
+
+    def refuse(self, refused: RequestRefused) -> None:
+        """Show why beside the fields at fault, or above them all."""
+        self.is_valid()
+        for name, message in refused.errors.items():
+            self.add_error(name if name in self.fields else None, message)
+        if not refused.errors:
+            self.add_error(None, refused.message)
+
+    def _names(self) -> list[str]:
+        installed = Installation.objects.filter(endpoint__in=_endpoints()).order_by("name")
+        return list(installed.values_list("name", flat=True).distinct()[: LISTED_MODELS + 1])
+
+    def _choose(self) -> None:
+        wanted = str(self.data.get("endpoint", ""))
+        if self.is_swap and not self.model:
+            here = Installation.objects.filter(endpoint=wanted) if wanted.isdecimal() else Installation.objects.none()
+            loaded = LoadedModel.objects.filter(endpoint__in=_endpoints()).values("name")
+            self.data["model"] = here.exclude(name__in=loaded).values_list("name", flat=True).first() or ""
+        if not self.model and self.names:
+            self.data["model"] = self.names[0]
+        having = list(_endpoints().filter(installations__name=self.model).distinct())
+        if self.is_swap:
+            having.sort(key=lambda endpoint: not endpoint.loaded_models.all())
+        chosen = [endpoint for endpoint in having if str(endpoint.pk) == wanted] or having
+        self.endpoint = chosen[0] if chosen else None
+        self.data["endpoint"] = str(self.endpoint.pk) if self.endpoint else ""
+        self.having = having
+
+    def _add_fields(self) -> None:
+        self.fields["model"] = self._model_field()
+        self.fields["endpoint"] = _pick("Where", [(str(row.pk), f"{row.host.name} · {row.name}") for row in self.having])
+        if self.is_swap:
+            self.fields["unload"] = self._unload_field()
+        for name in self.option_fields():
+            self.fields[name] = self._gpu_field() if name == "gpu" else _OPTION_FIELDS[name]()
+
+    def _model_field(self) -> forms.CharField:
+        if len(self.names) > LISTED_MODELS:
+            widget = forms.TextInput(attrs={"list": "model-names", "autocomplete": "off", "spellcheck": "false"})
+            return forms.CharField(label="Model", required=False, widget=widget)
+        known = self.names if self.model in self.names or not self.model else [self.model, *self.names]
+        return _pick("Model", [(name, name) for name in known])
+
+    def _gpu_field(self) -> forms.CharField:
+        gpus = Gpu.objects.filter(host=self.endpoint.host_id, present=True) if self.endpoint else Gpu.objects.none()
+        return _pick("GPU", [("", "server's choice"), *((gpu.uuid, f"GPU {gpu.index} · {gpu.name}") for gpu in gpus)])
+
+    def _unload_field(self) -> forms.MultipleChoiceField:
+        rows = self.endpoint.loaded_models.all() if self.endpoint else ()
+        choices = [(str(row.pk), row.name) for row in rows]
+        return forms.MultipleChoiceField(
+            label="Unload first", required=False, choices=choices, widget=forms.CheckboxSelectMultiple
+        )
+
+
+def _endpoints() -> QuerySet[Endpoint]:
+    """Those that are online and can load."""
+    able = [pk for pk, offered in Endpoint.objects.values_list("pk", "capabilities") if Capability.LOAD in offered]
+    online = Endpoint.objects.filter(pk__in=able, state=Endpoint.State.ONLINE)
+    return online.select_related("host").prefetch_related("loaded_models")
+
+
+_OPTION_FIELDS = {
+    "context_length": lambda: _number("Context, tokens", "server's choice"),
+    "keep_alive": lambda: forms.CharField(
+        label="Keep-alive",
+        required=False,
+        widget=forms.TextInput(attrs={"placeholder": "5m, 1h30m, forever", "autocomplete": "off"}),
+    ),
+    "gpu": lambda: _pick("GPU", []),
+    "parallel": lambda: _number("Parallel slots", "server's choice"),
+    "gpu_layers": lambda: _number("GPU layers", "all that fit"),
+    "batch": lambda: _number("Batch, tokens", "server's choice"),
+    "cache_type_k": lambda: _cache_type("K cache type"),
+    "cache_type_v": lambda: _cache_type("V cache type"),
+    "flash_attention": lambda: _pick("Flash attention", [("", "auto"), ("on", "on"), ("off", "off")]),
+    "pinned": lambda: forms.BooleanField(label="Pin: never chosen for eviction", required=False),
+}
+_MAIN_OPTIONS = {"context_length", "keep_alive"}
+
+
+class KeepAliveForm(forms.Form):
+    """How long an idle model stays."""
+
+    keep_alive = forms.CharField(
+        label="Stays when idle for",
+        required=False,
+        help_text="A number of seconds, a duration such as 10m or 1h30m, or forever.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "list": "keep-alives"}),
+    )

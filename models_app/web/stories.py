@@ -1,0 +1,133 @@
+"""Operations in words: what a person reads in the list on the Fleet page and elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+from models_app.operations.models import Operation, OperationStep
+from models_app.web.templatetags.berth import in_bytes, span
+
+State, Kind, Action = Operation.State, Operation.Kind, OperationStep.Action
+RECENT = 6
+
+_LOOKS = {
+    State.QUEUED: ("clock", "run"),
+    State.RUNNING: ("circle-dashed", "run"),
+    State.SUCCEEDED: ("circle-check", "good"),
+    State.FAILED: ("circle-x", "bad"),
+    State.CANCELLED: ("ban", "warn"),
+}
+_VERIFIED = {
+    "process": "measured per process",
+    "gpu": "measured on the GPU",
+    "endpoint": "by the server's word, for there is no telemetry",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One operation for the screen. ``since`` is when it began to be what it is; ``total_bytes`` makes a progress bar."""
+
+    id: int
+    verb: str
+    model: str
+    where: str
+    state: str
+    state_words: str
+    icon: str
+    tone: str
+    since: datetime
+    sentence: str
+    is_active: bool
+    is_cancelling: bool
+    progress_bytes: int | None
+    total_bytes: int | None
+    requested_by: str
+
+
+def recent_stories(limit: int = RECENT) -> list[Story]:
+    """Every active operation, then the latest that ended, newest first; three queries."""
+    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps")
+    active = rows.filter(state__in=Operation.ACTIVE)
+    ended = rows.exclude(state__in=Operation.ACTIVE).order_by("-finished_at", "-id")[:limit]
+    return [story(row) for row in chain(active, ended)]
+
+
+def story(operation: Operation) -> Story:
+    """The operation in words."""
+    state = State(operation.state)
+    icon, tone = _LOOKS[state]
+    return Story(
+        id=operation.pk,
+        verb=operation.get_kind_display(),
+        model=operation.model_name,
+        where=operation.endpoint.name,
+        state=state,
+        state_words=operation.get_state_display(),
+        icon=icon,
+        tone=tone,
+        since=operation.finished_at or operation.started_at or operation.created_at,
+        sentence=_sentence(operation),
+        is_active=operation.is_active,
+        is_cancelling=operation.cancel_requested_at is not None,
+        progress_bytes=operation.progress_bytes,
+        total_bytes=operation.progress_total_bytes,
+        requested_by=operation.requested_by,
+    )
+
+
+def _sentence(operation: Operation) -> str:
+    if operation.state == State.FAILED:
+        return operation.error_message or "Failed."
+    if operation.state == State.SUCCEEDED:
+        return _outcome(operation)
+    if operation.state == State.CANCELLED:
+        return operation.error_message or "Cancelled; nothing was left behind."
+    return " · ".join(part for part in (operation.endpoint.name, _phase(operation), _progress(operation)) if part)
+
+
+def _phase(operation: Operation) -> str:
+    if operation.cancel_requested_at:
+        return "cancelling"
+    return operation.phase or operation.get_state_display().lower()
+
+
+def _progress(operation: Operation) -> str:
+    if operation.progress_bytes is None:
+        return ""
+    done = "downloaded" if operation.kind == Kind.PULL else "VRAM risen"
+    total = operation.progress_total_bytes
+    about = "" if operation.kind == Kind.PULL else "about "
+    return f"{done} {in_bytes(operation.progress_bytes)}" + (f" of {about}{in_bytes(total)}" if total else "")
+
+
+def _outcome(operation: Operation) -> str:
+    steps = [step for step in operation.steps.all() if step.state == OperationStep.State.DONE]
+    parts = [
+        _did("freed", (step for step in steps if step.action == Action.UNLOAD)),
+        _did("loaded", (step for step in steps if step.action == Action.LOAD)),
+    ]
+    words = ", ".join(part for part in parts if part) or f"{operation.get_state_display()} in {_duration(operation)}"
+    verified = _VERIFIED.get(operation.verified_by, "")
+    return f"{words}; {verified}." if verified else f"{words}."
+
+
+def _did(verb: str, steps: Iterable[OperationStep]) -> str:
+    moved_bytes, seconds = 0, 0.0
+    for step in steps:
+        if step.before_bytes is not None and step.after_bytes is not None:
+            moved_bytes += abs(step.after_bytes - step.before_bytes)
+        if step.started_at and step.finished_at:
+            seconds += (step.finished_at - step.started_at).total_seconds()
+    if not seconds:
+        return ""
+    return f"{verb} {in_bytes(moved_bytes)} in {span(seconds)}" if moved_bytes else f"{verb} in {span(seconds)}"
+
+
+def _duration(operation: Operation) -> str:
+    if not operation.finished_at:
+        return "–"
+    return span(operation.finished_at - (operation.started_at or operation.created_at))

@@ -1,0 +1,24 @@
+"""The Fleet page."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from models_app.accounts.roles import is_admin
+from models_app.operations.fleet import fleet
+from models_app.web.access import member_required
+from models_app.web.load_form import LoadForm
+from models_app.web.stories import recent_stories
+from models_app.web.views.load import context_of
+
+
+@require_safe
+@member_required
+def page(request: HttpRequest) -> HttpResponse:
+    """Hosts, GPUs, what is loaded, and for admins the form that loads."""
+    context = {"fleet": fleet(), "stories": recent_stories()}
+    if is_admin(request.user):
+        context |= context_of(LoadForm(request.GET))
+    return render(request, "fleet/page.html", context)

@@ -1,0 +1,184 @@
+"""Operations: a click is ``POST /operations/``; each has a page of its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from models_app.accounts.roles import Via, actor, is_admin
+from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.operations.models import Operation
+from models_app.operations.options import parse_options
+from models_app.operations.refusals import RequestRefused
+from models_app.operations.requests import Request, request_cancel, set_pinned, submit
+from models_app.web.access import admin_required, member_required
+from models_app.web.load_form import KeepAliveForm, LoadForm
+from models_app.web.stories import story
+from models_app.web.views.load import accepting, context_of, template_for
+
+Kind = Operation.Kind
+PAGE_SIZE = 50
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_required
+def collection(request: HttpRequest) -> HttpResponseBase:
+    """The list, or for admins a new operation."""
+    if request.method == "POST":
+        return create(request)
+    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps")
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "operations/list.html", {"page": page, "stories": [story(row) for row in page]})
+
+
+def create(request: HttpRequest) -> HttpResponse:
+    """Ask for what the form says; what is refused comes back with everything that was typed and what to do."""
+    if not is_admin(request.user):
+        raise PermissionDenied("Only admins can do this.")
+    try:
+        asked = _request(request)
+        _check_whose(request, asked)
+        return _accepted(request, submit(asked))
+    except RequestRefused as refused:
+        return _refused(request, refused)
+
+
+def _request(request: HttpRequest) -> Request:
+    data = request.POST
+    kind = data.get("kind", "")
+    if kind not in Kind.values:
+        raise RequestRefused("invalid_kind", f"There is no operation of the kind “{kind[:40]}”.", field="kind")
+    asked = Request(
+        Kind(kind),
+        actor(cast(User, request.user), Via.WEB),
+        _endpoint(data.get("endpoint", "")),
+        data.get("model", ""),
+        load_anyway=bool(data.get("load_anyway")),
+        reload=bool(data.get("reload")),
+        confirmed=bool(data.get("confirmed")),
+        idempotency_key=data.get("idempotency_key", "")[:255],
+    )
+    if kind in (Kind.LOAD, Kind.SWAP):
+        form = LoadForm(data)
+        return replace(asked, options=form.options(), unload=form.unload_ids)
+    if kind == Kind.SET_KEEP_ALIVE:
+        return replace(asked, options=parse_options({"keep_alive": data.get("keep_alive")}))
+    return asked
+
+
+def _endpoint(value: str) -> Endpoint:
+    row = Endpoint.objects.filter(pk=value).select_related("host").first() if value.isdecimal() else None
+    if row is None:
+        raise RequestRefused("unknown_endpoint", "Choose where: this endpoint is not there any more.", field="endpoint")
+    return row
+
+
+def _check_whose(request: HttpRequest, asked: Request) -> None:
+    """People confirm before they unload what somebody else loaded."""
+    if asked.kind is not Kind.UNLOAD or asked.confirmed:
+        return
+    loaded = LoadedModel.objects.filter(endpoint=asked.endpoint, name=asked.model).first()
+    owner = Residency.objects.filter(endpoint=asked.endpoint, name=asked.model, lost_at=None).first()
+    if loaded and (owner is None or owner.requested_by != cast(User, request.user).get_username()):
+        by = owner.requested_by if owner else "another client"
+        message = f"{asked.model} on {asked.endpoint.name} was loaded by {by}, not by you. Requests under way may fail."
+        raise RequestRefused("loaded_by_another", message, status=409, loaded=loaded)
+
+
+def _accepted(request: HttpRequest, operation: Operation) -> HttpResponse:
+    words = f"{operation.get_kind_display()} {operation.model_name} on {operation.endpoint.name}: {operation.state}."
+    return done(request, words, f"/operations/{operation.pk}/")
+
+
+def done(request: HttpRequest, words: str, address: str) -> HttpResponse:
+    """To a script on the page: a short message, for the live socket brings the rest. To a plain form: the next page."""
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"berth:done": {"words": words}})})
+    messages.success(request, words)
+    return redirect(address)
+
+
+def _refused(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
+    if request.POST.get("kind") in (Kind.LOAD, Kind.SWAP):
+        template, id_prefix = template_for(request)
+        context = context_of(LoadForm(request.POST, id_prefix=id_prefix), refused)
+        return render(request, template, context, status=refused.status)
+    if request.POST.get("kind") == Kind.SET_KEEP_ALIVE and refused.errors:
+        loaded = get_object_or_404(LoadedModel, endpoint=request.POST["endpoint"], name=request.POST.get("model"))
+        return _keep_alive_form(request, loaded, refused)
+    return confirm(request, refused)
+
+
+def confirm(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
+    """Why not, and where the person may insist: the same request with the flag that does."""
+    again = [(name, value) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken" for value in values]
+    context = {"refused": refused, "accept": accepting(refused), "again": again}
+    template = "operations/confirm_dialog.html" if request.htmx else "operations/confirm.html"  # type: ignore[attr-defined]
+    return _in_dialog(render(request, template, context, status=refused.status))
+
+
+def _in_dialog(response: HttpResponse) -> HttpResponse:
+    response["HX-Retarget"], response["HX-Reswap"] = "#dialog", "innerHTML"
+    return response
+
+
+@require_safe
+@member_required
+def detail(request: HttpRequest, operation_id: int) -> HttpResponse:
+    """One operation: how far, with which figures, and its story line by line."""
+    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps", "log")
+    operation = get_object_or_404(rows, pk=operation_id)
+    return render(request, "operations/detail.html", {"operation": operation, "story": story(operation)})
+
+
+@require_POST
+@admin_required
+def cancel(request: HttpRequest, operation_id: int) -> HttpResponse:
+    """Stop an operation that has not ended."""
+    operation = get_object_or_404(Operation.objects.select_related("endpoint__host"), pk=operation_id)
+    try:
+        request_cancel(actor(cast(User, request.user), Via.WEB), operation)
+    except RequestRefused as refused:
+        return confirm(request, refused)
+    return done(request, f"Cancelling {operation.get_kind_display().lower()} {operation.model_name}.", "./..")
+
+
+@require_POST
+@admin_required
+def loaded_model(request: HttpRequest, loaded_id: int) -> HttpResponse:
+    """Pin or unpin a loaded model."""
+    row = get_object_or_404(LoadedModel.objects.select_related("endpoint__host"), pk=loaded_id)
+    pinned = request.POST.get("pinned") == "on"
+    try:
+        set_pinned(actor(cast(User, request.user), Via.WEB), row.endpoint, row.name, pinned)
+    except RequestRefused as refused:
+        return confirm(request, refused)
+    return done(request, f"{row.name} is {'pinned' if pinned else 'no longer pinned'}.", "/")
+
+
+@require_safe
+@admin_required
+def keep_alive(request: HttpRequest, loaded_id: int) -> HttpResponse:
+    """The form that changes how long a loaded model stays."""
+    row = get_object_or_404(LoadedModel.objects.select_related("endpoint__host"), pk=loaded_id)
+    return _keep_alive_form(request, row)
+
+
+def _keep_alive_form(request: HttpRequest, row: LoadedModel, refused: RequestRefused | None = None) -> HttpResponse:
+    form = KeepAliveForm(request.POST) if refused else KeepAliveForm()
+    if refused:
+        form.is_valid()
+        form.add_error("keep_alive", refused.message)
+    dialog, page = "operations/keep_alive_dialog.html", "operations/keep_alive.html"
+    template = dialog if request.htmx else page  # type: ignore[attr-defined]
+    response = render(request, template, {"form": form, "loaded": row}, status=refused.status if refused else 200)
+    return _in_dialog(response)

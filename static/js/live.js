@@ -1,0 +1,163 @@
+// The live socket: receives the fragments of this page that changed and morphs them in, without touching focus, open
+// dialogs, menus or what is being typed. After a gap, or where a page has no fragments of its own, it fetches the page again.
+
+const NOT_SIGNED_IN = 4401;
+const NO_ROLE = 4403;
+const STALE_AFTER = 3500;
+const LONGEST_PAUSE = 15000;
+
+const MORPH = {
+  morphStyle: "outerHTML",
+  ignoreActiveValue: true,
+  callbacks: {
+    beforeAttributeUpdated: (name, node) => !(name === "open" && node.matches("details, dialog")),
+  },
+};
+
+export function startLive({ afterChange }) {
+  const status = document.getElementById("live-status");
+  return status ? new Live(status, afterChange) : null;
+}
+
+class Live {
+  constructor(status, afterChange) {
+    this.status = status;
+    this.afterChange = afterChange;
+    this.pageRevision = Number(status.dataset.revision);
+    this.revision = null;
+    this.heardAt = Date.now();
+    this.failures = 0;
+    this.connect();
+    setInterval(() => this.watch(), 1000);
+    addEventListener("online", () => this.reconnectNow());
+    document.addEventListener("visibilitychange", () => document.hidden || this.reconnectNow());
+  }
+
+  connect() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    this.socket = new WebSocket(`${scheme}://${location.host}/live/${this.status.dataset.socket}/`);
+    this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
+    this.socket.onclose = ({ code }) => this.closed(code);
+  }
+
+  closed(code) {
+    this.revision = null;
+    if (code === NOT_SIGNED_IN || code === NO_ROLE) {
+      location.reload(); // to the login page, or to what the new role may see
+      return;
+    }
+    this.failures += 1;
+    const pause = Math.min(LONGEST_PAUSE, 500 * 2 ** Math.min(this.failures, 6)) * (0.5 + Math.random() / 2);
+    this.say("lost", "reconnecting");
+    this.timer = setTimeout(() => this.connect(), pause);
+  }
+
+  reconnectNow() {
+    if (this.socket.readyState !== WebSocket.CLOSED) return;
+    clearTimeout(this.timer);
+    this.connect();
+  }
+
+  receive({ revision, after, topics, fragments, lists }) {
+    const isFirst = after === null;
+    const hasGap = isFirst ? this.isOld(revision) : after !== this.revision;
+    this.revision = revision;
+    this.failures = 0;
+    this.heardAt = Date.now();
+    this.say("live", "live · 1 s");
+    for (const [id, html] of Object.entries(fragments)) this.replace(id, html);
+    for (const [id, children] of Object.entries(lists)) this.arrange(id, children, fragments);
+    if (hasGap) this.refetch();
+    else this.refetchWhere(topics);
+    this.afterChange();
+  }
+
+  // Fragments bring themselves up to date; a page that fetches itself may have missed something before the socket opened.
+  isOld(revision) {
+    const old = revision !== this.pageRevision;
+    this.pageRevision = revision;
+    return old && document.querySelector("[data-live-on]") !== null;
+  }
+
+  replace(id, html) {
+    const element = document.getElementById(id);
+    if (element) morph(element, html);
+  }
+
+  arrange(id, children, fragments) {
+    const list = document.getElementById(id);
+    if (!list) return;
+    for (const child of [...list.children]) if (!children.includes(child.id)) child.remove();
+    children.forEach((childId, place) => {
+      const child = document.getElementById(childId) ?? parsed(fragments[childId]);
+      if (child && list.children[place] !== child) list.insertBefore(child, list.children[place] ?? null);
+      if (child) htmx.process(child);
+    });
+  }
+
+  refetchWhere(topics) {
+    const wanted = [...document.querySelectorAll("[data-live-on]")].some((element) =>
+      element.dataset.liveOn.split(" ").some((topic) => topics.includes(topic) || topics.includes("any")),
+    );
+    if (wanted) this.refetch();
+  }
+
+  // At most one fetch at a time, and one more for what happened meanwhile.
+  async refetch() {
+    if (this.fetching) {
+      this.again = true;
+      return;
+    }
+    this.fetching = true;
+    try {
+      const answer = await fetch(location.href, { headers: { "X-Berth-Live": "1" }, redirect: "error" });
+      if (answer.ok) this.adopt(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } catch {
+      // the socket's own reconnecting says that the panel is away
+    } finally {
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      this.fetching = false;
+      if (this.again) {
+        this.again = false;
+        this.refetch();
+      }
+    }
+  }
+
+  adopt(page) {
+    for (const element of document.querySelectorAll("[data-live-on], #fleet-head, #fleet-hosts, #fleet-operations")) {
+      const fresh = element.id && page.getElementById(element.id);
+      if (fresh) morph(element, fresh.outerHTML);
+    }
+    this.afterChange();
+  }
+
+  // After a click: the socket brings the rest, unless it is away.
+  catchUp() {
+    if (this.socket.readyState !== WebSocket.OPEN) this.refetch();
+  }
+
+  watch() {
+    if (this.socket.readyState !== WebSocket.OPEN) return;
+    const silence = Date.now() - this.heardAt;
+    if (silence > STALE_AFTER) this.say("stale", `stale for ${Math.round(silence / 1000)} s`);
+    if (silence > 20000) this.socket.close();
+  }
+
+  say(state, words) {
+    if (this.status.dataset.state !== state) this.status.dataset.state = state;
+    if (this.status.textContent !== words) this.status.textContent = words;
+  }
+}
+
+function morph(element, html) {
+  const fresh = parsed(html);
+  if (!fresh || fresh.isEqualNode(element)) return;
+  for (const changed of Idiomorph.morph(element, fresh, MORPH)) htmx.process(changed);
+}
+
+function parsed(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html ?? "";
+  return template.content.firstElementChild;
+}
