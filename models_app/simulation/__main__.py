@@ -8,8 +8,9 @@ import signal
 import sys
 
 from models_app.simulation.catalogue import CATALOGUE, models
+from models_app.simulation.devices import GIB, SimulatedGpu
 from models_app.simulation.fleet import Server
-from models_app.simulation.hardware import GIB, SimulatedGpu, SimulatedHost
+from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.llama_router import LlamaRouterSimulator
 from models_app.simulation.llama_single import LlamaServerSimulator
 from models_app.simulation.ollama import OllamaSimulator

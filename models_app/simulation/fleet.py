@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from models_app.simulation.catalogue import CATALOGUE, models
-from models_app.simulation.hardware import GIB, MIB, SimulatedGpu, SimulatedHost
+from models_app.simulation.devices import GIB, MIB, SimulatedGpu
+from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.llama_router import LlamaRouterSimulator
 from models_app.simulation.llama_single import LlamaServerSimulator
 from models_app.simulation.ollama import OllamaSimulator

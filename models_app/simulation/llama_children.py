@@ -11,8 +11,10 @@ from typing import Any
 from models_app.simulation import llama_answers as answers
 from models_app.simulation import llama_describe as describe
 from models_app.simulation.catalogue import SimulatedModel
+from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.faults import Fault, Faults
-from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
+from models_app.simulation.hardware import SimulatedHost
+from models_app.simulation.llama_events import Events
 from models_app.simulation.memory import Placement, footprint, place
 from models_app.simulation.runner import RunnerDied, Timing, fill, release
 
@@ -71,7 +73,7 @@ class Children:
         self.faults = faults
         self.server_pid = host.spawn("llama-server")
         self.by_name = {model.name: Child(model) for model in sorted(models, key=lambda model: model.name)}
-        self.listeners: set[asyncio.Queue[dict[str, Any]]] = set()
+        self.events = Events()
         self.loads = 0
         """How many loads have begun."""
         self._background = background
@@ -110,18 +112,21 @@ class Children:
         """What a reload of the list does."""
         for child in self:
             child.exit_code = 0
-        self.publish({"model": "*", "event": "models_reload"})
+        self.events.publish({"model": "*", "event": "models_reload"})
+
+    async def download(self, name: str, model: SimulatedModel | None) -> None:
+        """Fetch a model; without one nothing comes, and the end is told all the same, as recorded."""
+        self.events.publish({"model": name, "event": "model_status", "data": {"status": "downloading"}})
+        if model is not None:
+            await asyncio.sleep(model.file_bytes / self.timing.pull_bytes_per_second)
+            self.by_name[name] = Child(model)
+        self.events.publish({"model": name, "event": "download_finished"})
 
     def notice_the_dead(self) -> None:
         """A child that was killed from outside shows as failed."""
         for child in self:
             if child.value == "loaded" and child.pid is not None and not self.host.is_alive(child.pid):
                 self._gone(child, 1)
-
-    def publish(self, event: dict[str, Any]) -> None:
-        """Tell everyone who listens."""
-        for queue in self.listeners:
-            queue.put_nowait(event)
 
     def _victim(self) -> Child | None:
         running = [child for child in self if child.is_running]
@@ -135,7 +140,7 @@ class Children:
     async def _load(self, child: Child, victim: Child | None) -> None:
         if victim is not None:
             await self._unload(victim)
-        self.publish({"model": child.name, "event": "model_status", "data": {"status": "loading"}})
+        self.events.publish({"model": child.name, "event": "model_status", "data": {"status": "loading"}})
         pid = child.pid = self.host.spawn("llama-server", parent_pid=self.server_pid)
         self._progress(child, 0.0)
         try:
@@ -175,4 +180,4 @@ class Children:
         self._changed(child, {"status": "loading", "progress": STAGES | {"value": value}})
 
     def _changed(self, child: Child, data: dict[str, Any]) -> None:
-        self.publish({"model": child.name, "event": "status_change", "data": data})
+        self.events.publish({"model": child.name, "event": "status_change", "data": data})

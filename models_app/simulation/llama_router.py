@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from models_app.simulation import llama_answers as answers
@@ -184,34 +183,16 @@ class LlamaRouterSimulator(Application):
 
     async def _download(self, request: Request) -> Answer:
         name = str(answers.parse(request).get("model", ""))
-        self.background(self._fetch(name))
+        self.background(self.children.download(name, self.registry.get(name)))
         return answers.answer({"success": True})
-
-    async def _fetch(self, name: str) -> None:
-        self.children.publish({"model": name, "event": "model_status", "data": {"status": "downloading"}})
-        model = self.registry.get(name)
-        if model is not None:
-            await asyncio.sleep(model.file_bytes / self.timing.pull_bytes_per_second)
-            self.children.by_name[name] = Child(model)
-        self.children.publish({"model": name, "event": "download_finished"})
 
     async def _delete(self, request: Request) -> Answer:
         child = self._named(request.query.get("model"))
         if not child.model.removable:
             raise answers.failure(500, f"model name={child.name} is not removable (not from cache)")
         del self.children.by_name[child.name]
-        self.children.publish({"model": child.name, "event": "model_remove"})
+        self.children.events.publish({"model": child.name, "event": "model_remove"})
         return answers.answer({"success": True})
 
     async def _events(self, _request: Request) -> Answer:
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.children.listeners.add(queue)
-        return Answer(200, self._stream(queue), "text/event-stream", answers.NAME_HEADER)
-
-    async def _stream(self, queue: asyncio.Queue[dict[str, Any]]) -> AsyncGenerator[bytes, None]:
-        try:
-            while True:
-                event = await queue.get()
-                yield b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
-        finally:
-            self.children.listeners.discard(queue)
+        return Answer(200, self.children.events.listen(), "text/event-stream", answers.NAME_HEADER)

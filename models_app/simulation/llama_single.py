@@ -8,7 +8,8 @@ from models_app.simulation import llama_answers as answers
 from models_app.simulation import llama_describe as describe
 from models_app.simulation.asgi import Application
 from models_app.simulation.catalogue import SimulatedModel
-from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
+from models_app.simulation.devices import SimulatedOutOfMemory
+from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.memory import footprint, place
 from models_app.simulation.messages import Answer, Request
 from models_app.simulation.ollama_text import words

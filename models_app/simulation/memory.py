@@ -10,7 +10,8 @@ import random
 from dataclasses import dataclass
 
 from models_app.simulation.catalogue import SimulatedModel
-from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
+from models_app.simulation.devices import SimulatedOutOfMemory
+from models_app.simulation.hardware import SimulatedHost
 
 CUDA_CONTEXT_BYTES = 254 * 1024**2
 """What a process takes on each GPU before it holds any tensor: 150 to 330 MiB in reality."""

@@ -9,8 +9,9 @@ from typing import Any
 from models_app.simulation import ollama_requests as requests
 from models_app.simulation.asgi import Application
 from models_app.simulation.catalogue import CATALOGUE, SimulatedModel
+from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.golang import timestamp
-from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
+from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.messages import Answer, Request, json_answer, ndjson_answer
 from models_app.simulation.ollama_describe import running
 from models_app.simulation.ollama_library import Library

@@ -6,8 +6,8 @@ import re
 from dataclasses import fields
 from typing import Any
 
+from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.golang import parse_keep_alive, parse_object
-from models_app.simulation.hardware import SimulatedOutOfMemory
 from models_app.simulation.messages import HttpError, Request, json_answer
 from models_app.simulation.ollama_runner import RunnerOptions
 from models_app.simulation.runner import out_of_memory_text

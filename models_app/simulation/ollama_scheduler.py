@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from models_app.simulation.catalogue import SimulatedModel
+from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.faults import Fault, Faults
-from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
+from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.memory import Placement, footprint, place
 from models_app.simulation.ollama_runner import OllamaSettings, Runner, RunnerOptions
 from models_app.simulation.runner import Timing, fill, release

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.faults import Fault, Faults
-from models_app.simulation.hardware import SimulatedHost, SimulatedOutOfMemory
+from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.memory import Placement
 
 

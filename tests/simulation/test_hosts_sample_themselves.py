@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_app.probes.types import GpuState, Probe
-from models_app.simulation.hardware import GIB, MIB, SimulatedGpu, SimulatedHost, SimulatedOutOfMemory
+from models_app.simulation.devices import GIB, MIB, SimulatedGpu, SimulatedOutOfMemory
+from models_app.simulation.hardware import SimulatedHost
 
 
 def machine(seed: int = 0) -> SimulatedHost:

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from models_app.simulation.catalogue import models
+from models_app.simulation.devices import GIB, SimulatedGpu
 from models_app.simulation.faults import Fault
-from models_app.simulation.hardware import GIB, SimulatedGpu, SimulatedHost
+from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.memory import CUDA_CONTEXT_BYTES
 from models_app.simulation.ollama import OllamaSimulator
 from models_app.simulation.ollama_runner import OllamaSettings, Runner

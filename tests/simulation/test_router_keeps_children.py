@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from models_app.simulation.catalogue import CATALOGUE
-from models_app.simulation.hardware import GIB
+from models_app.simulation.devices import GIB
 from models_app.simulation.llama_router import LlamaRouterSimulator
 from models_app.simulation.llama_single import LlamaServerSimulator
 from models_app.simulation.server import serve
