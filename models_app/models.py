@@ -4,7 +4,14 @@ from models_app.accounts.models import ApiToken, AuditEntry
 from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
 from models_app.live import Revision
-from models_app.operations.models import Operation, OperationLog, OperationStep, OperationTarget, Reservation
+from models_app.operations.models import (
+    Heartbeat,
+    Operation,
+    OperationLog,
+    OperationStep,
+    OperationTarget,
+    Reservation,
+)
 from models_app.telemetry.models import LatestSample
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "CatalogModel",
     "Endpoint",
     "Gpu",
+    "Heartbeat",
     "Host",
     "Installation",
     "LatestSample",

@@ -15,7 +15,10 @@ class Operation(models.Model):
     ``options`` are ``LoadOptions.given()``. ``unload`` lists the names that a swap takes out first. ``lease_token`` belongs
     to the runner at work; a runner without the current token changes nothing. ``progress_total_bytes`` is the expected,
     ``progress_bytes`` the measured rise (or the downloaded bytes of a pull). ``verified_by`` is ``process``, ``gpu`` or
-    ``endpoint``. ``before_bytes`` and ``after_bytes`` are used VRAM on the GPUs concerned.
+    ``endpoint``. ``before_bytes`` and ``after_bytes`` are used VRAM on the GPUs of the host.
+
+    ``attempt`` counts the leases taken, ``due_at`` is when a queued one may be taken again, ``enqueued_at`` when a worker
+    was last told of it. An ``error_code`` on a running operation means that it is being undone.
     """
 
     class Kind(models.TextChoices):
@@ -60,6 +63,8 @@ class Operation(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     attempt = models.IntegerField(default=0)
     due_at = models.DateTimeField(null=True)
+    enqueued_at = models.DateTimeField(null=True)
+    waiting_for = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="waiters")
 
     progress_bytes = models.BigIntegerField(null=True)
     progress_total_bytes = models.BigIntegerField(null=True)
@@ -112,7 +117,20 @@ class OperationTarget(models.Model):
 
 
 class OperationStep(models.Model):
-    """One outside effect of an operation: an unload, a load, a restore. Written before the effect, settled after it."""
+    """One outside effect of an operation: an unload, a load, a restore. Written before the effect, settled after it.
+
+    ``expected_bytes`` is the VRAM that it should take or give back, ``baseline`` the used bytes of each GPU (by UUID)
+    before the effect: a second runner measures against what the first one wrote.
+    """
+
+    class Action(models.TextChoices):
+        LOAD = "load", "Load"
+        UNLOAD = "unload", "Unload"
+        RESTORE = "restore", "Put back"
+        CLEAN_UP = "clean_up", "Take out again"
+        PULL = "pull", "Pull"
+        DELETE = "delete", "Delete"
+        KEEP_ALIVE = "keep_alive", "Change keep-alive"
 
     class State(models.TextChoices):
         PENDING = "pending", "Pending"
@@ -123,12 +141,14 @@ class OperationStep(models.Model):
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
     position = models.IntegerField()
-    action = models.CharField(max_length=12)
+    action = models.CharField(max_length=12, choices=Action.choices)
     model_name = models.CharField(max_length=255)
     options = models.JSONField(default=dict)
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    expected_bytes = models.BigIntegerField(null=True)
+    baseline = models.JSONField(default=dict)
     before_bytes = models.BigIntegerField(null=True)
     after_bytes = models.BigIntegerField(null=True)
     verified_by = models.CharField(max_length=10, blank=True)
@@ -145,7 +165,8 @@ class OperationStep(models.Model):
 class Reservation(models.Model):
     """Bytes of one GPU promised to a running operation. ``baseline_bytes`` is used VRAM when it was taken.
 
-    What admission still holds back for it is ``max(0, reservation_bytes - risen since the baseline)``. The row is deleted
+    What admission still holds back for it is ``max(0, reservation_bytes - risen since the baseline)``, where what an unload
+    has freed counts as a negative rise. With 0 bytes it only says that the operation concerns the GPU. The row is deleted
     once a sample taken after the operation's end shows the result.
     """
 
@@ -173,3 +194,14 @@ class OperationLog(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Heartbeat(models.Model):
+    """A sign of life of the one ``reconciler`` (whose lease this is) or of the ``worker``, for readiness."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    holder = models.CharField(max_length=36, blank=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%H:%M:%S}"

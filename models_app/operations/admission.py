@@ -1,0 +1,96 @@
+"""Who may change a GPU's memory now: reservations, taken with the GPU rows locked in the order of their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from models_app.inventory.models import Gpu, LoadedModel
+from models_app.operations.models import Operation, OperationStep, Reservation
+from models_app.operations.options import stored_options
+from models_app.operations.outcomes import Failure, Waiting
+from models_app.operations.preview import FitPreview, Verdict, fit_preview
+from models_app.operations.rooms import bytes_of, used_by_gpu
+from models_app.probes.attribution import attribute
+from models_app.probes.types import HostSample
+from models_app.telemetry.attribution import endpoint_bytes
+
+HIDDEN_BYTES = 512 * 1024**2
+"""More than this on a GPU in no visible process: something there cannot be seen."""
+_CHANGES_MEMORY = frozenset({OperationStep.Action.LOAD, OperationStep.Action.UNLOAD})
+
+
+def admit(operation: Operation, steps: Sequence[OperationStep], sample: HostSample | None) -> None:
+    """Reserve what the steps will take, unless an earlier runner has. To be called inside a transaction.
+
+    Raises ``Waiting`` while another operation is in the way, and ``Failure`` (``does_not_fit``) where nobody is and the
+    memory does not suffice all the same.
+    """
+    if sample is None or not any(step.action in _CHANGES_MEMORY for step in steps):
+        return
+    if Reservation.objects.filter(operation=operation).exists():
+        return
+    gpus = _locked_gpus(operation, sample)
+    others = _running_beside(operation, gpus)
+    if others and not _all_visible([operation, *(row.operation for row in others)], sample):
+        raise Waiting(others[0].operation_id, f"GPU {others[0].gpu.index}")
+    wanted = _wanted(operation, steps, sample, others)
+    used = used_by_gpu(sample)
+    Reservation.objects.bulk_create(
+        Reservation(
+            operation=operation,
+            gpu=gpu,
+            reservation_bytes=wanted.get(gpu.uuid, 0),
+            baseline_bytes=used[gpu.uuid],
+        )
+        for gpu in gpus
+    )
+
+
+def _locked_gpus(operation: Operation, sample: HostSample) -> list[Gpu]:
+    """The GPUs that the operation may change: the chosen one, or all, for the endpoint decides among them."""
+    chosen = stored_options(operation.options).gpu
+    uuids = [uuid for uuid in used_by_gpu(sample) if chosen in (None, uuid)]
+    rows = Gpu.objects.filter(host=operation.endpoint.host_id, uuid__in=uuids).select_related("host")
+    return list(rows.select_for_update(of=("self",)).order_by("pk"))
+
+
+def _running_beside(operation: Operation, gpus: Sequence[Gpu]) -> list[Reservation]:
+    rows = Reservation.objects.filter(gpu__in=gpus, operation__state=Operation.State.RUNNING)
+    return list(rows.exclude(operation=operation).select_related("gpu", "operation__endpoint__host").order_by("pk"))
+
+
+def _all_visible(operations: Iterable[Operation], sample: HostSample) -> bool:
+    """Whether the bytes of every process on the GPUs, and so of each of these operations, can be told apart."""
+    if any(attribute(gpu, {}).unexplained_bytes > HIDDEN_BYTES for gpu in sample.gpus):
+        return False
+    return all(endpoint_bytes(operation.endpoint, sample) is not None for operation in operations)
+
+
+def _wanted(
+    operation: Operation, steps: Sequence[OperationStep], sample: HostSample, others: Sequence[Reservation]
+) -> dict[str, int]:
+    """By the GPU's UUID, the net rise of used bytes that the steps will cause: loads less unloads."""
+    unload = [step.model_name for step in steps if step.action == OperationStep.Action.UNLOAD]
+    leaving = list(LoadedModel.objects.filter(endpoint=operation.endpoint, name__in=unload))
+    load = next((step for step in steps if step.action == OperationStep.Action.LOAD), None)
+    if load is None:
+        return {}
+    preview = fit_preview(
+        operation.endpoint,
+        load.model_name,
+        stored_options(load.options),
+        unload=leaving,
+        sample=sample,
+        operation_id=operation.pk,
+    )
+    _decide(operation, preview, others)
+    freed = [bytes_of(model, list(used_by_gpu(sample))) for model in leaving]
+    return {room.uuid: room.take_bytes - sum(part.get(room.uuid, 0) for part in freed) for room in preview.rooms}
+
+
+def _decide(operation: Operation, preview: FitPreview, others: Sequence[Reservation]) -> None:
+    if preview.verdict is not Verdict.DOES_NOT_FIT or operation.load_anyway:
+        return
+    if others:
+        raise Waiting(others[0].operation_id, f"GPU {others[0].gpu.index}")
+    raise Failure("does_not_fit", preview.sentence)

@@ -1,0 +1,219 @@
+"""What a request must pass before it becomes an operation, judged by the rows; the runner looks at the endpoint again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from models_app.backends.errors import AddressRefused, InvalidName
+from models_app.backends.names import OLLAMA_REGISTRY, check_registry
+from models_app.backends.protocol import Capability, LoadOptions
+from models_app.catalog.models import Installation
+from models_app.inventory.connect import backend_for
+from models_app.inventory.models import Endpoint, Gpu, LoadedModel, Residency
+from models_app.operations.matching import differing_options
+from models_app.operations.models import Operation
+from models_app.operations.preview import FitPreview, Verdict, fit_preview
+from models_app.operations.reckoning import installed_variant
+from models_app.operations.refusals import RequestRefused
+from models_app.operations.request import Request
+
+Kind = Operation.Kind
+_NEEDED = {
+    Kind.LOAD: Capability.LOAD,
+    Kind.UNLOAD: Capability.UNLOAD,
+    Kind.SWAP: Capability.LOAD,
+    Kind.PULL: Capability.PULL,
+    Kind.DELETE: Capability.DELETE,
+    Kind.SET_KEEP_ALIVE: Capability.KEEP_ALIVE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks found out on their way: the models to unload first, and the preview of a load."""
+
+    unload: list[str] = field(default_factory=list)
+    preview: FitPreview | None = None
+
+
+def canonical_name(endpoint: Endpoint, name: str) -> str:
+    """The endpoint's own form of a name. Raises ``RequestRefused`` for an impossible one."""
+    try:
+        return backend_for(endpoint).canonical(name)
+    except InvalidName as error:
+        raise RequestRefused("invalid_model_name", error.message, field="model") from error
+    except AddressRefused as error:
+        raise RequestRefused("endpoint_offline", error.message, field="endpoint", status=409) from error
+
+
+def check(request: Request) -> Checked:
+    """Every check of the request's kind; its model is in canonical form. Raises ``RequestRefused``."""
+    _check_endpoint(request)
+    return _CHECKS[request.kind](request)
+
+
+def _check_endpoint(request: Request) -> None:
+    endpoint, needed = request.endpoint, _NEEDED[request.kind]
+    if needed not in endpoint.capabilities:
+        message = f"{endpoint.name} cannot do this: it offers no {needed.value.replace('_', '-')}."
+        raise RequestRefused("capability_missing", message, field="endpoint")
+    if endpoint.state != Endpoint.State.ONLINE:
+        why = endpoint.state_message or "it has not been looked at yet"
+        raise RequestRefused("endpoint_offline", f"{endpoint.name} is not online: {why}", field="endpoint", status=409)
+
+
+def _check_load(request: Request) -> Checked:
+    _check_installed(request)
+    _check_options(request)
+    loaded = _loaded(request)
+    if loaded is None:
+        return Checked(preview=_fitting(request, []))
+    _check_reload(request, loaded)
+    return Checked([loaded.name], _fitting(request, [loaded]))
+
+
+def _check_swap(request: Request) -> Checked:
+    _check_installed(request)
+    _check_options(request)
+    if loaded := _loaded(request):
+        raise RequestRefused("already_loaded", f"{loaded.name} is loaded already.", status=409, loaded=loaded)
+    rows = LoadedModel.objects.filter(endpoint=request.endpoint, pk__in=request.unload)
+    if len(rows) != len(set(request.unload)) or not rows:
+        message = f"A swap names models that are loaded on {request.endpoint.name}; at least one of these is not."
+        raise RequestRefused("unknown_loaded_model", message, field="unload")
+    for row in rows:
+        _check_pinned(request, row)
+    return Checked([row.name for row in rows], _fitting(request, list(rows)))
+
+
+def _check_unload(request: Request) -> Checked:
+    _check_pinned(request, _required_loaded(request))
+    return Checked()
+
+
+def _check_pull(request: Request) -> Checked:
+    allowed = frozenset({OLLAMA_REGISTRY, *(name.lower() for name in settings.MODEL_REGISTRIES)})
+    try:
+        check_registry(request.model, allowed)
+    except InvalidName as error:
+        raise RequestRefused("invalid_model_name", f"{error.message} {error.hint}".strip(), field="model") from error
+    return Checked()
+
+
+def _check_delete(request: Request) -> Checked:
+    _check_installed(request)
+    loaded = _loaded(request)
+    if loaded is None:
+        return Checked()
+    if not request.confirmed:
+        message = f"{loaded.name} is loaded. Confirm to unload it and then delete its files."
+        raise RequestRefused("model_in_use", message, status=409, loaded=loaded)
+    return Checked([loaded.name])
+
+
+def _check_keep_alive(request: Request) -> Checked:
+    loaded = _required_loaded(request)
+    if request.options.keep_alive_seconds is None:
+        raise RequestRefused("invalid_option", "Say how long the model is to stay.", field="keep_alive")
+    _check_keep_alive_value(request.options)
+    if not request.confirmed and not _residency(request.endpoint, loaded.name):
+        message = f"{loaded.name} was loaded by another client; confirm to change how long it stays."
+        raise RequestRefused("foreign_model", message, status=409, loaded=loaded)
+    return Checked()
+
+
+_CHECKS: dict[str, Callable[[Request], Checked]] = {
+    Kind.LOAD: _check_load,
+    Kind.SWAP: _check_swap,
+    Kind.UNLOAD: _check_unload,
+    Kind.PULL: _check_pull,
+    Kind.DELETE: _check_delete,
+    Kind.SET_KEEP_ALIVE: _check_keep_alive,
+}
+
+
+def _check_installed(request: Request) -> None:
+    if not Installation.objects.filter(endpoint=request.endpoint, name=request.model).exists():
+        message = f"{request.endpoint.name} has no model {request.model}. Pull it first, or choose one that is installed."
+        raise RequestRefused("unknown_model", message, field="model")
+
+
+def _check_options(request: Request) -> None:
+    given = request.options.given()
+    for name in given:
+        if name != "pinned" and name not in request.endpoint.load_options:
+            field = "keep_alive" if name == "keep_alive_seconds" else name
+            message = f"{request.endpoint.name} cannot honour the option {field} when it loads a model."
+            raise RequestRefused("unsupported_option", message, field=field)
+    _check_keep_alive_value(request.options)
+    if request.options.gpu is not None:
+        _check_gpu(request.endpoint, request.options.gpu)
+    _check_against_variant(request)
+
+
+def _check_keep_alive_value(options: LoadOptions) -> None:
+    if options.keep_alive_seconds == 0:
+        message = "A keep-alive of 0 would unload the model at once; give a time, or unload it."
+        raise RequestRefused("invalid_option", message, field="keep_alive")
+
+
+def _check_gpu(endpoint: Endpoint, uuid: str) -> None:
+    if not Gpu.objects.filter(host=endpoint.host_id, uuid=uuid, present=True).exists():
+        raise RequestRefused("unknown_gpu", f"{endpoint.host.name} has no GPU {uuid}.", field="gpu")
+
+
+def _check_against_variant(request: Request) -> None:
+    variant, _ = installed_variant(request.endpoint, request.model)
+    trained = variant.training_context_length if variant else None
+    wanted = request.options.context_length
+    if trained and wanted and wanted > trained and not request.load_anyway:
+        message = f"{request.model} was trained for a context of {trained:,} tokens; {wanted:,} is more."
+        raise RequestRefused("invalid_option", message, field="context_length")
+    layers, on_gpu = variant.layer_count if variant else None, request.options.gpu_layers
+    if layers and on_gpu is not None and on_gpu > layers + 1:
+        message = f"{request.model} has {layers} layers and an output layer; {on_gpu} cannot go to the GPU."
+        raise RequestRefused("invalid_option", message, field="gpu_layers")
+
+
+def _check_reload(request: Request, loaded: LoadedModel) -> None:
+    residency = _residency(request.endpoint, loaded.name)
+    differing = differing_options(request.options, loaded, residency)
+    by = f"by {residency.requested_by}" if residency else "by another client"
+    if not differing:
+        raise RequestRefused("already_loaded", f"{loaded.name} is loaded already, {by}.", status=409, loaded=loaded)
+    if not request.reload:
+        message = f"{loaded.name} is loaded already, {by}, with another {' and '.join(differing)}. Reload it?"
+        raise RequestRefused("loaded_with_other_options", message, status=409, loaded=loaded)
+
+
+def _check_pinned(request: Request, loaded: LoadedModel) -> None:
+    residency = _residency(request.endpoint, loaded.name)
+    if residency and residency.pinned and not request.confirmed:
+        message = f"{loaded.name} is pinned by {residency.requested_by}. Confirm to unload it all the same."
+        raise RequestRefused("pinned", message, status=409, loaded=loaded)
+
+
+def _fitting(request: Request, unload: list[LoadedModel]) -> FitPreview:
+    preview = fit_preview(request.endpoint, request.model, request.options, unload=unload)
+    if preview.verdict is Verdict.DOES_NOT_FIT and not request.load_anyway:
+        raise RequestRefused("does_not_fit", preview.sentence, status=409, preview=preview)
+    return preview
+
+
+def _loaded(request: Request) -> LoadedModel | None:
+    return LoadedModel.objects.filter(endpoint=request.endpoint, name=request.model).first()
+
+
+def _required_loaded(request: Request) -> LoadedModel:
+    loaded = _loaded(request)
+    if loaded is None:
+        message = f"{request.model} is not loaded on {request.endpoint.name}."
+        raise RequestRefused("not_loaded", message, field="model", status=409)
+    return loaded
+
+
+def _residency(endpoint: Endpoint, name: str) -> Residency | None:
+    return Residency.objects.filter(endpoint=endpoint, name=name, lost_at=None).first()

@@ -1,0 +1,131 @@
+"""Waiting for the measurement that confirms a load or an unload, as briefly as the memory allows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from django.conf import settings
+
+from models_app.backends.protocol import ModelState, Observation
+from models_app.inventory.models import LoadedModel
+from models_app.operations.job import Job
+from models_app.operations.models import OperationStep
+from models_app.operations.options import stored_options
+from models_app.operations.outcomes import Failure, Outcome
+from models_app.operations.verify import Judgement, Reading, judge_load, judge_unload
+from models_app.operations.wording import gib
+
+FIRST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.25
+REPEAT_AFTER_SECONDS = 1.0
+"""A model still listed as loaded this long after its unload was accepted has been loaded again."""
+MAX_UNLOADS = 3
+
+
+async def confirm_load(job: Job, step: OperationStep, before: Observation) -> Outcome:
+    """Measure until the load is confirmed. ``before`` is what was in memory. Raises ``Failure`` with the figures."""
+    if settings.SKIP_VERIFICATION:
+        return await _unverified(job, step)
+    on_gpu = stored_options(step.options).gpu_layers != 0
+    deadline = _deadline()
+    for pause in _pauses():
+        reading = await job.read(step.model_name)
+        evicted = _evicted(before, reading.observation, step.model_name)
+        evicted_bytes = await job.database(_bytes_of_rows, job.endpoint.pk, evicted) if evicted else 0
+        judgement = judge_load(
+            reading, step.model_name, step.baseline, step.expected_bytes, on_gpu=on_gpu, evicted_bytes=evicted_bytes
+        )
+        if judgement.verified_by:
+            return _confirmed(job, judgement, reading, f"{step.model_name} is loaded", evicted)
+        if judgement.is_final or _is_over(deadline):
+            raise Failure(judgement.code, judgement.sentence, is_verdict=True)
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
+async def confirm_unload(job: Job, step: OperationStep, process_bytes_before: Mapping[str, int]) -> Outcome:
+    """Measure until the unload is confirmed; one that another client undoes is repeated. Raises ``Failure``."""
+    if settings.SKIP_VERIFICATION:
+        return await _unverified(job, step)
+    deadline, unloads, seen_leaving, asked_at = _deadline(), 1, False, _now()
+    for pause in _pauses():
+        reading = await job.read(step.model_name)
+        judgement = judge_unload(reading, step.model_name, step.baseline, process_bytes_before, step.expected_bytes)
+        if judgement.verified_by:
+            return _confirmed(job, judgement, reading, f"{step.model_name} is unloaded", [])
+        resident = reading.observation.find(step.model_name)
+        is_back = resident is not None and resident.state is not ModelState.STOPPING
+        if is_back and (seen_leaving or _now() - asked_at >= REPEAT_AFTER_SECONDS):
+            if unloads == MAX_UNLOADS:
+                raise Failure("reloaded_by_another_client", _reloaded(step.model_name), is_verdict=True)
+            job.say(f"Another client has loaded {step.model_name} again; unloading it once more.")
+            await job.backend.unload(step.model_name)
+            unloads, seen_leaving, asked_at, deadline = unloads + 1, False, _now(), _deadline()
+        seen_leaving = seen_leaving or not is_back
+        if _is_over(deadline):
+            raise Failure(judgement.code, judgement.sentence, is_verdict=True)
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
+def _reloaded(name: str) -> str:
+    return f"Another client loads {name} again after each of {MAX_UNLOADS} unloads. Stop that client, then unload."
+
+
+def _confirmed(job: Job, judgement: Judgement, reading: Reading, what: str, evicted: list[str]) -> Outcome:
+    moved = "" if judgement.moved_bytes is None else f", {gib(judgement.moved_bytes)} of VRAM moved"
+    job.say(f"{what}{moved} (verified by {judgement.verified_by}).")
+    notes = [*judgement.notes, *(f"The endpoint has evicted {name} to make room." for name in evicted)]
+    return Outcome(
+        judgement.verified_by,
+        used=reading.used,
+        gpu_bytes=judgement.gpu_bytes,
+        moved_bytes=judgement.moved_bytes,
+        observation=reading.observation,
+        observed_at=reading.observed_at,
+        notes=tuple(notes),
+    )
+
+
+async def _unverified(job: Job, step: OperationStep) -> Outcome:
+    job.say(f"{step.model_name}: the endpoint's word was taken, verification is switched off.")
+    reading = await job.read(step.model_name)
+    return Outcome(
+        "",
+        used=reading.used,
+        observation=reading.observation,
+        observed_at=reading.observed_at,
+        notes=("Verification is switched off: nothing was measured.",),
+    )
+
+
+def _evicted(before: Observation, now: Observation, loading: str) -> list[str]:
+    """The models that have left since; another operation may have unloaded them, or the endpoint made room."""
+    left = {model.name for model in before.resident} - {model.name for model in now.resident}
+    return sorted(left - {loading})
+
+
+def _bytes_of_rows(endpoint_id: int, names: list[str]) -> int:
+    rows = LoadedModel.objects.filter(endpoint_id=endpoint_id, name__in=names)
+    return sum(sum(row.gpu_bytes.values()) if row.gpu_bytes else row.vram_bytes or 0 for row in rows)
+
+
+def _pauses() -> Iterator[float]:
+    """Short at first, for memory usually shows at once."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _deadline() -> float:
+    return _now() + settings.VERIFY_TIMEOUT_SECONDS
+
+
+def _is_over(deadline: float) -> bool:
+    return _now() >= deadline

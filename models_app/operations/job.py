@@ -1,0 +1,104 @@
+"""One operation at work: its rows, its lease, the endpoint it talks to, and the database it writes to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from django.utils import timezone
+
+from models_app.backends.protocol import Backend
+from models_app.inventory.models import Endpoint
+from models_app.operations import records
+from models_app.operations.database import Database
+from models_app.operations.models import Operation, OperationStep
+from models_app.operations.records import Lease
+from models_app.operations.rooms import used_by_gpu
+from models_app.operations.verify import Reading, risen
+from models_app.probes.types import HostSample
+from models_app.telemetry.attribution import model_bytes
+from models_app.telemetry.sources import sample_now_async
+
+PROGRESS_EVERY_SECONDS = 0.2
+SAMPLE_EVERY_SECONDS = 0.1
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Job:
+    """One operation in the hands of one runner."""
+
+    operation: Operation
+    lease: Lease
+    steps: list[OperationStep]
+    database: Database
+    backend: Backend
+    _lines: list[str] = field(default_factory=list)
+    _progress_at: float = 0.0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint that the operation is about."""
+        return self.operation.endpoint
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the first runner took the operation."""
+        started_at = self.operation.started_at or timezone.now()
+        return round((timezone.now() - started_at).total_seconds(), 3)
+
+    def say(self, line: str) -> None:
+        """Add a line to the operation's log; it is written with the next unit."""
+        self._lines.append(line)
+
+    def taken_lines(self) -> list[str]:
+        """The lines that are not written yet; the caller writes them."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    async def write(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit of database work as the owner of the operation. Raises ``LeaseLost``."""
+        return await self.database(records.as_owner, self.lease, self.taken_lines(), partial(unit, *args, **kwargs), {})
+
+    async def update(self, **columns: Any) -> None:
+        """Write columns of the operation. Raises ``LeaseLost``."""
+        await self.database(records.as_owner, self.lease, self.taken_lines(), _nothing, columns)
+
+    async def sample(self) -> HostSample | None:
+        """A fresh sweep of the host's GPUs; ``None`` where the host has no telemetry."""
+        return await sample_now_async(self.endpoint.host)
+
+    async def read(self, model: str) -> Reading:
+        """The endpoint, the GPUs and the model's processes now. Raises ``BackendError``."""
+        observed_at = timezone.now()
+        observation, sample = await asyncio.gather(self.backend.observe(), self.sample())
+        if sample is None or not sample.gpus:
+            return Reading(observation, observed_at, sample)
+        held = await self.database(model_bytes, self.endpoint, model, sample)
+        return Reading(observation, observed_at, sample, held)
+
+    async def follow_rise(self, baseline: Mapping[str, int]) -> None:
+        """Report the bytes risen since ``baseline`` until cancelled."""
+        pause = SAMPLE_EVERY_SECONDS / 5
+        while True:
+            await asyncio.sleep(pause)
+            rises = risen(baseline, used_by_gpu(await self.sample()))
+            await self.progress(progress_bytes=sum(rises.values()))
+            pause = SAMPLE_EVERY_SECONDS
+
+    async def progress(self, **columns: Any) -> None:
+        """Write columns that tell how far it is, unless that was done a moment ago."""
+        now = time.monotonic()
+        if now - self._progress_at >= PROGRESS_EVERY_SECONDS:
+            self._progress_at = now
+            await self.update(**columns)
+
+
+def _nothing() -> None:
+    """A unit that writes only columns and log lines."""

@@ -1,0 +1,181 @@
+"""What a runner writes: small synchronous units, each in one transaction and only while its lease is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.db import transaction
+from django.utils import timezone
+
+from models_app.backends.protocol import LoadOptions
+from models_app.inventory.models import LoadedModel, Residency
+from models_app.inventory.observe import record_observation
+from models_app.live import Topic, publish
+from models_app.operations import states
+from models_app.operations.models import Operation, OperationLog, OperationStep, Reservation
+from models_app.operations.outcomes import LeaseLost, Outcome
+from models_app.operations.states import State
+
+T = TypeVar("T")
+Action = OperationStep.Action
+StepState = OperationStep.State
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on an operation."""
+
+    operation_id: int
+    token: str
+
+
+def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | None:
+    """The operation with its lease and the steps that an earlier runner wrote; ``None`` where there is nothing to do."""
+    token = states.take_lease(operation_id)
+    if token is None:
+        return None
+    operation = Operation.objects.select_related("endpoint__host").get(pk=operation_id)
+    return operation, Lease(operation_id, token), list(operation.steps.all())
+
+
+def as_owner(lease: Lease, lines: Sequence[str], unit: Callable[[], T], columns: Mapping[str, Any]) -> T:
+    """Run ``unit`` in a transaction in which the operation is certainly ours; ``columns`` of it and log lines go along.
+
+    Renews the lease. Raises ``LeaseLost``, and then nothing was written.
+    """
+    with transaction.atomic():
+        mine = Operation.objects.filter(pk=lease.operation_id, state=State.RUNNING, lease_token=lease.token)
+        if not mine.update(lease_expires_at=timezone.now() + states.LEASE_DURATION, **columns):
+            raise LeaseLost
+        result = unit()
+        _write_log(lease.operation_id, lines)
+        publish(Topic.OPERATION, lease.operation_id)
+    return result
+
+
+def add_steps(operation: Operation, steps: Sequence[OperationStep]) -> list[OperationStep]:
+    """Append steps to the operation's list."""
+    first = operation.steps.count()
+    for position, step in enumerate(steps, first):
+        step.operation, step.position = operation, position
+    return list(OperationStep.objects.bulk_create(steps))
+
+
+def start_step(step: OperationStep, baseline: Mapping[str, int]) -> None:
+    """Written before the effect, so that a later runner knows that it may have happened."""
+    step.state = StepState.RUNNING
+    step.baseline = dict(baseline)
+    step.before_bytes = sum(baseline.values()) if baseline else None
+    step.started_at = timezone.now()
+    step.save(update_fields=["state", "baseline", "before_bytes", "started_at"])
+
+
+def settle_step(operation: Operation, step: OperationStep, outcome: Outcome) -> None:
+    """The step is done: its figures, what is in memory now, and what Berth intends to be there."""
+    step.state = StepState.SKIPPED if outcome.skipped else StepState.DONE
+    step.finished_at = timezone.now()
+    step.after_bytes = sum(outcome.used.values()) if outcome.used else None
+    step.verified_by = outcome.verified_by
+    step.detail = " ".join(filter(None, (outcome.skipped, *outcome.notes)))
+    step.save(update_fields=["state", "finished_at", "after_bytes", "verified_by", "detail"])
+    if outcome.observation and outcome.observed_at:
+        record_observation(operation.endpoint, outcome.observation, outcome.observed_at)
+    if not outcome.skipped:
+        _INTENTIONS[step.action](operation, step, outcome)
+
+
+def fail_step(step: OperationStep, why: str) -> None:
+    """The step has failed."""
+    step.state, step.finished_at, step.detail = StepState.FAILED, timezone.now(), why
+    step.save(update_fields=["state", "finished_at", "detail"])
+
+
+def finish(operation: Operation, lease: Lease, state: State, lines: Sequence[str], columns: Mapping[str, Any]) -> bool:
+    """End the operation. ``True`` unless the lease was lost.
+
+    Reservations go with a success that was measured; others stay until a later sample.
+    """
+    with transaction.atomic():
+        if not states.transition(lease.operation_id, State.RUNNING, state, lease.token, **columns):
+            return False
+        if state is State.SUCCEEDED:
+            Reservation.objects.filter(operation_id=lease.operation_id).delete()
+        _write_log(lease.operation_id, lines)
+        _wake_waiters(lease.operation_id)
+        publish(Topic.INVENTORY, operation.endpoint_id)
+    return True
+
+
+def put_back(lease: Lease, due_at: datetime, lines: Sequence[str], columns: Mapping[str, Any]) -> None:
+    """Back to the queue until ``due_at``; its steps stand, its reservations go."""
+    with transaction.atomic():
+        again = {"due_at": due_at, "enqueued_at": None} | dict(columns)
+        if states.transition(lease.operation_id, State.RUNNING, State.QUEUED, lease.token, **again):
+            Reservation.objects.filter(operation_id=lease.operation_id).delete()
+            _write_log(lease.operation_id, lines)
+
+
+def is_cancel_requested(lease: Lease) -> bool:
+    """Whether somebody wants the operation to stop. Raises ``LeaseLost``."""
+    mine = Operation.objects.filter(pk=lease.operation_id, state=State.RUNNING, lease_token=lease.token)
+    row = mine.values_list("cancel_requested_at", flat=True)
+    if not row:
+        raise LeaseLost
+    return row[0] is not None
+
+
+def remember_load(operation: Operation, step: OperationStep, gpu_bytes: Mapping[str, int], verified_by: str) -> None:
+    """Berth loaded this model, with these options; where processes do not show, its bytes are what rose."""
+    residency = {
+        "options": step.options,
+        "pinned": LoadOptions(**step.options).pinned,
+        "requested_by": operation.requested_by,
+        "operation_id": operation.pk,
+        "since": timezone.now(),
+        "lost_at": None,
+    }
+    where: dict[str, Any] = {"endpoint": operation.endpoint, "name": step.model_name}
+    Residency.objects.update_or_create(**where, defaults=residency)
+    if gpu_bytes:
+        attributed = {"gpu_bytes": dict(gpu_bytes), "attributed_by": verified_by}
+        LoadedModel.objects.filter(**where).update(**attributed)
+
+
+def _loaded(operation: Operation, step: OperationStep, outcome: Outcome) -> None:
+    remember_load(operation, step, outcome.gpu_bytes, outcome.verified_by)
+
+
+def _unloaded(operation: Operation, step: OperationStep, _outcome: Outcome) -> None:
+    Residency.objects.filter(endpoint=operation.endpoint, name=step.model_name).delete()
+
+
+def _kept(operation: Operation, step: OperationStep, _outcome: Outcome) -> None:
+    row = Residency.objects.filter(endpoint=operation.endpoint, name=step.model_name)
+    row.update(options=step.options)
+
+
+def _no_intention(_operation: Operation, _step: OperationStep, _outcome: Outcome) -> None:
+    """Files on disk are no intention about memory."""
+
+
+_INTENTIONS: dict[str, Callable[[Operation, OperationStep, Outcome], None]] = {
+    Action.LOAD: _loaded,
+    Action.RESTORE: _loaded,
+    Action.UNLOAD: _unloaded,
+    Action.CLEAN_UP: _unloaded,
+    Action.KEEP_ALIVE: _kept,
+    Action.PULL: _no_intention,
+    Action.DELETE: _no_intention,
+}
+
+
+def _write_log(operation_id: int, lines: Sequence[str]) -> None:
+    OperationLog.objects.bulk_create(OperationLog(operation_id=operation_id, text=line) for line in lines)
+
+
+def _wake_waiters(operation_id: int) -> None:
+    """Operations that wait for this one are due now."""
+    Operation.objects.filter(waiting_for_id=operation_id, state=State.QUEUED).update(due_at=None)

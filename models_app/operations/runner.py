@@ -1,0 +1,142 @@
+"""Works one operation off: lease, plan, admission, steps, and on failure or cancellation the steps that put things back.
+
+Everything that must survive this process is in rows before it happens, so that another runner can go on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from models_app.backends.errors import BackendError
+from models_app.inventory.connect import backend_for
+from models_app.operations import records
+from models_app.operations.admission import admit
+from models_app.operations.database import Database
+from models_app.operations.job import Job
+from models_app.operations.models import Operation, OperationStep
+from models_app.operations.outcomes import Cancelled, Failure, LeaseLost, Outcome, Waiting
+from models_app.operations.plan import plan
+from models_app.operations.states import State
+from models_app.operations.steps import perform
+from models_app.operations.undo import undo
+from models_app.operations.verify import Reading
+from models_app.operations.watch import watched
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+WAIT = timedelta(seconds=1)
+BACK_OFF_SECONDS = 2
+OPEN = (OperationStep.State.PENDING, OperationStep.State.RUNNING)
+
+
+async def run(operation_id: int) -> None:
+    """Work on an operation until it has ended, waits, or belongs to another runner. Nothing happens where none is due."""
+    async with Database() as database:
+        taken = await database(records.take, operation_id)
+        if taken is None:
+            return
+        operation, lease, steps = taken
+        async with aclosing(await database(backend_for, operation.endpoint)) as backend:
+            try:
+                await _conduct(Job(operation, lease, steps, database, backend))
+            except LeaseLost:
+                log.warning("operation %s was taken over by another worker", operation_id)
+
+
+async def _conduct(job: Job) -> None:
+    """Forward, and where that fails, back."""
+    failure: Failure | None = None
+    if not job.operation.error_code:
+        try:
+            return await watched(job, _forward(job))
+        except Waiting as waiting:
+            return await _wait(job, waiting)
+        except Cancelled:
+            failure = Failure("cancelled", "Cancelled.")
+        except BackendError as error:
+            failure = Failure.of(error)
+        except Failure as verdict:
+            failure = verdict
+        if _may_retry(job, failure):
+            return await _retry(job, failure)
+    await watched(job, undo(job, failure), heed_cancel=False)
+    return None
+
+
+async def _forward(job: Job) -> None:
+    await _prepare(job)
+    outcomes = []
+    for step in job.steps:
+        if step.state in OPEN:
+            outcome = await perform(job, step)
+            await job.write(records.settle_step, job.operation, step, outcome)
+            outcomes.append(outcome)
+    await _succeed(job, outcomes)
+
+
+async def _prepare(job: Job) -> None:
+    """Steps that an earlier runner wrote stand; those of a retry are admitted anew."""
+    reading = await job.read(job.operation.model_name)
+    job.steps = await job.write(_plan_and_admit, job.operation, job.steps, reading)
+
+
+def _plan_and_admit(operation: Operation, steps: list[OperationStep], reading: Reading) -> list[OperationStep]:
+    planned = steps or plan(operation, reading.observation)
+    admit(operation, planned, reading.sample)
+    used = reading.used
+    columns = {"phase": "running"} | ({} if steps else {"before_bytes": sum(used.values()) if used else None})
+    Operation.objects.filter(pk=operation.pk).update(**columns)
+    return steps or records.add_steps(operation, planned)
+
+
+async def _succeed(job: Job, outcomes: list[Outcome]) -> None:
+    last = next((outcome for outcome in reversed(outcomes) if not outcome.skipped), None)
+    used = last.used if last else {}
+    columns: dict[str, Any] = {
+        "phase": "done",
+        "verified_by": last.verified_by if last else "endpoint",
+        "after_bytes": sum(used.values()) if used else None,
+        "result": _result(job, outcomes),
+    }
+    if not await job.database(records.finish, job.operation, job.lease, State.SUCCEEDED, job.taken_lines(), columns):
+        raise LeaseLost
+
+
+def _result(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
+    """What people and scripts read of a success: seconds, bytes moved, and notes."""
+    result: dict[str, Any] = {"seconds": job.seconds}
+    moved = [outcome.moved_bytes for outcome in outcomes if outcome.moved_bytes is not None]
+    if moved:
+        result["moved_bytes"] = moved[-1]
+    notes = [note for outcome in outcomes for note in (outcome.skipped, *outcome.notes) if note]
+    if notes:
+        result["notes"] = notes
+    return result
+
+
+async def _wait(job: Job, waiting: Waiting) -> None:
+    """Waiting is no attempt."""
+    job.say(f"{str(waiting).capitalize()}.")
+    columns = {"phase": str(waiting), "waiting_for_id": waiting.operation_id, "attempt": F("attempt") - 1}
+    await job.database(records.put_back, job.lease, timezone.now() + WAIT, job.taken_lines(), columns)
+
+
+def _may_retry(job: Job, failure: Failure) -> bool:
+    """Only what may work later, not for ever, and while nothing has been changed."""
+    is_untouched = all(step.state in OPEN for step in job.steps)
+    return failure.retryable and is_untouched and job.operation.attempt < MAX_ATTEMPTS
+
+
+async def _retry(job: Job, failure: Failure) -> None:
+    pause_seconds = BACK_OFF_SECONDS**job.operation.attempt
+    job.say(f"{failure.message} Trying again in {pause_seconds} s.")
+    due_at = timezone.now() + timedelta(seconds=pause_seconds)
+    columns = {"phase": f"waiting to try again: {failure.code}"}
+    await job.database(records.put_back, job.lease, due_at, job.taken_lines(), columns)

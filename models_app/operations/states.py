@@ -1,0 +1,99 @@
+"""The states of an operation and the only ways between them.
+
+    from      to         when
+    queued    running    a runner takes the lease
+    queued    cancelled  it was cancelled before a runner took it
+    queued    failed     it can never be taken (its worker was lost too often)
+    running   running    another runner takes the lease over, because the old one expired
+    running   queued     it waits for a GPU, or for its next attempt
+    running   succeeded  every step is done and measured
+    running   failed     a step failed, and what was done has been undone
+    running   cancelled  it was cancelled, and what was done has been undone
+
+Every change is one guarded UPDATE: it happens only if the row is still in the state, and under the lease, that the writer
+believes in.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from models_app.live import Topic, publish
+from models_app.operations.models import Operation, OperationTarget
+
+State = Operation.State
+
+TRANSITIONS = frozenset(
+    {
+        (State.QUEUED, State.RUNNING),
+        (State.QUEUED, State.CANCELLED),
+        (State.QUEUED, State.FAILED),
+        (State.RUNNING, State.RUNNING),
+        (State.RUNNING, State.QUEUED),
+        (State.RUNNING, State.SUCCEEDED),
+        (State.RUNNING, State.FAILED),
+        (State.RUNNING, State.CANCELLED),
+    }
+)
+ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+LEASE_DURATION = timedelta(seconds=15)
+
+
+class IllegalTransition(ValueError):
+    """The table has no such transition: a programming error."""
+
+
+def transition(operation_id: int, old: State, new: State, lease_token: str, **fields: Any) -> bool:
+    """Move an operation from ``old`` to ``new``, if it still is in ``old`` under ``lease_token`` (empty while queued).
+
+    ``fields`` are further columns to write. An end lets go of the targets and the lease. Returns whether it happened.
+    """
+    if (old, new) not in TRANSITIONS:
+        raise IllegalTransition(f"{old} to {new}")
+    if new in ENDED:
+        fields |= {"finished_at": timezone.now(), "waiting_for": None, "due_at": None}
+    if new is not State.RUNNING:
+        fields |= {"lease_token": "", "lease_expires_at": None}
+    with transaction.atomic():
+        rows = Operation.objects.filter(pk=operation_id, state=old, lease_token=lease_token)
+        if not rows.update(state=new, **fields):
+            return False
+        if new in ENDED:
+            OperationTarget.objects.filter(operation_id=operation_id).update(active=False)
+        publish(Topic.OPERATION, operation_id)
+    return True
+
+
+def take_lease(operation_id: int) -> str | None:
+    """The lease on a due operation, or on a running one whose lease has expired; ``None`` where there is none to take."""
+    now = timezone.now()
+    row = Operation.objects.filter(Q(state=State.QUEUED, due_at=None) | _due(now), pk=operation_id).first()
+    if row is None:
+        return None
+    token = str(uuid.uuid4())
+    taken = {
+        "lease_token": token,
+        "lease_expires_at": now + LEASE_DURATION,
+        "started_at": Coalesce(F("started_at"), now),
+        "attempt": F("attempt") + 1,
+        "waiting_for": None,
+    }
+    is_mine = transition(operation_id, State(row.state), State.RUNNING, row.lease_token, **taken)
+    return token if is_mine else None
+
+
+def renew_lease(operation_id: int, lease_token: str) -> bool:
+    """Whether the lease is still held; if so it lasts ``LEASE_DURATION`` from now."""
+    mine = Operation.objects.filter(pk=operation_id, state=State.RUNNING, lease_token=lease_token)
+    return bool(mine.update(lease_expires_at=timezone.now() + LEASE_DURATION))
+
+
+def _due(now: Any) -> Q:
+    return Q(state=State.QUEUED, due_at__lte=now) | Q(state=State.RUNNING, lease_expires_at__lt=now)

@@ -1,0 +1,158 @@
+"""The outside effects, one function each: observe, write that it begins, act, and measure what came of it.
+
+A step that an earlier runner began is never blindly begun again: what the endpoint lists tells whether it happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from django.conf import settings
+from django.utils import timezone
+
+from models_app.backends.base import in_background
+from models_app.backends.errors import NotFound, TimedOut
+from models_app.backends.protocol import ModelState, Progress, ResidentModel
+from models_app.inventory.refresh import refresh_installed
+from models_app.operations import records
+from models_app.operations.confirm import confirm_load, confirm_unload
+from models_app.operations.job import Job
+from models_app.operations.matching import differing_options
+from models_app.operations.models import OperationStep
+from models_app.operations.options import stored_options
+from models_app.operations.outcomes import Failure, Outcome
+from models_app.operations.verify import Reading
+
+Action = OperationStep.Action
+IN_MEMORY = (ModelState.LOADED, ModelState.SLEEPING)
+
+
+async def perform(job: Job, step: OperationStep) -> Outcome:
+    """Do one step. Raises ``Failure``, ``BackendError`` or ``LeaseLost``."""
+    return await _PERFORMERS[step.action](job, step)
+
+
+async def _load(job: Job, step: OperationStep) -> Outcome:
+    reading = await job.read(step.model_name)
+    resident = reading.observation.find(step.model_name)
+    was_begun = step.state == OperationStep.State.RUNNING
+    if resident is not None and resident.state in IN_MEMORY and not was_begun:
+        return _found(step, resident, reading)
+    if not was_begun:
+        await _begin(job, step, reading, f"Loading {step.model_name}.")
+    if was_begun and resident is not None and resident.state in IN_MEMORY:
+        job.say(f"{step.model_name} is loaded: an earlier worker had begun it.")
+    else:
+        await _call_load(job, step)
+    return await confirm_load(job, step, reading.observation)
+
+
+def _found(step: OperationStep, resident: ResidentModel, reading: Reading) -> Outcome:
+    """The model is in memory, though Berth has not put it there: another client was faster."""
+    differing = differing_options(stored_options(step.options), resident, None)
+    if differing and step.action == Action.LOAD:
+        message = f"Another client has loaded {resident.name} with another {' and '.join(differing)}."
+        raise Failure("loaded_with_other_options", message)
+    skipped = f"{resident.name} was loaded already by another client."
+    return Outcome("endpoint", used=reading.used, observation=reading.observation, skipped=skipped)
+
+
+async def _call_load(job: Job, step: OperationStep) -> None:
+    options = stored_options(step.options)
+    try:
+        async with asyncio.timeout(settings.LOAD_TIMEOUT_SECONDS), in_background(job.follow_rise(step.baseline)):
+            await _exhaust(job, job.backend.load(step.model_name, options))
+    except (TimeoutError, TimedOut) as error:
+        message = f"{step.model_name} was not loaded within {settings.LOAD_TIMEOUT_SECONDS:g} seconds."
+        raise Failure("load_timed_out", message) from error
+
+
+async def _exhaust(job: Job, steps: AsyncGenerator[Progress, None]) -> None:
+    """Follow a long call to its end; closing the generator, however this ends, aborts what is not finished."""
+    async with aclosing(steps):
+        async for progress in steps:
+            if progress.fraction is not None:
+                await job.progress(phase=f"{progress.status} {progress.fraction:.0%}"[:60])
+
+
+async def _unload(job: Job, step: OperationStep) -> Outcome:
+    reading = await job.read(step.model_name)
+    was_begun = step.state == OperationStep.State.RUNNING
+    if reading.observation.find(step.model_name) is None and not was_begun:
+        gone = f"{step.model_name} had left already."
+        return Outcome("endpoint", used=reading.used, observation=reading.observation, skipped=gone)
+    if not was_begun:
+        await _begin(job, step, reading, f"Unloading {step.model_name}.")
+    if reading.observation.find(step.model_name) is not None:
+        await job.backend.unload(step.model_name)
+    return await confirm_unload(job, step, {} if was_begun else dict(reading.process_bytes or {}))
+
+
+async def _pull(job: Job, step: OperationStep) -> Outcome:
+    await _begin_on_disk(job, step, f"Downloading {step.model_name}.")
+    try:
+        async with asyncio.timeout(settings.PULL_TIMEOUT_SECONDS), aclosing(job.backend.pull(step.model_name)) as news:
+            async for progress in news:
+                await _report_pull(job, progress)
+    except TimeoutError as error:
+        message = f"The download took longer than {settings.PULL_TIMEOUT_SECONDS:g} seconds."
+        raise Failure("pull_timed_out", message) from error
+    if not await _is_installed(job, step.model_name):
+        raise Failure("not_installed", f"The download ended, but {job.endpoint.name} does not list {step.model_name}.")
+    return Outcome("endpoint")
+
+
+async def _report_pull(job: Job, progress: Progress) -> None:
+    done, total = progress.completed_bytes, progress.total_bytes
+    await job.progress(phase=progress.status[:60], progress_bytes=done, progress_total_bytes=total)
+
+
+async def _delete(job: Job, step: OperationStep) -> Outcome:
+    await _begin_on_disk(job, step, f"Deleting {step.model_name}.")
+    try:
+        await job.backend.delete(step.model_name)
+    except NotFound:
+        job.say(f"{step.model_name} had been deleted already.")
+    if await _is_installed(job, step.model_name):
+        raise Failure("not_deleted", f"{job.endpoint.name} still lists {step.model_name}.")
+    return Outcome("endpoint")
+
+
+async def _keep_alive(job: Job, step: OperationStep) -> Outcome:
+    observation = await job.backend.observe()
+    if observation.find(step.model_name) is None:
+        raise Failure("not_loaded", f"{step.model_name} is no longer loaded.")
+    await _begin_on_disk(job, step, f"Changing how long {step.model_name} stays.")
+    options = stored_options(step.options)
+    await job.backend.set_keep_alive(step.model_name, options.keep_alive_seconds or 0, options)
+    observed_at = timezone.now()
+    return Outcome("endpoint", observation=await job.backend.observe(), observed_at=observed_at)
+
+
+async def _is_installed(job: Job, name: str) -> bool:
+    installed = await job.backend.installed()
+    await refresh_installed(job.endpoint, job.backend)
+    return any(model.name == name for model in installed)
+
+
+async def _begin(job: Job, step: OperationStep, reading: Reading, phrase: str) -> None:
+    job.say(phrase)
+    await job.write(records.start_step, step, reading.used)
+
+
+async def _begin_on_disk(job: Job, step: OperationStep, phrase: str) -> None:
+    job.say(phrase)
+    await job.write(records.start_step, step, {})
+
+
+_PERFORMERS: dict[str, Callable[[Job, OperationStep], Awaitable[Outcome]]] = {
+    Action.LOAD: _load,
+    Action.RESTORE: _load,
+    Action.UNLOAD: _unload,
+    Action.CLEAN_UP: _unload,
+    Action.PULL: _pull,
+    Action.DELETE: _delete,
+    Action.KEEP_ALIVE: _keep_alive,
+}
