@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import re
 import socket
 import ssl
@@ -25,7 +24,7 @@ from models_app.backends.errors import (
     Unauthorized,
     Unreachable,
 )
-from models_app.backends.shapes import text
+from models_app.backends.shapes import decoded, text
 
 MAX_MESSAGE_LENGTH = 600
 
@@ -94,11 +93,11 @@ def error_from_exception(error: Exception, url: httpx.URL) -> BackendError:
 def _words(body: bytes) -> str:
     """The endpoint's own sentence: Ollama says ``{"error": text}``, llama-server ``{"error": {"message": text}}``."""
     try:
-        decoded = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = decoded(body)
+    except BadAnswer:
         plain = text(body.decode(errors="replace")).strip()
         return "" if plain.startswith("<") else plain[:MAX_MESSAGE_LENGTH]
-    said = decoded.get("error") if isinstance(decoded, dict) else None
+    said = answer.get("error") if isinstance(answer, dict) else None
     if isinstance(said, dict):
         said = said.get("message")
     return text(said)[:MAX_MESSAGE_LENGTH]

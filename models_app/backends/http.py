@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import httpx
 from models_app.backends.address import AddressPolicy
 from models_app.backends.errors import BackendError, BadAnswer, Rejected
 from models_app.backends.failures import error_from_exception, error_from_status
+from models_app.backends.shapes import decoded
 from models_app.backends.transport import GuardedTransport
 
 MIB = 1024 * 1024
@@ -103,7 +103,7 @@ class Http:
         seconds = self.limits.seconds(call)
         async with self._translated(), asyncio.timeout(seconds), self._answer(method, path, call, body, query) as answer:
             content = await self._read(answer, self.limits.answer_bytes)
-        return _decoded(content) if content else None
+        return decoded(content) if content else None
 
     async def lines(self, method: str, path: str, *, body: dict[str, Any] | None = None) -> AsyncGenerator[bytes, None]:
         """The answer line by line, as it comes. Closing the generator closes the connection."""
@@ -194,10 +194,3 @@ def _clock_skew(response: httpx.Response) -> timedelta:
     except (ValueError, TypeError):
         return timedelta()
     return skew if abs(skew) > _DATE_PRECISION else timedelta()
-
-
-def _decoded(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BadAnswer("The answer is no JSON.", hint="Is this the address of Ollama or llama-server?") from error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 from models_app.backends.errors import BadAnswer
 from models_app.backends.protocol import InstalledModel, ModelShape, ModelState, Progress, ResidentModel
-from models_app.backends.shapes import Object, as_object, as_objects, count, part, text, texts
+from models_app.backends.shapes import Object, as_object, as_objects, count, decoded, part, text, texts
 
 RESIDENT_STATES = {
     "loading": ModelState.LOADING,
@@ -130,8 +129,8 @@ def load_event(line: bytes, name: str) -> Progress | None:
     if not line.startswith(b"data:"):
         return None
     try:
-        event = json.loads(line[5:])
-    except (ValueError, RecursionError):
+        event = decoded(line[5:])
+    except BadAnswer:
         return None
     if not isinstance(event, dict) or event.get("model") != name:
         return None

@@ -10,18 +10,18 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from models_app.backends.base import HttpBackend, in_background
-from models_app.backends.errors import BackendError, BadAnswer, Busy, LoadFailed, NotFound, Rejected, ServerFault, TimedOut
+from models_app.backends.errors import BackendError, BadAnswer, Busy, NotFound, Rejected, ServerFault, TimedOut
 from models_app.backends.http import Call, Http
 from models_app.backends.llama_answers import (
     RESIDENT_STATES,
     RouterEntry,
     download_progress,
     installed_from_router,
-    load_event,
     resident_from_router,
     router_entries,
     shape_from_meta,
 )
+from models_app.backends.llama_load import News, check_deadline, follow_load, listen, now
 from models_app.backends.names import check_name, check_registry
 from models_app.backends.options import check_options
 from models_app.backends.protocol import (
@@ -40,8 +40,6 @@ CAPABILITIES = frozenset({Capability.LOAD, Capability.UNLOAD, Capability.PULL, C
 # How a model is loaded stands in the router's presets; a request names only the model.
 LOAD_OPTIONS = frozenset({"pinned"})
 
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 1.0
 _PULL_PAUSE_SECONDS = 0.5
 _WAITING_NEWS = 100
 
@@ -85,8 +83,9 @@ class LlamaRouterBackend(HttpBackend):
         check_options(options, LOAD_OPTIONS)
         name = self.canonical(name)
         self._unloading.discard(name)
-        news: asyncio.Queue[Progress] = asyncio.Queue(_WAITING_NEWS)
-        async with in_background(self._listen(name, news)), aclosing(self._follow(name, news)) as steps:
+        news: News = asyncio.Queue(_WAITING_NEWS)
+        follow = follow_load(lambda: self._entry(name), news, self._http.limits.load_seconds)
+        async with in_background(listen(self._http, name, news)), aclosing(follow) as steps:
             is_ours = await self._start(name)
             try:
                 async for progress in steps:
@@ -109,11 +108,11 @@ class LlamaRouterBackend(HttpBackend):
         """Download from Hugging Face, ``organisation/repository[:quantisation]``. Closing the generator cancels it."""
         name = check_registry(self.canonical(name), frozenset())
         await self._http.json("POST", "/models", call=Call.COMMAND, body={"model": name})
-        deadline = _now() + self._http.limits.stream_seconds
+        deadline = now() + self._http.limits.stream_seconds
         try:
             while (entry := await self._downloaded(name)) and not entry.is_installed:
                 yield download_progress(entry.download)
-                _check_deadline(deadline, f"{name} is still being downloaded.")
+                check_deadline(deadline, f"{name} is still being downloaded.")
                 await asyncio.sleep(_PULL_PAUSE_SECONDS)
         except (asyncio.CancelledError, GeneratorExit, TimedOut):
             await self._abandon(name)
@@ -146,29 +145,6 @@ class LlamaRouterBackend(HttpBackend):
             raise
         return True
 
-    async def _follow(self, name: str, news: asyncio.Queue[Progress]) -> AsyncGenerator[Progress, None]:
-        """Yields the news until the list says that the model is loaded. The list is the truth; news only save waiting."""
-        deadline = _now() + self._http.limits.load_seconds
-        pause = _FIRST_PAUSE_SECONDS
-        progress: Progress | None = None
-        while True:
-            if progress is not None and progress.status == "loading":
-                yield progress
-            elif _is_loaded(await self._entry(name)):
-                return
-            _check_deadline(deadline, f"{name} is still loading.")
-            progress = await _within(pause, news)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-
-    async def _listen(self, name: str, news: asyncio.Queue[Progress]) -> None:
-        """Puts every event of the model's load into ``news``. Older builds have no events; the list is enough."""
-        with suppress(BackendError):
-            async with aclosing(self._http.lines("GET", "/models/sse")) as lines:
-                async for line in lines:
-                    progress = load_event(line, name)
-                    if progress is not None:
-                        await news.put(progress)
-
     async def _abandon(self, name: str) -> None:
         """Stops a load or a download as far as the router can still be reached."""
         with suppress(BackendError):
@@ -186,35 +162,6 @@ class LlamaRouterBackend(HttpBackend):
         if found is None:
             raise NotFound(f"The router does not know the model {name}.")
         return found
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _check_deadline(deadline: float, what: str) -> None:
-    if _now() > deadline:
-        raise TimedOut(f"{what} The time for it is over.", hint="The router's log says how far it has come.")
-
-
-async def _within(seconds: float, news: asyncio.Queue[Progress]) -> Progress | None:
-    """The next news, or ``None`` after that time."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            return await news.get()
-    return None
-
-
-def _is_loaded(entry: RouterEntry) -> bool:
-    """Raises ``LoadFailed`` for a model that is neither loaded nor on its way."""
-    if entry.status in ("loading", "downloading"):
-        return False
-    if entry.status in ("loaded", "sleeping"):
-        return True
-    raise LoadFailed(
-        f"{entry.name} was not loaded. {entry.failure or 'The router unloaded it again.'}",
-        hint="The router's log says why: often too little memory, or a damaged file.",
-    )
 
 
 def _unknown(name: str, error: BackendError) -> BackendError:

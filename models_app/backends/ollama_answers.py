@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 
-from models_app.backends.errors import BackendError, BadAnswer, NotFound, OutOfMemory, ServerFault
+from models_app.backends.errors import BackendError, NotFound, OutOfMemory, ServerFault
 from models_app.backends.failures import is_out_of_memory
 from models_app.backends.protocol import InstalledModel, ModelShape, ModelState, Progress, ResidentModel
-from models_app.backends.shapes import Object, as_object, count, instant, part, text, texts
+from models_app.backends.shapes import Object, as_object, count, decoded, instant, part, text, texts
 
 FIRST_SAFE_VERSION = (0, 17, 1)
 
@@ -97,11 +96,7 @@ def resident_model(entry: Object, clock_skew: timedelta) -> ResidentModel:
 
 def pull_progress(line: bytes) -> Progress:
     """One line of a download. An error can come after the status 200, as a line of its own."""
-    try:
-        said = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadAnswer("A line of the download is no JSON.") from error
-    entry = as_object(said, "A line of the download")
+    entry = as_object(decoded(line), "A line of the download")
     if "error" in entry:
         raise _pull_error(text(entry["error"]) or "The download failed.")
     total, completed = count(entry.get("total")), count(entry.get("completed"))

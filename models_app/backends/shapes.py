@@ -6,6 +6,7 @@ done without it.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,14 @@ MAX_TEXT_LENGTH = 2000
 # Neither databases nor terminals take these: control characters and halves of surrogate pairs.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _EXCESS_FRACTION = re.compile(r"(\.\d{6})\d+")
+
+
+def decoded(content: bytes) -> Any:
+    """What the JSON says, or ``BadAnswer``."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer("The answer is no JSON.", hint="Is this the address of Ollama or llama-server?") from error
 
 
 def as_object(value: object, what: str) -> Object:
