@@ -81,7 +81,10 @@ class Children:
         self._uses = itertools.count(1)
 
     def __iter__(self) -> Iterator[Child]:
-        return iter(self.by_name.values())
+        return iter(list(self.by_name.values()))
+
+    def __getitem__(self, name: str) -> Child:
+        return self.by_name[name]
 
     def pids(self) -> list[int]:
         """The router's process and those of its children."""

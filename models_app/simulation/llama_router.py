@@ -69,7 +69,7 @@ class LlamaRouterSimulator(Application):
 
     async def preload(self, name: str) -> None:
         """Load a model before any client asks, as the demo does."""
-        child = self.children.by_name[name]
+        child = self.children[name]
         self.children.begin_load(child)
         await child.settled.wait()
 

@@ -47,6 +47,11 @@ class OllamaSimulator(Application):
         self._add_routes()
 
     @property
+    def models(self) -> dict[str, SimulatedModel]:
+        """What is installed, by its name with tag; may be changed."""
+        return self.library.models
+
+    @property
     def loaded(self) -> list[str]:
         """The names that ``/api/ps`` lists, in no order."""
         return [runner.model.name for runner in self.scheduler.runners]
@@ -62,7 +67,7 @@ class OllamaSimulator(Application):
 
     async def preload(self, name: str, *, keep_alive_seconds: float = -1, **options: Any) -> Runner | None:
         """Load a model before any client asks, as the demo does."""
-        model = self.library.models[canonical(name)]
+        model = self.models[canonical(name)]
         return await self.scheduler.load(model, RunnerOptions(**options), keep_alive_seconds)
 
     async def stop(self) -> None:

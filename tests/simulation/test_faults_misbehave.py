@@ -125,7 +125,7 @@ async def test_a_router_child_that_dies_shows_as_failed(router_simulator: Simula
     server = router_simulator.server
     server.faults.add(Fault.DIE_WHILE_LOADING, times=1)
     await server.preload("bge-m3-f16")
-    assert server.children.by_name["bge-m3-f16"].exit_code == 1
+    assert server.children["bge-m3-f16"].exit_code == 1
     assert router_simulator.host.used_bytes(0) == 0
     await server.preload("bge-m3-f16")
     assert server.loaded == ["bge-m3-f16"]

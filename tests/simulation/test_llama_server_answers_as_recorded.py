@@ -56,9 +56,9 @@ async def test_the_router_answers_as_recorded(router: Serving, recording: Record
     assert isinstance(server, LlamaRouterSimulator)
     for name in LOADED_BEFORE.get(recording.name, []):
         await server.preload(name)
-        server.children.by_name[name].busy = int(recording.name in BUSY)
+        server.children[name].busy = int(recording.name in BUSY)
     if recording.name == "router_models_after_child_kill":
-        server.host.end(server.children.by_name["m500"].pid or 0)
+        server.host.end(server.children["m500"].pid or 0)
     assert_answers_as_recorded(await replay(recording, router.url), recording)
 
 

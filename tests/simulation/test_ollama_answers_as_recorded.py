@@ -80,7 +80,7 @@ def prepare(server: OllamaSimulator, name: str) -> None:
         server.faults.add(Fault.STUCK_STOPPING)
     if name in LATER_INSTALLED:
         model = LATER_INSTALLED[name]
-        server.library.models[f"{model.name}:latest"] = replace(model, name=f"{model.name}:latest")
+        server.models[f"{model.name}:latest"] = replace(model, name=f"{model.name}:latest")
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)

@@ -50,17 +50,17 @@ async def test_the_least_recently_used_child_makes_room(
     await server.preload(SMALL)
     await server.preload(EMBEDDING)
     await client.post("/v1/chat/completions", json={"model": SMALL, "messages": []})
-    server.children.by_name[LARGE].model = CATALOGUE["llama3.2:3b"]
+    server.children[LARGE].model = CATALOGUE["llama3.2:3b"]
     await server.preload(LARGE)
-    assert server.children.by_name[EMBEDDING].value == "unloaded"
-    assert server.children.by_name[SMALL].value == "loaded"
+    assert server.children[EMBEDDING].value == "unloaded"
+    assert server.children[SMALL].value == "loaded"
 
 
 async def test_a_broken_file_ends_unloaded_and_failed(
     router_simulator: Simulated[LlamaRouterSimulator], client: httpx.AsyncClient
 ) -> None:
     assert (await client.post("/models/load", json={"model": BROKEN})).json() == {"success": True}
-    await router_simulator.server.children.by_name[BROKEN].settled.wait()
+    await router_simulator.server.children[BROKEN].settled.wait()
     entries = {entry["id"]: entry["status"] for entry in (await client.get("/models")).json()["data"]}
     assert entries[BROKEN].items() >= {"value": "unloaded", "failed": True, "exit_code": 1}.items()
 
@@ -97,7 +97,7 @@ async def test_unloading_a_model_that_is_being_loaded_kills_it(
     await client.post("/models/load", json={"model": SMALL})
     await until(lambda: router_simulator.host.used_bytes(0) > 0, "a rise")
     assert (await client.post("/models/unload", json={"model": SMALL})).json() == {"success": True}
-    assert router_simulator.server.children.by_name[SMALL].exit_code == 1
+    assert router_simulator.server.children[SMALL].exit_code == 1
     assert router_simulator.host.used_bytes(0) == 0
 
 
