@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Callable
 
@@ -29,10 +30,14 @@ class BackgroundThread:
         """Start the thread."""
         self._thread.start()
 
+    def wait(self) -> None:
+        """Return when the thread has ended."""
+        self._thread.join()
+
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(background.run(self._stop))
-        except BaseException as error:  # noqa: BLE001 - a thread's end must reach the supervisor whatever it was
+        except BaseException as error:
             self.crashed = error
         if not self._stop.is_set() and self.crashed is None:
             self.crashed = RuntimeError("the background thread ended by itself")
@@ -64,8 +69,8 @@ class _AnnouncingServer(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
-        await super().startup(sockets)  # type: ignore[arg-type]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if self.started:
             self._on_ready()
 
@@ -86,7 +91,9 @@ async def serve(web: uvicorn.Server) -> BaseException | None:
 
 
 async def _stop_when_a_part_ends(web: uvicorn.Server, worker: EmbeddedWorker, behind: BackgroundThread) -> None:
-    while not (worker.crashed or behind.crashed):
-        await asyncio.sleep(0.2)
+    await asyncio.wait(
+        [asyncio.create_task(asyncio.to_thread(part.wait)) for part in (worker, behind)],
+        return_when=asyncio.FIRST_COMPLETED,
+    )
     log.error("a part of the panel ended, so all of it stops: %s", worker.crashed or behind.crashed)
     web.should_exit = True

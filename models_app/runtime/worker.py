@@ -33,10 +33,14 @@ class EmbeddedWorker:
         """Start the thread."""
         self._thread.start()
 
+    def wait(self) -> None:
+        """Return when the thread has ended."""
+        self._thread.join()
+
     def _run(self) -> None:
         try:
             self._controller.start()
-        except BaseException as error:  # noqa: BLE001 - a thread's end must reach the supervisor whatever it was
+        except BaseException as error:
             self.crashed = error
         if not self._stopping and self.crashed is None:
             self.crashed = RuntimeError("the worker ended by itself")

@@ -47,7 +47,7 @@ class Command(BaseCommand):
         name = "Berth (simulated fleet)" if settings.DEMO else "Berth"
         self.stdout.write(self.style.SUCCESS(f"\n  {name} is ready at {_address()}"))
         if first and first.password:
-            self.stdout.write(f"  Log in as {first.username} with the password {first.password}")
+            self.stdout.write(f"  Log in as {first.name} with the password {first.password}")
             self.stdout.write("  It is shown this once. Lost it? python manage.py resetadmin")
         self.stdout.write("  Ctrl-C stops it.\n")
         if not _is_loopback(settings.HOST) and not settings.BEHIND_TLS:

@@ -1,0 +1,73 @@
+"""``/healthz``: this process answers. ``/readyz``: the panel can do its work, and if not, which part cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from kombu.exceptions import OperationalError as BrokerError
+
+from controlpanel.celery import app
+from models_app.operations.heartbeats import is_alive
+
+Check = Callable[[], str]
+"""Returns what is wrong in a sentence, or nothing."""
+
+
+@require_safe
+@never_cache
+def alive(request: HttpRequest) -> HttpResponse:
+    """200 as long as the process serves requests."""
+    return JsonResponse({"status": "alive"})
+
+
+@require_safe
+@never_cache
+def ready(request: HttpRequest) -> HttpResponse:
+    """200 when database, queue, worker and reconciler work, else 503. A machine without a GPU is ready."""
+    wrong = {name: check() for name, check in CHECKS.items()}
+    parts = {name: sentence or "ok" for name, sentence in wrong.items()}
+    is_ready = not any(wrong.values())
+    return JsonResponse({"status": "ready" if is_ready else "not ready", "parts": parts}, status=200 if is_ready else 503)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "The database does not answer."
+    return ""
+
+
+def _queue() -> str:
+    if not settings.REDIS_URL:
+        return ""
+    try:
+        with app.connection_for_write() as broker:
+            broker.ensure_connection(max_retries=1, timeout=2)
+    except (BrokerError, OSError):
+        return "Redis does not answer."
+    return ""
+
+
+def _worker() -> str:
+    return _beating("worker", "No worker has been seen for a while.")
+
+
+def _reconciler() -> str:
+    return _beating("reconciler", "The reconciler has not been seen for a while.")
+
+
+def _beating(name: str, sentence: str) -> str:
+    try:
+        return "" if is_alive(name) else sentence
+    except DatabaseError:
+        return sentence
+
+
+CHECKS: dict[str, Check] = {"database": _database, "queue": _queue, "worker": _worker, "reconciler": _reconciler}

@@ -1,0 +1,118 @@
+"""One way to page, filter and sort every list.
+
+``?page=2&per_page=50`` (at most 200), ``?sort=name,-created_at``, ``?q=text``, and the list's own filters by name. A field,
+filter or page that does not exist is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from ninja import Schema
+
+from models_app.api.errors import Problem
+
+PER_PAGE, MOST_PER_PAGE = 50, 200
+RESERVED = frozenset({"page", "per_page", "sort", "q"})
+Row = TypeVar("Row", bound=Model)
+Item = TypeVar("Item")
+
+
+class Page(Schema, Generic[Item]):
+    """One page of a list; ``next`` and ``previous`` are addresses or null."""
+
+    items: list[Item]
+    page: int
+    per_page: int
+    total: int
+    next: str | None
+    previous: str | None
+
+
+@dataclass(frozen=True)
+class Listing(Generic[Row]):
+    """How one list may be asked: public name → database field, for sorting, filtering and searching."""
+
+    sorts: Mapping[str, str]
+    default_sort: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+    searches: tuple[str, ...] = ()
+    choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    to_many: frozenset[str] = frozenset()
+    """Filters that join several rows to one: their results are made distinct."""
+
+    def page(self, request: HttpRequest, rows: QuerySet[Row], show: Callable[[Row], Item]) -> dict[str, Any]:
+        """The asked page of ``rows``. Raises Problem 422 for what cannot be asked."""
+        asked = request.GET
+        unknown = set(asked) - RESERVED - set(self.filters)
+        if unknown:
+            known = ", ".join(sorted(RESERVED | set(self.filters)))
+            raise _invalid(min(unknown), f"There is no such parameter; there are: {known}.")
+        number = _number(asked.get("page", "1"), "page", 1_000_000)
+        per_page = _number(asked.get("per_page", str(PER_PAGE)), "per_page", MOST_PER_PAGE)
+        found = self._sorted(self._found(rows, request), asked.get("sort", self.default_sort))
+        total = found.count()
+        start = (number - 1) * per_page
+        return {
+            "items": [show(row) for row in found[start : start + per_page]],
+            "page": number,
+            "per_page": per_page,
+            "total": total,
+            "next": _address(request, number + 1) if start + per_page < total else None,
+            "previous": _address(request, number - 1) if number > 1 else None,
+        }
+
+    def _found(self, rows: QuerySet[Row], request: HttpRequest) -> QuerySet[Row]:
+        for name, lookup in self.filters.items():
+            if name in request.GET:
+                rows = rows.filter(**{lookup: self._value(name, lookup, request.GET[name])})
+                rows = rows.distinct() if name in self.to_many else rows
+        words = request.GET.get("q", "").replace("\x00", "").split()[:10] if self.searches else []
+        for word in words:
+            matches = Q()
+            for lookup in self.searches:
+                matches |= Q(**{f"{lookup}__icontains": word[:100]})
+            rows = rows.filter(matches)
+        return rows
+
+    def _value(self, name: str, lookup: str, text: str) -> Any:
+        if lookup.endswith(("__isnull",)) or name.startswith("is_") or name in {"pinned", "present"}:
+            if text not in {"true", "false"}:
+                raise _invalid(name, "It must be true or false.")
+            return text == "true"
+        if lookup.endswith(("_id", "__id", "id")):
+            return _number(text, name, 2**62)
+        if name in self.choices and text not in self.choices[name]:
+            raise _invalid(name, f"It must be one of: {', '.join(sorted(self.choices[name]))}.")
+        if "\x00" in text:
+            raise _invalid(name, "It must not hold a NUL character.")
+        return text
+
+    def _sorted(self, rows: QuerySet[Row], wanted: str) -> QuerySet[Row]:
+        order = []
+        for word in wanted.split(","):
+            name = word.removeprefix("-")
+            if name not in self.sorts:
+                raise _invalid("sort", f"It must name some of: {', '.join(sorted(self.sorts))}.")
+            order.append(("-" if word.startswith("-") else "") + self.sorts[name])
+        return rows.order_by(*order, "pk")
+
+
+def _number(text: str, name: str, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or not 1 <= int(text) <= most:
+        raise _invalid(name, f"It must be a whole number from 1 to {most}.")
+    return int(text)
+
+
+def _address(request: HttpRequest, page: int) -> str:
+    query = request.GET.copy()
+    query["page"] = str(page)
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+
+
+def _invalid(name: str, message: str) -> Problem:
+    return Problem(422, "invalid_parameter", f"{name}: {message}", field=name)

@@ -1,0 +1,95 @@
+"""``/telemetry/latest``: the newest sample of every host."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Schema
+
+from models_app.api.paging import Listing, Page
+from models_app.inventory.models import Host
+from models_app.telemetry.latest import Latest, latest_by_host
+
+
+class ProcessOut(Schema):
+    """A process that holds VRAM; ``used_bytes`` is null where the driver does not say."""
+
+    pid: int
+    name: str
+    used_bytes: int | None
+
+
+class GpuSampleOut(Schema):
+    """A GPU in a sample. ``used_bytes`` excludes ``driver_reserved_bytes``; the three parts add up to the total."""
+
+    uuid: str
+    index: int
+    name: str
+    state: str
+    reason: str
+    pool: str
+    total_bytes: int
+    driver_reserved_bytes: int
+    used_bytes: int
+    free_bytes: int
+    utilization_percent: int | None
+    temperature_celsius: int | None
+    power_milliwatts: int | None
+    power_limit_milliwatts: int | None
+    processes: list[ProcessOut] | None
+
+
+class RamOut(Schema):
+    """Host memory."""
+
+    total_bytes: int
+    available_bytes: int
+    swap_total_bytes: int
+    swap_used_bytes: int
+
+
+class SampleOut(Schema):
+    """A host's newest sample; ``taken_at`` is null before the first. A stale one is older than five seconds."""
+
+    host: str
+    host_id: int
+    taken_at: datetime | None
+    boot_id: str
+    sequence: int | None
+    is_stale: bool
+    gpu_problem: str
+    gpus: list[GpuSampleOut]
+    ram: RamOut | None
+
+
+router = Router(tags=["telemetry"])
+LISTING = Listing[Host](
+    sorts={"host": "name", "host_id": "id"},
+    default_sort="host",
+    filters={"host": "name", "host_id": "id"},
+    searches=("name",),
+)
+
+
+@router.get("/latest", response=Page[SampleOut], summary="The newest sample of every host")
+def list_latest(request: HttpRequest) -> dict[str, Any]:
+    page = LISTING.page(request, Host.objects.all(), lambda host: host)
+    samples = latest_by_host([host.pk for host in page["items"]])
+    return {**page, "items": [_sample(host, samples.get(host.pk)) for host in page["items"]]}
+
+
+def _sample(host: Host, latest: Latest | None) -> SampleOut:
+    sample = latest.sample if latest else None
+    return SampleOut(
+        host=host.name,
+        host_id=host.pk,
+        taken_at=sample.taken_at if sample else None,
+        boot_id=sample.boot_id if sample else "",
+        sequence=sample.sequence if sample else None,
+        is_stale=latest.is_stale if latest else True,
+        gpu_problem=sample.nvml_problem if sample else host.gpu_problem,
+        gpus=[GpuSampleOut.model_validate(gpu, from_attributes=True) for gpu in sample.gpus] if sample else [],
+        ram=RamOut.model_validate(sample.ram, from_attributes=True) if sample and sample.ram else None,
+    )

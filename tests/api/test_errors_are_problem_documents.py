@@ -1,0 +1,74 @@
+"""Whatever goes wrong, the answer is a problem document with a stable code, and never a page or a trace."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+
+from tests.api.conftest import Script
+
+
+def code(answer: object) -> tuple[int, str]:
+    assert answer["Content-Type"] == "application/problem+json"  # type: ignore[index]
+    body = answer.json()  # type: ignore[attr-defined]
+    assert body["status"] == answer.status_code  # type: ignore[attr-defined]
+    assert body["detail"]
+    return body["status"], body["code"]
+
+
+@pytest.mark.parametrize("path", ["hosts", "gpus", "endpoints", "models", "loaded-models", "operations"])
+def test_an_unknown_id_is_not_found(reader: Script, path: str) -> None:
+    assert code(reader.get(f"{path}/424242")) == (404, "not_found")
+    assert code(reader.get(f"{path}/nonsense")) == (404, "not_found")
+
+
+def test_an_unknown_address_is_not_found(reader: Script) -> None:
+    assert code(reader.get("secrets")) == (404, "not_found")
+
+
+def test_a_body_that_is_not_json_is_refused(writer: Script) -> None:
+    answer = writer.client.post(
+        "/api/v1/operations", "{bad", content_type="application/json", headers={"Authorization": f"Bearer {writer.secret}"}
+    )
+    assert code(answer)[0] == 400
+
+
+def test_every_wrong_field_is_named(writer: Script) -> None:
+    answer = writer.post("operations", {"kind": "explode", "model": 7, "colour": "red"})
+    assert code(answer) == (422, "invalid_request")
+    assert {fault["field"] for fault in answer.json()["errors"]} >= {"kind", "endpoint", "model", "colour"}
+
+
+def test_a_body_that_is_too_large_is_refused(writer: Script) -> None:
+    answer = writer.post("operations", {"kind": "load", "endpoint": "x", "model": "x" * 2_000_000})
+    assert code(answer) == (413, "too_large")
+
+
+@pytest.mark.parametrize("endpoint", ["nowhere", "a\x00b", 424242, -1, 2**70, ""])
+def test_an_unknown_endpoint_is_named(writer: Script, endpoint: object) -> None:
+    answer = writer.post("operations", {"kind": "load", "endpoint": endpoint, "model": "llama3.1:8b"})
+    assert code(answer) == (422, "unknown_endpoint")
+
+
+def test_an_idempotency_key_has_a_form(writer: Script) -> None:
+    body = {"kind": "load", "endpoint": "nowhere", "model": "llama3.1:8b"}
+    assert code(writer.post("operations", body, **{"Idempotency-Key": "k" * 256}))[0] == 422
+
+
+def test_a_locked_database_is_said_and_nothing_is_changed(reader: Script) -> None:
+    with patch("models_app.api.hosts._hosts", side_effect=OperationalError("database is locked")):
+        assert code(reader.get("hosts")) == (503, "database_unavailable")
+
+
+def test_a_fault_of_ours_shows_nothing_of_the_inside(reader: Script) -> None:
+    with patch("models_app.api.hosts._hosts", side_effect=RuntimeError("secret inside")):
+        answer = reader.get("hosts")
+    assert code(answer) == (500, "internal_error")
+    assert b"secret" not in answer.content
+
+
+def test_a_wrong_method_is_refused(db: None) -> None:
+    assert Client().delete("/api/v1/hosts").status_code == 405
