@@ -117,6 +117,14 @@ class Children:
             child.exit_code = 0
         self.events.publish({"model": "*", "event": "models_reload"})
 
+    def stop(self) -> None:
+        """The router ends and takes its children with it; it begins anew without a memory of failures."""
+        for child in self:
+            if child.pid is not None:
+                self.host.end(child.pid)
+            child.value, child.pid, child.leaving, child.exit_code = "unloaded", None, False, 0
+            child.settled.set()
+
     async def download(self, name: str, model: SimulatedModel | None) -> None:
         """Fetch a model; without one nothing comes, and the end is told all the same, as recorded."""
         self.events.publish({"model": name, "event": "model_status", "data": {"status": "downloading"}})

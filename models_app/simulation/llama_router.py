@@ -75,8 +75,7 @@ class LlamaRouterSimulator(Application):
 
     async def stop(self) -> None:
         await super().stop()
-        for pid in self.pids():
-            self.host.end(pid)
+        self.children.stop()
 
     async def guard(self, request: Request) -> Answer | None:
         self.children.notice_the_dead()

@@ -63,6 +63,10 @@ class LlamaServerSimulator(Application):
         return [self.server_pid]
 
     async def start(self) -> None:
+        if not self.host.is_alive(self.server_pid):
+            self.server_pid = self.host.spawn("llama-server")
+        self.ready.clear()
+        self.exit_code = None
         self.background(self._load())
 
     async def stop(self) -> None:

@@ -108,6 +108,30 @@ async def test_a_downloaded_model_is_listed(
     await until(lambda: "llama3.2:3b" in router_simulator.server.children.by_name, "the download")
 
 
+async def test_a_router_that_is_started_again_has_nothing_loaded(
+    router_simulator: Simulated[LlamaRouterSimulator], client: httpx.AsyncClient
+) -> None:
+    await router_simulator.server.preload(SMALL)
+    await router_simulator.serving.close()
+    assert router_simulator.host.used_bytes(0) == 0
+    await router_simulator.serving.open()
+    states = {entry["status"]["value"] for entry in (await client.get("/models")).json()["data"]}
+    assert states == {"unloaded"}
+
+
+async def test_a_server_with_one_model_loads_it_at_every_start(
+    single_simulator: Simulated[LlamaServerSimulator],
+) -> None:
+    first_pid = single_simulator.server.server_pid
+    held_bytes = single_simulator.host.used_bytes(0)
+    await single_simulator.serving.close()
+    assert single_simulator.host.used_bytes(0) == 0
+    await single_simulator.serving.open()
+    await single_simulator.server.ready.wait()
+    assert single_simulator.host.used_bytes(0) == held_bytes > 0
+    assert single_simulator.server.server_pid != first_pid
+
+
 async def test_a_server_whose_model_does_not_fit_exits(router_simulator: Simulated[LlamaRouterSimulator]) -> None:
     host = router_simulator.host
     host.allocate_ram(host.spawn("python3"), host.free_ram_bytes())
