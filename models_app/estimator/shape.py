@@ -73,9 +73,15 @@ class Shape:
     window_size: int
     is_mla: bool
     is_causal: bool
+    parallel_residual: bool
     pooling_type: int
     expert_count: int
     expert_used_count: int
+    per_layer_embedding_length: int
+    rope_length: int
+    kv_lora_rank: int
+    latent_key_length: int
+    latent_value_length: int
     recurrent: RecurrentShape
     ssm_inner_size: int
     ssm_state_size: int
@@ -145,9 +151,15 @@ def read_shape(header: GgufHeader) -> Shape:
         window_size=window_size,
         is_mla=bool(keys.whole("attention.key_length_mla") and keys.whole("attention.value_length_mla")),
         is_causal=bool(keys.whole("attention.causal", 1)),
+        parallel_residual=bool(keys.whole("use_parallel_residual")),
         pooling_type=keys.whole("pooling_type"),
         expert_count=keys.whole("expert_count"),
         expert_used_count=keys.whole("expert_used_count"),
+        per_layer_embedding_length=keys.whole("embedding_length_per_layer_input"),
+        rope_length=keys.whole("rope.dimension_count"),
+        kv_lora_rank=keys.whole("attention.kv_lora_rank"),
+        latent_key_length=keys.whole("attention.key_length_mla"),
+        latent_value_length=keys.whole("attention.value_length_mla"),
         recurrent=_recurrent(keys, embedding_length),
         ssm_inner_size=keys.whole("ssm.inner_size"),
         ssm_state_size=keys.whole("ssm.state_size"),

@@ -1,0 +1,251 @@
+"""Attention in the compute graph: over a KV cache, over nothing but the batch (encoders), and latent attention (MLA).
+
+Source: ``build_attn`` and ``build_attn_mha`` in ``src/llama-graph.cpp``, ``src/models/deepseek2.cpp``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+from models_app.estimator.cache import value_width
+from models_app.estimator.graph import Graph, Plan
+from models_app.estimator.shape import Layer
+from models_app.estimator.tape import Node
+from models_app.estimator.types import cache_type
+
+_NO_ROPE = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "granitehybrid", "bert", "jina-bert-v2"})
+_ROPE_IN_WINDOWS_ONLY = frozenset({"cohere2", "cohere2moe", "exaone4"})
+_VALUE_NORM = frozenset({"gemma3n", "gemma4"})
+_GATED_QUERY = frozenset({"qwen3next", "qwen35", "qwen35moe"})
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInputs:
+    """The inputs of one KV cache: its mask, where to write, and the rotations of a quantised cache."""
+
+    cells: int
+    mask: Node
+    key_index: Node | None = None
+    value_index: Node | None = None
+    key_rotation: Node | None = None
+    value_rotation: Node | None = None
+
+
+class Attention:
+    """Writes the attention of layers onto a graph. Inputs are made when first used, once for each cache."""
+
+    def __init__(self, graph: Graph, positions: Node) -> None:
+        self.graph = graph
+        self.tape = graph.tape
+        self.plan: Plan = graph.plan
+        self._positions = positions
+        self._caches: dict[bool, CacheInputs] = {}
+
+    def write(self, layer: Layer, normed: Node) -> Node:
+        """Attention with the projection of its result."""
+        write = self._latent if "attn_kv_a_mqa.weight" in layer.tensors else self._usual
+        return self.graph.project(write(layer, normed), self.plan.shape.embedding_length)
+
+    def _usual(self, layer: Layer, normed: Node) -> Node:
+        tape, tokens = self.tape, self.plan.tokens
+        query_shape = (layer.key_length, layer.head_count, tokens)
+        key_shape = (layer.key_length, layer.kv_head_count, tokens)
+        query, key, value = self._projections(layer, normed)
+        gate = None
+        if self.plan.name in _GATED_QUERY:
+            gate = tape.op((layer.key_length * layer.head_count, tokens), query)
+        query = self._prepare(layer, query, query_shape, "attn_q_norm.weight")
+        if key is None or value is None:
+            return self._attend(layer, query)
+        key = self._prepare(layer, key, key_shape, "attn_k_norm.weight")
+        if self.plan.name in _VALUE_NORM:
+            value = tape.op((layer.value_length, layer.kv_head_count, tokens), value, in_place=True)
+        self._store(layer, query, key, value)
+        result = self._attend(layer, self._rotated_query)
+        return result if gate is None else tape.op(result.shape, result, self.graph.norm(gate), in_place=True)
+
+    def _projections(self, layer: Layer, normed: Node) -> tuple[Node, Node | None, Node | None]:
+        tape, graph = self.tape, self.graph
+        if "attn_qkv.weight" in layer.tensors:
+            fused = graph.project(normed, layer.width("attn_qkv.weight"))
+            return tape.view(fused), tape.view(fused), tape.view(fused)
+        query = tape.view(graph.project(normed, layer.width("attn_q.weight")))
+        if not layer.keeps_kv and not self.plan.is_encoder:
+            return query, None, None
+        key = graph.project(normed, layer.kv_key_width)
+        value = graph.project(normed, layer.kv_value_width) if "attn_v.weight" in layer.tensors else key
+        return query, tape.view(key), tape.view(value)
+
+    def _prepare(self, layer: Layer, source: Node, shape: tuple[int, ...], norm: str) -> Node:
+        """The optional norm of the heads, then RoPE."""
+        if norm in layer.tensors:
+            source = self.graph.norm(source, shape)
+        if not self._uses_rope(layer):
+            return source
+        return self.tape.op(shape, source, self._positions, in_place=True)
+
+    def _uses_rope(self, layer: Layer) -> bool:
+        if self.plan.name in _ROPE_IN_WINDOWS_ONLY:
+            return layer.is_windowed
+        return self.plan.name not in _NO_ROPE
+
+    def _store(self, layer: Layer, query: Node, key: Node, value: Node) -> None:
+        """Rotate, then write K and V to the cache. The rotated query waits in ``_rotated_query``."""
+        cache, tape = self._cache(layer), self.tape
+        fused = "attn_qkv.weight" in layer.tensors
+        if cache.key_rotation is not None:
+            query = self._hadamard(query, layer.key_length * layer.head_count, cache.key_rotation)
+            key = self._hadamard(key, layer.kv_key_width, cache.key_rotation)
+        if cache.value_rotation is not None:
+            if fused:
+                value = tape.op((layer.kv_value_width, self.plan.tokens), value)
+            value = self._hadamard(value, layer.kv_value_width, cache.value_rotation)
+        self._rotated_query = query
+        for node in (query, key, value) if self.plan.shape.window_size else (query, value, key):
+            tape.expand(node)
+        if cache.key_index is None or cache.value_index is None:
+            self._rotated_query = self._uncached(layer, query, key, value)
+            return
+        tape.expand(tape.store(key, cache.key_index))
+        if fused and not self.plan.flash:
+            value = tape.op((layer.kv_value_width, self.plan.tokens), value)
+        tape.expand(tape.store(value, cache.value_index))
+
+    def _uncached(self, layer: Layer, query: Node, key: Node, value: Node) -> Node:
+        """Encoders attend to the batch itself: K and V become f16, or V is transposed."""
+        tape, tokens = self.tape, self.plan.tokens
+        if self.plan.flash:
+            key = tape.op((layer.kv_key_width, tokens), key, width=2)
+            value = tape.op((layer.kv_value_width, tokens), value, width=2)
+        else:
+            value = tape.op((layer.kv_value_width, tokens), value)
+        joined = tape.view(query)
+        joined.sources = (query, key, value)
+        return joined
+
+    def _hadamard(self, source: Node, width: int, rotation: Node) -> Node:
+        size = rotation.shape[0]
+        return self.tape.view(self.tape.op((size, width * self.plan.tokens // size), source, rotation))
+
+    def _attend(self, layer: Layer, query: Node) -> Node:
+        """The result of all heads side by side."""
+        tape, tokens, streams = self.tape, self.plan.tokens, self.plan.context.streams
+        cache = self._cache(layer)
+        value_length, heads = layer.value_length, layer.head_count
+        if self.plan.shape.is_mla and self.plan.profile.mla_keeps_k_only:
+            value_length = self.plan.shape.kv_lora_rank
+        query = tape.view(query)
+        if self.plan.flash:
+            scratch = self._scratch_bytes(layer, cache.cells)
+            result = tape.op((value_length, heads, tokens), query, cache.mask, extra=scratch)
+            result = self._decompressed(layer, result) or tape.view(result)
+            result.shape = (self._result_width(layer), tokens)
+        else:
+            scores_shape = (cache.cells, tokens // streams, heads, streams)
+            scores = tape.op(scores_shape, query)
+            scores = tape.op(scores_shape, scores, cache.mask, in_place=True)
+            weighted = tape.op((value_length, tokens // streams, heads, streams), scores)
+            if self.plan.shape.is_mla:
+                weighted = tape.op((self.plan.shape.latent_value_length, tokens // streams, heads, streams), weighted)
+            result = tape.op((self._result_width(layer), tokens), tape.view(weighted))
+        tape.expand(result)
+        if cache.value_rotation is not None:
+            result = self._hadamard(result, self._result_width(layer), cache.value_rotation)
+            result.shape = (self._result_width(layer), tokens)
+        return result
+
+    def _decompressed(self, layer: Layer, result: Node) -> Node | None:
+        """MLA's way back from the latent to the heads."""
+        if not self.plan.shape.is_mla:
+            return None
+        shape = (self.plan.shape.latent_value_length, self.plan.tokens, layer.head_count)
+        heads = self.tape.op(shape, self.tape.view(result))
+        return self.tape.view(self.tape.op(shape, self.tape.view(heads)))
+
+    def _result_width(self, layer: Layer) -> int:
+        value_length = self.plan.shape.latent_value_length if self.plan.shape.is_mla else layer.value_length
+        return value_length * layer.head_count
+
+    def _latent(self, layer: Layer, normed: Node) -> Node:
+        """Latent attention (DeepSeek-V2 and its kin), absorbed where the file was converted for it."""
+        plan, tape, graph, tokens = self.plan, self.tape, self.graph, self.plan.tokens
+        if "attn_q_a.weight" in layer.tensors:
+            query = graph.project(
+                graph.norm(graph.project(normed, layer.width("attn_q_a.weight"))), layer.width("attn_q_b.weight")
+            )
+        else:
+            query = graph.project(normed, layer.width("attn_q.weight"))
+        latent = graph.project(normed, layer.width("attn_kv_a_mqa.weight"))
+        rank, rope, heads = plan.shape.kv_lora_rank, plan.shape.rope_length, layer.head_count
+        key_rope = tape.op((rope, 1, tokens), tape.view(latent), self._positions)
+        compressed = graph.norm(tape.view(latent), (rank, tokens))
+        if plan.shape.is_mla:
+            query_rope = tape.op((rope, heads, tokens), tape.view(query), self._positions)
+            absorbed = tape.op((rank, tokens, heads), tape.view(query))
+            query = tape.op((rank + rope, heads, tokens), tape.view(absorbed), query_rope)
+            value = tape.view(compressed)
+            key = tape.op((rank + rope, 1, tokens), value, key_rope)
+        else:
+            both = graph.project(compressed, layer.width("attn_kv_b.weight"))
+            value = tape.op((layer.value_length, heads, tokens), tape.view(both))
+            query = tape.op((layer.key_length, heads, tokens), tape.view(query), self._positions)
+            repeated = tape.op((rope, heads, tokens), key_rope)
+            key = tape.op((layer.key_length, heads, tokens), tape.view(both), repeated)
+        self._store_latent(layer, query, key, value)
+        return self._attend(layer, self._rotated_query)
+
+    def _store_latent(self, layer: Layer, query: Node, key: Node, value: Node) -> None:
+        if not self.plan.shape.is_mla:
+            self._store(layer, query, key, value)
+            return
+        cache, tape = self._cache(layer), self.tape
+        for node in (query, value, key):
+            tape.expand(node)
+        if cache.key_index is not None:
+            tape.expand(tape.store(key, cache.key_index))
+        self._rotated_query = query
+
+    def _scratch_bytes(self, layer: Layer, cells: int) -> int:
+        """The f16 copies of K and V that CUDA's flash attention makes of a cache of another type."""
+        plan = self.plan
+        if not plan.profile.scratch_in_compute_buffer or plan.is_encoder:
+            return 0
+        widths = [layer.kv_key_width] if plan.settings.cache_type_k != "f16" else []
+        if plan.settings.cache_type_v != "f16":
+            widths.append(value_width(plan.shape, layer, plan.profile, plan.flash))
+        return sum(-(-2 * width * cells * plan.context.streams // 128) * 128 for width in widths)
+
+    def _cache(self, layer: Layer) -> CacheInputs:
+        if layer.is_windowed not in self._caches:
+            inputs = self._batch_inputs() if self.plan.is_encoder else self._cache_inputs(layer)
+            self._caches[layer.is_windowed] = inputs
+        return self._caches[layer.is_windowed]
+
+    def _batch_inputs(self) -> CacheInputs:
+        tokens = self.plan.tokens
+        return CacheInputs(tokens, self.tape.input(tokens, tokens, width=2 if self.plan.flash else 4))
+
+    def _cache_inputs(self, layer: Layer) -> CacheInputs:
+        plan, tape = self.plan, self.tape
+        cells = plan.context.window_cells if layer.is_windowed else plan.context.cells
+        value_rows = 1 if plan.flash else plan.shape.largest_kv_value_width
+        key_rotation = self._rotation(plan.settings.cache_type_k, _rotation_size(layer.key_length))
+        value_rotation = self._rotation(plan.settings.cache_type_v, 64 if layer.value_length % 64 == 0 else 0)
+        return CacheInputs(
+            cells,
+            key_rotation=key_rotation,
+            value_rotation=value_rotation,
+            key_index=tape.input(plan.tokens, width=8),
+            value_index=tape.input(plan.tokens * value_rows, width=8),
+            mask=tape.input(cells, plan.tokens, width=2 if plan.flash else 4),
+        )
+
+    def _rotation(self, kind: str, size: int) -> Node | None:
+        wanted = cache_type(kind).is_quantized and size and not self.plan.shape.is_mla
+        return self.tape.input(size, size) if wanted else None
+
+
+def _rotation_size(length: int) -> int:
+    """The largest power of two from 64 that divides the head."""
+    return gcd(length, 1 << 16) if length % 64 == 0 else 0
