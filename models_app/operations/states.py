@@ -50,7 +50,7 @@ class IllegalTransition(ValueError):
     """The table has no such transition: a programming error."""
 
 
-def transition(operation_id: int, old: State, new: State, lease_token: str, **fields: Any) -> bool:
+def transition(operation_id: int, old: State, new: State, lease_token: str, /, **fields: Any) -> bool:
     """Move an operation from ``old`` to ``new``, if it still is in ``old`` under ``lease_token`` (empty while queued).
 
     ``fields`` are further columns to write. An end lets go of the targets and the lease. Returns whether it happened.
