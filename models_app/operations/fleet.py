@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from models_app.backends.protocol import Capability
 from models_app.catalog.models import Installation, Variant
@@ -15,7 +16,7 @@ from models_app.estimator.quick import QuickModel, quick_kv_bytes
 from models_app.estimator.types import EstimateError, LoadSettings
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
 from models_app.operations.fleet_view import EndpointView, FleetView, GpuView, HostView, ModelView, Sums
-from models_app.operations.memory_bar import Promise, fill
+from models_app.operations.memory_bar import Promise, fill, fill_ram
 from models_app.operations.models import OperationTarget, Reservation
 from models_app.probes.types import GpuSample, GpuState, PoolKind
 from models_app.telemetry.attribution import Shares
@@ -55,20 +56,29 @@ def _rows() -> _Rows:
         variants={(row.endpoint_id, row.name): row.variant for row in _installations_in_memory()},
     )
     for held in Reservation.objects.select_related("operation"):
-        promise = Promise(held.operation.model_name, held.reservation_bytes, held.baseline_bytes)
+        operation = held.operation
+        hue = _hue(rows.variants.get((operation.endpoint_id, operation.model_name)), operation.model_name)
+        promise = Promise(operation.model_name, hue, held.reservation_bytes, held.baseline_bytes)
         rows.promises[held.gpu_id].append(promise)
     return rows
 
 
 def _installations_in_memory() -> Iterable[Installation]:
-    names = LoadedModel.objects.values("name")
-    return Installation.objects.filter(name__in=names).select_related("variant")
+    loaded, promised = LoadedModel.objects.values("name"), Reservation.objects.values("operation__model_name")
+    named = Q(name__in=loaded) | Q(name__in=promised)
+    return Installation.objects.filter(named).select_related("variant")
+
+
+def _hue(variant: Variant | None, name: str) -> int:
+    """Neighbours in the catalog differ; a model outside of it goes by its name."""
+    return variant.pk if variant else zlib.crc32(name.encode())
 
 
 def _host(host: Host, rows: _Rows) -> HostView:
     endpoints, latest = list(host.endpoints.all()), rows.samples.get(host.pk)
     shares = latest.shares if latest else {}
     models = [_model(row, endpoint, shares, rows) for endpoint in endpoints for row in endpoint.loaded_models.all()]
+    models.sort(key=lambda model: model.id)  # the newest last, where the bar grows
     gpus = tuple(_gpu(gpu, latest, models, rows) for gpu in host.gpus.all() if gpu.present)
     on_gpus = {model.id for gpu in gpus for model in gpu.models}
     ram = latest.sample.ram if latest else None
@@ -82,6 +92,7 @@ def _host(host: Host, rows: _Rows) -> HostView:
         elsewhere=tuple(model for model in models if model.id not in on_gpus),
         ram_total_bytes=ram.total_bytes if ram else None,
         ram_used_bytes=ram.total_bytes - ram.available_bytes if ram else None,
+        ram_segments=fill_ram(ram, models) if ram else (),
         sampled_at=latest.sample.taken_at if latest else host.last_sample_at,
         is_stale=latest.is_stale if latest else False,
         problem=host.gpu_problem,
@@ -116,6 +127,7 @@ def _model(row: LoadedModel, endpoint: Endpoint, shares: Shares, rows: _Rows) ->
     return ModelView(
         id=row.pk,
         name=row.name,
+        hue=_hue(variant, row.name),
         endpoint_id=endpoint.pk,
         endpoint_name=endpoint.name,
         state=row.state,

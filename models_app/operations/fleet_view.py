@@ -26,10 +26,11 @@ class SegmentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a GPU's memory; ``name`` is the model's or the process's."""
+    """A stretch of a GPU's memory; ``name`` is the model's or the process's, ``hue`` a model's (see ``ModelView``)."""
 
     kind: SegmentKind
     name: str
+    hue: int
     offset_bytes: int
     size_bytes: int
 
@@ -38,11 +39,13 @@ class Segment:
 class ModelView:
     """A model in memory. ``gpu_bytes`` maps a GPU's UUID to its share; ``cpu_bytes`` is what runs on the CPU instead.
 
-    ``loaded_by`` is empty for a model that another client loaded.
+    ``loaded_by`` is empty for a model that another client loaded. ``hue`` is a number by which a model has the same colour
+    on every host and after every start.
     """
 
     id: int
     name: str
+    hue: int
     endpoint_id: int
     endpoint_name: str
     state: str
@@ -147,6 +150,7 @@ class HostView:
     elsewhere: tuple[ModelView, ...]
     ram_total_bytes: int | None
     ram_used_bytes: int | None
+    ram_segments: tuple[Segment, ...]
     sampled_at: datetime | None
     is_stale: bool
     problem: str

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from models_app.operations.fleet_view import ModelView, Segment, SegmentKind
-from models_app.probes.types import GpuSample
+from models_app.probes.types import GpuSample, RamSample
 
 
 class _Part(NamedTuple):
     kind: SegmentKind
     name: str
     size_bytes: int
+    hue: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Promise:
     """A reservation of a running operation: for which model, how much, and used VRAM when it was taken."""
 
     model_name: str
+    hue: int
     reservation_bytes: int
     baseline_bytes: int
 
@@ -52,18 +54,29 @@ def fill(gpu: GpuSample, models: Sequence[ModelView], others: Mapping[str, int],
     left_bytes = gpu.used_bytes - sum(part.size_bytes for part in used)
     loading = _cut(_rising_parts(gpu, models, promises), left_bytes)
     left_bytes -= sum(part.size_bytes for part in loading)
-    held = [_Part(SegmentKind.PENDING, p.model_name, p.held_bytes(gpu.used_bytes)) for p in promises]
+    held = [
+        _Part(SegmentKind.PENDING, promise.model_name, promise.held_bytes(gpu.used_bytes), promise.hue)
+        for promise in promises
+    ]
     driver = _Part(SegmentKind.DRIVER, "", gpu.driver_reserved_bytes)
     unexplained = _Part(SegmentKind.UNEXPLAINED, "", left_bytes)
-    segments = _placed([driver, *used, *loading, unexplained, *held], gpu.total_bytes)
+    segments = _placed([driver, *used, unexplained, *loading, *held], gpu.total_bytes)
     return Filling(segments, sum(part.size_bytes for part in held), left_bytes)
+
+
+def fill_ram(ram: RamSample, models: Sequence[ModelView]) -> tuple[Segment, ...]:
+    """Models that run on the CPU, by their endpoint's word, then everything else that is in use."""
+    used_bytes = ram.total_bytes - ram.available_bytes
+    parts = _cut([_Part(SegmentKind.WEIGHTS, model.name, model.cpu_bytes, model.hue) for model in models], used_bytes)
+    rest = _Part(SegmentKind.OTHER, "other programs", used_bytes - sum(part.size_bytes for part in parts))
+    return _placed([*parts, rest], ram.total_bytes)
 
 
 def _rising_parts(gpu: GpuSample, models: Sequence[ModelView], promises: Sequence[Promise]) -> Iterable[_Part]:
     attributed = {model.name for model in models if model.gpu_bytes.get(gpu.uuid)}
     for promise in promises:
         if promise.model_name not in attributed:
-            yield _Part(SegmentKind.WEIGHTS, promise.model_name, promise.risen_bytes(gpu.used_bytes))
+            yield _Part(SegmentKind.WEIGHTS, promise.model_name, promise.risen_bytes(gpu.used_bytes), promise.hue)
 
 
 def _other_parts(others: Mapping[str, int]) -> Iterable[_Part]:
@@ -75,8 +88,8 @@ def _model_parts(uuid: str, models: Sequence[ModelView]) -> Iterable[_Part]:
         size_bytes = model.gpu_bytes.get(uuid, 0)
         everywhere = model.vram_bytes + model.cpu_bytes
         kv_bytes = min(size_bytes, model.kv_bytes * size_bytes // everywhere) if everywhere else 0
-        yield _Part(SegmentKind.WEIGHTS, model.name, size_bytes - kv_bytes)
-        yield _Part(SegmentKind.KV, model.name, kv_bytes)
+        yield _Part(SegmentKind.WEIGHTS, model.name, size_bytes - kv_bytes, model.hue)
+        yield _Part(SegmentKind.KV, model.name, kv_bytes, model.hue)
 
 
 def _cut(parts: Iterable[_Part], limit_bytes: int) -> list[_Part]:
@@ -93,6 +106,6 @@ def _placed(parts: Iterable[_Part], total_bytes: int) -> tuple[Segment, ...]:
     offset_bytes = 0
     for part in _cut(parts, total_bytes):
         if part.size_bytes > 0:
-            segments.append(Segment(part.kind, part.name, offset_bytes, part.size_bytes))
+            segments.append(Segment(part.kind, part.name, part.hue, offset_bytes, part.size_bytes))
             offset_bytes += part.size_bytes
     return tuple(segments)

@@ -153,7 +153,7 @@ _OPTION_FIELDS = {
     "keep_alive": lambda: forms.CharField(
         label="Keep-alive",
         required=False,
-        widget=forms.TextInput(attrs={"placeholder": "5m, 1h30m, forever", "autocomplete": "off"}),
+        widget=forms.TextInput(attrs={"placeholder": "5m, forever", "autocomplete": "off"}),
     ),
     "gpu": lambda: _pick("GPU", []),
     "parallel": lambda: _number("Parallel slots", "server's choice"),

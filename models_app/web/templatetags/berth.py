@@ -5,7 +5,6 @@ Registered as built-ins in the settings, so that no template has to load them.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +22,7 @@ from models_app.live import current_revision
 register = template.Library()
 
 GIB, MIB = 1024**3, 1024**2
+_STEPS_GIB = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 COLOURS = 8
 PAGES = (
     ("fleet", "Fleet", False),
@@ -63,6 +63,14 @@ def tokens(count: int | None) -> str:
     if count is None:
         return ""
     return f"{count // 1024}k" if count >= 1024 and count % 1024 == 0 else f"{count:,}"
+
+
+@register.filter
+def parameters(count: int | None) -> str:
+    """A number of weights as people say it: 8.0 B, 137 M."""
+    if count is None:
+        return "–"
+    return f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.0f} M"
 
 
 @register.filter
@@ -108,9 +116,9 @@ def span(seconds: float | timedelta | None) -> str:
 
 
 @register.filter
-def colour(model_name: str) -> str:
-    """The class of a model's colour: the same for a name on every host and after every start."""
-    return f"m{zlib.crc32(model_name.removesuffix(':latest').encode()) % COLOURS + 1}"
+def colour(hue: int) -> str:
+    """The class of a model's colour."""
+    return f"m{hue % COLOURS + 1}"
 
 
 @register.simple_tag
@@ -174,10 +182,12 @@ def percent(part: float, whole: float) -> float:
 
 
 @register.filter
-def quarters(total_bytes: int) -> list[str]:
-    """Five marks of a scale in whole GiB, the last one exact."""
-    total_gib = total_bytes / GIB
-    return [f"{total_gib * part / 4:.0f}" for part in range(4)] + [f"{total_gib:.1f} GiB"]
+def scale_marks(total_bytes: int) -> list[tuple[str, str]]:
+    """Round marks of a scale in GiB, three to five, as (place, number)."""
+    total = total_bytes / GIB
+    step = next((step for step in _STEPS_GIB if total / step <= 4.6), total / 4)
+    marks = range(1, int(total / step - 0.3) + 1) if total else ()
+    return [(f"{100 * mark * step / total:.2f}%", f"{mark * step:g}") for mark in marks]
 
 
 @register.filter
