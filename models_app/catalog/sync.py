@@ -46,9 +46,9 @@ def record_installed(
     """
     listed = {model.name: model for model in models if 0 < len(model.name) <= MAX_NAME_LENGTH}
     with transaction.atomic():
-        variants = _ensured_variants(list(listed.values()))
-        told = {key: _told(listed[key[0]]) | _header((shapes or {}).get(key[0])) for key in variants}
-        guessed = {key: _guessed(listed[key[0]]) for key in variants}
+        told = {_key(model): _told(model) | _header((shapes or {}).get(name)) for name, model in listed.items()}
+        guessed = {_key(model): _guessed(model) for model in listed.values()}
+        variants = _ensured_variants({key: guessed[key] | told[key] for key in told})
         changed = _update(variants, told, guessed)
         changed |= _place(endpoint_id, listed, variants, timezone.now())
         if changed:
@@ -107,15 +107,14 @@ def _known_only(columns: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value and name not in too_large}
 
 
-def _ensured_variants(models: list[InstalledModel]) -> dict[Key, Variant]:
-    """The variant of each model, made where there was none."""
-    wanted = {_key(model) for model in models}
-    known = _read_variants(wanted)
-    missing = wanted - known.keys()
+def _ensured_variants(columns: Mapping[Key, dict[str, Any]]) -> dict[Key, Variant]:
+    """The variant of each key, made with these columns where there was none."""
+    known = _read_variants(columns)
+    missing = sorted(columns.keys() - known.keys())
     if not missing:
         return known
     families = _ensured_families({family(name) for name, _ in missing})
-    rows = [Variant(model_id=families[family(name)], name=name, digest=digest) for name, digest in sorted(missing)]
+    rows = [Variant(model_id=families[family(key[0])], name=key[0], digest=key[1], **columns[key]) for key in missing]
     Variant.objects.bulk_create(rows, ignore_conflicts=True)
     return known | _read_variants(missing)
 
@@ -153,9 +152,19 @@ def _update(
             setattr(row, name, value)
         if news:
             changed.append(row)
-    if changed:
-        Variant.objects.bulk_update(changed, _COLUMNS, batch_size=500)
+    Variant.objects.bulk_create(
+        [_without_id(row) for row in changed],
+        update_conflicts=True,
+        unique_fields=["name", "digest"],
+        update_fields=_COLUMNS,
+    )
     return bool(changed)
+
+
+def _without_id(row: Variant) -> Variant:
+    """A copy for an upsert, which is ten times as fast as Django's bulk update of as many columns."""
+    columns = {name: getattr(row, name) for name in _COLUMNS}
+    return Variant(model_id=row.model_id, name=row.name, digest=row.digest, **columns)
 
 
 def _place(endpoint_id: int, listed: Mapping[str, InstalledModel], variants: Mapping[Key, Variant], now: datetime) -> bool:

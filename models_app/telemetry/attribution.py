@@ -158,15 +158,30 @@ def shares_of(host: Host, sample: HostSample, rows: Iterable[LoadedModel] | None
         found = processes_of(endpoint, [row.name for row in listed], sample)
         if found is not None:
             pids[endpoint.pk] = found.pids
-        claims += [_claim(row, found) for row in listed]
+        by_model = {**found.by_model, **_by_rank(found, listed, sample)} if found else {}
+        claims += [_claim(row, by_model.get(row.name, frozenset())) for row in listed]
     return divide(sample, claims, pids)
 
 
-def _claim(row: LoadedModel, found: EndpointProcesses | None) -> Claim:
+def _by_rank(found: EndpointProcesses, rows: Iterable[LoadedModel], sample: HostSample) -> dict[str, frozenset[int]]:
+    """As many processes as models, and nothing tells which is whose: the one that holds most serves the largest.
+
+    Two models that are confused by this are of about the same size.
+    """
+    unknown = [row for row in rows if row.name not in found.by_model]
+    held = {pid: sum(_held_bytes(frozenset({pid}), sample).values()) for pid in found.unassigned}
+    if len(unknown) != len(held):
+        return {}
+    by_claim = sorted(unknown, key=lambda row: row.vram_bytes or row.size_bytes or 0)
+    by_held = sorted(held, key=lambda pid: held[pid])
+    return {row.name: frozenset({pid}) for row, pid in zip(by_claim, by_held, strict=True)}
+
+
+def _claim(row: LoadedModel, pids: frozenset[int]) -> Claim:
     return Claim(
         key=row.pk,
         endpoint_id=row.endpoint_id,
-        pids=found.by_model.get(row.name, frozenset()) if found else frozenset(),
+        pids=pids,
         risen_bytes=row.gpu_bytes if row.attributed_by == By.GPU else {},
         claimed_bytes=row.vram_bytes,
     )

@@ -89,8 +89,9 @@ def _with_point(points: list[int], gpu: GpuSample, *, replace_last: bool) -> lis
 def _record_host(host: Host, sample: HostSample) -> bool:
     """Whether something visible has changed."""
     described = {"driver_version": sample.driver_version[:40], "gpu_problem": sample.nvml_problem}
-    Host.objects.filter(pk=host.pk).update(last_sample_at=sample.taken_at, **described)
-    return any(getattr(host, name) != value for name, value in described.items())
+    row = Host.objects.filter(pk=host.pk)
+    row.update(last_sample_at=sample.taken_at)
+    return bool(row.exclude(**described).update(**described))
 
 
 def _record_model_bytes(rows: list[LoadedModel], shares: Shares) -> None:
@@ -121,6 +122,11 @@ class Collector:
                 self._sampling[host.pk] = asyncio.create_task(self._collect(host))
         if self._sampling:
             await asyncio.wait(self._sampling.values(), timeout=settings.SAMPLE_SECONDS)
+
+    async def settled(self) -> None:
+        """Wait until every sample that was asked for has been recorded."""
+        while running := [task for task in self._sampling.values() if not task.done()]:
+            await asyncio.wait(running)
 
     async def _collect(self, host: Host) -> None:
         try:

@@ -16,6 +16,7 @@ from models_app.inventory.refresh import refresh_installed
 from models_app.live import current_revision
 from models_app.simulation.catalogue import models
 from models_app.simulation.faults import Fault
+from models_app.simulation.llama_children import Child
 from models_app.simulation.llama_router import LlamaRouterSimulator
 from models_app.simulation.server import serve
 from tests.inventory.conftest import ADA
@@ -48,8 +49,10 @@ async def test_a_second_refresh_asks_for_no_header_and_changes_nothing(ollama: E
 
 async def test_a_deleted_model_loses_its_installation_only(ollama: Endpoint, ollama_simulator: Any) -> None:
     await refresh_installed(ollama)
-    del ollama_simulator.server.models["llama3.2:3b"]
-    await refresh_installed(ollama)
+    backend = await sync_to_async(backend_for)(ollama)
+    await backend.delete("llama3.2:3b")
+    await refresh_installed(ollama, backend)
+    await backend.aclose()
     assert not await Installation.objects.filter(name="llama3.2:3b").aexists()
     assert await Variant.objects.filter(name="llama3.2:3b").aexists()
 
@@ -101,7 +104,7 @@ async def test_files_on_the_own_host_tell_size_and_header(
     file = tmp_path / "tiny.gguf"
     size_bytes = write_model(file)
     server = LlamaRouterSimulator(simulated_host, models("bge-m3-f16"))
-    server.children["bge-m3-f16"].path = str(file)
+    monkeypatch.setattr(Child, "path", str(file))
     host = await Host.objects.acreate(name="here", is_local=True)
     async with serve(server) as serving:
         endpoint = await add_endpoint(ADA, host, "router", serving.url)

@@ -55,7 +55,6 @@ async def test_a_server_that_hangs_delays_no_other(
         await router_simulator.server.preload(name)
         while not await LoadedModel.objects.filter(endpoint=router, name=name).aexists():
             await watcher.tick()
-            await asyncio.sleep(0.01)
     assert ollama_simulator.server.requests.count(("GET", "/api/ps")) == 1
 
 
