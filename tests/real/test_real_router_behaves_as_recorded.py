@@ -24,7 +24,7 @@ Event = dict[str, Any]
 
 @pytest.fixture
 def router(router_server: RealServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=router_server.url, timeout=30) as client:
+    with router_server.client() as client:
         yield client
 
 
@@ -53,7 +53,8 @@ def load(router: httpx.Client, model: str) -> list[Event]:
 
 
 def unload(router: httpx.Client, model: str) -> list[Event]:
-    # A model that was told to exit before it served anything loses the order, and is killed after ten seconds.
+    # A model told to exit in its first milliseconds can miss the order, and is then killed after ten seconds. Once it has
+    # answered, it does not.
     router.get("/slots", params={"model": model}).raise_for_status()
     with events_of(router) as events:
         assert router.post("/models/unload", json={"model": model}).json() == {"success": True}
@@ -179,7 +180,7 @@ def test_a_chat_loads_its_model_and_an_unknown_one_is_refused(router: httpx.Clie
 
 def test_a_full_router_evicts_the_model_that_was_used_longest_ago(start_llama_server: StartServer) -> None:
     server = start_llama_server("--models-dir", str(FOLDER), "--models-max", "2")
-    with httpx.Client(base_url=server.url, timeout=30) as router:
+    with server.client() as router:
         for model in ("tiny-llama", "tiny-qwen2", "tiny-bert"):
             load(router, model)
         loaded = {name for name, model in listed(router).items() if model["status"]["value"] == "loaded"}
@@ -187,7 +188,7 @@ def test_a_full_router_evicts_the_model_that_was_used_longest_ago(start_llama_se
 
 
 def test_a_single_server_lists_its_model_and_cannot_load_another(single_server: RealServer) -> None:
-    with httpx.Client(base_url=single_server.url, timeout=30) as client:
+    with single_server.client() as client:
         assert [model["id"] for model in client.get("/models").json()["data"]] == ["tiny-llama"]
         assert error_of(client.post("/models/load", json={"model": "m100"})) == (404, "File Not Found")
         assert "role" not in client.get("/props").json()
