@@ -29,7 +29,7 @@ def ensure_first_admin() -> FirstAdmin | None:
     """Create the administrator when there is no user at all; ``None`` when somebody is there already."""
     if User.objects.exists():
         return None
-    name, generated = settings.ADMIN_USER, "" if settings.ADMIN_PASSWORD else _new_password()
+    name, generated = settings.ADMIN_USER, "" if settings.ADMIN_PASSWORD else new_password()
     try:
         with transaction.atomic():
             user = User.objects.create_user(name, password=settings.ADMIN_PASSWORD or generated)
@@ -46,7 +46,7 @@ def reset_admin(name: str = "") -> FirstAdmin:
     """Give the named user (``settings.ADMIN_USER`` by default) a new generated password, the admin role and access."""
     with transaction.atomic():
         user = User.objects.get_or_create(username=name or settings.ADMIN_USER)[0]
-        password = _new_password()
+        password = new_password()
         user.set_password(password)
         user.is_active = True
         user.save(update_fields=["password", "is_active"])
@@ -66,7 +66,8 @@ def uses_generated_password(user: AbstractBaseUser | AnonymousUser) -> bool:
         return False
 
 
-def _new_password() -> str:
+def new_password() -> str:
+    """A password of 120 random bits, for one who is to choose their own."""
     return secrets.token_urlsafe(15)
 
 

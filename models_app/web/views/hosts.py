@@ -1,0 +1,136 @@
+"""Hosts with their GPUs and endpoints: seen by members, changed by admins."""
+
+from __future__ import annotations
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Count, Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from models_app.inventory import hosts
+from models_app.inventory.discovery import discover
+from models_app.inventory.endpoints import add_endpoint
+from models_app.inventory.errors import InventoryRefused
+from models_app.inventory.guards import losses
+from models_app.inventory.models import Endpoint, Host
+from models_app.inventory.names import checked_name
+from models_app.web.access import admin_required, member_required
+from models_app.web.confirm import Question, ask
+from models_app.web.connection import look_again, report_of, requested_test
+from models_app.web.host_forms import HostForm, NewHostForm
+from models_app.web.in_use import in_use, loss_sentences
+from models_app.web.people import acting
+
+
+@member_required
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Every host."""
+    return render(request, "hosts/index.html", {"hosts": _hosts(), "discovery": settings.DISCOVERY})
+
+
+@admin_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def add(request: HttpRequest) -> HttpResponse:
+    """Add a host with its first endpoint, which has to answer; *Test connection* only asks it."""
+    form = NewHostForm(request.POST or None)
+    report = requested_test(request, form)
+    if report is None and request.method == "POST" and form.is_valid() and _add(request, form):
+        return redirect("hosts")
+    return render(request, "hosts/add.html", {"form": form, "report": report}, status=422 if form.errors else 200)
+
+
+def _add(request: HttpRequest, form: NewHostForm) -> bool:
+    chosen = form.cleaned_data
+    try:
+        checked_name(chosen["name"], Host)
+        if (report := report_of(form)) and not report.ok:
+            raise InventoryRefused(report.code, report.message, "url", report.hint)
+        host = hosts.add_host(acting(request), chosen["name"], form.chosen_tags())
+    except InventoryRefused as refused:
+        form.refuse(refused)
+        return False
+    try:
+        endpoint = async_to_sync(add_endpoint)(
+            acting(request), host, chosen["endpoint_name"], chosen["url"], chosen["api_key"], form.chosen_kind
+        )
+    except InventoryRefused as refused:
+        hosts.remove_host(acting(request), host, guard=in_use)
+        form.refuse(refused)
+        return False
+    look_again(endpoint)
+    messages.success(request, f"{host.name} is added with {endpoint.name}.")
+    return True
+
+
+@admin_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Rename or retag a host."""
+    host = get_object_or_404(Host, pk=host_id)
+    form = HostForm(request.POST or None, initial={"name": host.name, "tags": ", ".join(host.tags)})
+    if request.method == "POST" and form.is_valid():
+        try:
+            host = hosts.update_host(acting(request), host, name=form.cleaned_data["name"], tags=form.chosen_tags())
+        except InventoryRefused as refused:
+            form.refuse(refused)
+        else:
+            messages.success(request, f"{host.name} is saved.")
+            return redirect("hosts")
+    return render(request, "hosts/edit.html", {"form": form, "host": host}, status=422 if form.errors else 200)
+
+
+@admin_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def remove(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Remove a host and all that belongs to it, once confirmed."""
+    host = get_object_or_404(Host, pk=host_id)
+    if request.method != "POST":
+        return ask(request, _removal(host))
+    try:
+        hosts.remove_host(acting(request), host, guard=in_use)
+    except InventoryRefused as refused:
+        return ask(request, _removal(host), refusal=f"{refused.message} {refused.hint}".strip(), status=409)
+    messages.success(request, f"{host.name} is no longer in the list.")
+    return redirect("hosts")
+
+
+@admin_required
+@require_POST
+def look(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Ask every endpoint of a host again, and on the panel's own host search for new ones."""
+    host = get_object_or_404(Host.objects.prefetch_related("endpoints"), pk=host_id)
+    found = async_to_sync(discover)(host) if host.is_local else []
+    silent = [endpoint.name for endpoint in host.endpoints.all() if not look_again(endpoint)]
+    for endpoint in found:
+        look_again(endpoint)
+    if silent:
+        messages.warning(request, f"{', '.join(silent)} did not answer; the list says why.")
+    else:
+        new = f" New: {', '.join(endpoint.name for endpoint in found)}." if found else ""
+        messages.success(request, f"{host.name} is up to date.{new}")
+    return redirect("hosts")
+
+
+def _hosts() -> QuerySet[Host]:
+    counts = Endpoint.objects.annotate(
+        model_count=Count("installations", distinct=True), loaded_count=Count("loaded_models", distinct=True)
+    )
+    return Host.objects.prefetch_related("gpus", Prefetch("endpoints", counts.order_by("name")))
+
+
+def _removal(host: Host) -> Question:
+    return Question(
+        title=f"Remove {host.name}?",
+        consequences=(
+            *loss_sentences(losses(host)),
+            "The servers on it go on running with what they have loaded; Berth only stops looking.",
+        ),
+        action="Remove",
+        back=reverse("hosts"),
+        address=reverse("host_remove", args=[host.pk]),
+    )

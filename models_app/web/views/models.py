@@ -1,0 +1,151 @@
+"""The catalog: every model with its variants, where each is installed, and where it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Case, Exists, F, OuterRef, Prefetch, QuerySet, Value, When
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from models_app.backends.protocol import Capability
+from models_app.catalog.models import CatalogModel, Installation, Variant
+from models_app.inventory.models import Endpoint, LoadedModel
+from models_app.operations.refusals import RequestRefused
+from models_app.operations.requests import request_pull
+from models_app.web.access import admin_required, member_required
+from models_app.web.confirm import Question, ask
+from models_app.web.listing import Filter, Listing
+from models_app.web.people import acting
+from models_app.web.pull_form import PullForm, able_to_pull
+from models_app.web.templatetags.berth import in_bytes
+
+LISTING = Listing[Variant](
+    sorts={
+        "name": "name",
+        "quantization": "quantization",
+        "file_size_bytes": "file_size_bytes",
+        "parameter_count": "parameter_count",
+        "training_context_length": "training_context_length",
+        "created_at": "created_at",
+    },
+    default_sort="name",
+    searches=("name", "model__name", "quantization", "architecture"),
+    filters={
+        "endpoint_id": "installations__endpoint_id",
+        "quantization": "quantization",
+        "presence": "presence",
+        "is_embedding": "is_embedding",
+    },
+)
+PRESENCE = Filter(
+    "presence", "State", (("loaded", "Loaded now"), ("installed", "Installed, not loaded"), ("gone", "Installed nowhere"))
+)
+PURPOSE = Filter("is_embedding", "Kind", (("False", "Text"), ("True", "Embedding")))
+MOST_CHOICES = 200
+
+
+@member_required
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """The variants of every model."""
+    endpoints = [(str(pk), name) for pk, name in Endpoint.objects.order_by("name").values_list("pk", "name")[:MOST_CHOICES]]
+    found = Variant.objects.exclude(quantization="").order_by("quantization").values_list("quantization", flat=True)
+    quantizations = tuple((name, name) for name in found.distinct()[:MOST_CHOICES])
+    offered = (
+        PRESENCE,
+        Filter("endpoint_id", "Endpoint", tuple(endpoints)),
+        Filter("quantization", "Quantisation", quantizations),
+        PURPOSE,
+    )
+    listed = LISTING.page(request, _variants(), *offered)
+    _mark(listed.page.object_list)
+    context = {"listed": listed, "can_pull": bool(able_to_pull()), "has_endpoints": bool(endpoints)}
+    return render(request, "models/index.html", context)
+
+
+@member_required
+@require_safe
+def detail(request: HttpRequest, model_id: int) -> HttpResponse:
+    """One model: its variants, where they are and what can be done with them."""
+    model = get_object_or_404(CatalogModel, pk=model_id)
+    variants = list(_variants().filter(model=model).order_by("name", "pk"))
+    _mark(variants)
+    return render(request, "models/detail.html", {"model": model, "variants": variants, "can_pull": bool(able_to_pull())})
+
+
+@admin_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def pull(request: HttpRequest) -> HttpResponse:
+    """Download a model to an endpoint; its operation's page shows how far it is."""
+    endpoints = able_to_pull()
+    initial = {"model": request.GET.get("model", "")[:200], "endpoint": request.GET.get("endpoint", "")}
+    form = PullForm(request.POST or None, endpoints=endpoints, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data
+        try:
+            operation = request_pull(acting(request), chosen["endpoint"], chosen["model"])
+        except RequestRefused as refused:
+            form.add_error(refused.field if refused.field in form.fields else None, refused.message)
+        else:
+            return redirect("operation", operation.pk)
+    status = 422 if form.errors else 200
+    return render(request, "models/pull.html", {"form": form, "endpoints": endpoints}, status=status)
+
+
+@admin_required
+@require_safe
+def delete(request: HttpRequest, installation_id: int) -> HttpResponse:
+    """The question before an installed model's files are deleted; the answer is a new operation."""
+    rows = Installation.objects.select_related("endpoint__host", "variant")
+    return ask(request, _deletion(get_object_or_404(rows, pk=installation_id)))
+
+
+def _variants() -> QuerySet[Variant]:
+    installed = Installation.objects.filter(variant=OuterRef("pk"))
+    loaded = installed.filter(endpoint__loaded_models__name=F("name"))
+    presence = Case(
+        When(Exists(loaded), then=Value("loaded")), When(Exists(installed), then=Value("installed")), default=Value("gone")
+    )
+    places = Prefetch("installations", Installation.objects.select_related("endpoint__host").order_by("endpoint__name"))
+    return Variant.objects.select_related("model").prefetch_related(places).annotate(presence=presence).distinct()
+
+
+def _mark(variants: Iterable[Variant]) -> None:
+    """Give each installation ``loaded``, the model in memory under its name, and ``can_load`` and ``can_delete``.
+
+    A variant's ``loadable`` is the first place where it can be loaded now, or ``None``.
+    """
+    variants = list(variants)
+    places = [place for variant in variants for place in variant.installations.all()]
+    rows = LoadedModel.objects.filter(endpoint__in={place.endpoint_id for place in places})
+    loaded = {(row.endpoint_id, row.name): row for row in rows}
+    for place in places:
+        place.loaded = loaded.get((place.endpoint_id, place.name))  # type: ignore[attr-defined]
+        is_online = place.endpoint.state == Endpoint.State.ONLINE
+        place.can_load = is_online and Capability.LOAD in place.endpoint.capabilities  # type: ignore[attr-defined]
+        place.can_delete = is_online and Capability.DELETE in place.endpoint.capabilities  # type: ignore[attr-defined]
+    for variant in variants:
+        free = (place for place in variant.installations.all() if place.can_load and not place.loaded)  # type: ignore[attr-defined]
+        variant.loadable = next(free, None)  # type: ignore[attr-defined]
+
+
+def _deletion(place: Installation) -> Question:
+    sentences = [f"{in_bytes(place.size_bytes)} of files on {place.endpoint.name} ({place.endpoint.host.name}) are gone."]
+    if LoadedModel.objects.filter(endpoint=place.endpoint, name=place.name).exists():
+        sentences.append("It is loaded: it is unloaded first, and requests that it answers now are cut off.")
+    others = place.variant.installations.exclude(pk=place.pk).select_related("endpoint")
+    if names := ", ".join(other.endpoint.name for other in others[:5]):
+        sentences.append(f"It stays installed on {names}.")
+    else:
+        sentences.append("It is installed nowhere else: to have it again it must be downloaded again.")
+    return Question(
+        title=f"Delete {place.name} from {place.endpoint.name}?",
+        consequences=tuple(sentences),
+        action="Delete",
+        back=reverse("model_detail", args=[place.variant.model_id]),
+        address=reverse("operations"),
+        fields=(("kind", "delete"), ("endpoint", str(place.endpoint_id)), ("model", place.name)),
+    )
