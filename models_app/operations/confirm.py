@@ -10,7 +10,7 @@ from django.conf import settings
 from models_app.backends.protocol import ModelState, Observation
 from models_app.inventory.models import LoadedModel
 from models_app.operations.job import Job
-from models_app.operations.models import OperationStep
+from models_app.operations.models import Operation, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outcome
 from models_app.operations.verify import Judgement, Reading, judge_load, judge_unload
@@ -21,6 +21,8 @@ LONGEST_PAUSE_SECONDS = 0.25
 REPEAT_AFTER_SECONDS = 1.0
 """A model still listed as loaded this long after its unload was accepted has been loaded again."""
 MAX_UNLOADS = 3
+SETTLE_SECONDS = 0.25
+"""A mere unload is looked at once more after this: another client may load the model again at once."""
 
 
 async def confirm_load(job: Job, step: OperationStep, before: Observation) -> Outcome:
@@ -48,29 +50,38 @@ async def confirm_unload(job: Job, step: OperationStep, process_bytes_before: Ma
     """Measure until the unload is confirmed; one that another client undoes is repeated. Raises ``Failure``."""
     if settings.SKIP_VERIFICATION:
         return await _unverified(job, step)
-    deadline, unloads, seen_leaving, asked_at = _deadline(), 1, False, _now()
+    for _ in range(MAX_UNLOADS - 1):
+        outcome = await _gone_or_back(job, step, process_bytes_before)
+        if outcome is not None:
+            return outcome
+        job.say(f"{step.model_name} is loaded again; unloading it once more.")
+        await job.backend.unload(step.model_name)
+    outcome = await _gone_or_back(job, step, process_bytes_before)
+    if outcome is None:
+        why = "another client loads it again each time, or the endpoint ignores unloads"
+        message = f"{step.model_name} is still listed as loaded after {MAX_UNLOADS} unloads: {why}."
+        raise Failure("reloaded_by_another_client", message, is_verdict=True)
+    return outcome
+
+
+async def _gone_or_back(job: Job, step: OperationStep, process_bytes_before: Mapping[str, int]) -> Outcome | None:
+    """The outcome once the model has left and stays away; ``None`` once it is back. Raises ``Failure``."""
+    asked_at, deadline, has_left = _now(), _deadline(), False
+    must_settle = job.operation.kind == Operation.Kind.UNLOAD
     for pause in _pauses():
         reading = await job.read(step.model_name)
         judgement = judge_unload(reading, step.model_name, step.baseline, process_bytes_before, step.expected_bytes)
-        if judgement.verified_by:
+        if judgement.verified_by and not must_settle:
             return _confirmed(job, judgement, reading, f"{step.model_name} is unloaded", [])
         resident = reading.observation.find(step.model_name)
         is_back = resident is not None and resident.state is not ModelState.STOPPING
-        if is_back and (seen_leaving or _now() - asked_at >= REPEAT_AFTER_SECONDS):
-            if unloads == MAX_UNLOADS:
-                raise Failure("reloaded_by_another_client", _reloaded(step.model_name), is_verdict=True)
-            job.say(f"Another client has loaded {step.model_name} again; unloading it once more.")
-            await job.backend.unload(step.model_name)
-            unloads, seen_leaving, asked_at, deadline = unloads + 1, False, _now(), _deadline()
-        seen_leaving = seen_leaving or not is_back
-        if _is_over(deadline):
+        if is_back and (has_left or _now() - asked_at >= REPEAT_AFTER_SECONDS or _is_over(deadline)):
+            return None
+        if _is_over(deadline) and not judgement.verified_by:
             raise Failure(judgement.code, judgement.sentence, is_verdict=True)
-        await asyncio.sleep(pause)
+        has_left, must_settle = not is_back, must_settle and not judgement.verified_by
+        await asyncio.sleep(SETTLE_SECONDS if judgement.verified_by else pause)
     raise AssertionError("pauses never end")
-
-
-def _reloaded(name: str) -> str:
-    return f"Another client loads {name} again after each of {MAX_UNLOADS} unloads. Stop that client, then unload."
 
 
 def _confirmed(job: Job, judgement: Judgement, reading: Reading, what: str, evicted: list[str]) -> Outcome:

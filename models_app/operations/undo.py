@@ -7,6 +7,7 @@ from typing import Any
 
 from models_app.backends.errors import BackendError
 from models_app.backends.protocol import Observation
+from models_app.inventory.observe import record_observation
 from models_app.operations import records
 from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
@@ -15,6 +16,7 @@ from models_app.operations.plan import plan_undo
 from models_app.operations.rooms import used_by_gpu
 from models_app.operations.states import State
 from models_app.operations.steps import perform
+from models_app.operations.verify import Reading
 
 Action = OperationStep.Action
 StepState = OperationStep.State
@@ -28,28 +30,32 @@ async def undo(job: Job, failure: Failure | None) -> None:
     """Put back what was done, then end the operation. ``None`` goes on where an earlier runner stopped."""
     if failure is not None:
         job.say(failure.message)
-        observation = await _observation(job)
-        job.steps += await job.write(_begin_undo, job.operation, job.steps, failure, observation)
+        reading = await _reading(job)
+        job.steps += await job.write(_begin_undo, job.operation, job.steps, failure, reading)
     for step in job.steps:
         if step.action in UNDO and step.state in (StepState.PENDING, StepState.RUNNING):
             await _put_back(job, step)
     await _end(job)
 
 
-async def _observation(job: Job) -> Observation | None:
+async def _reading(job: Job) -> Reading | None:
+    """What is in memory now; ``None`` where the endpoint does not answer."""
     try:
-        return await job.backend.observe()
+        return await job.read(job.operation.model_name)
     except BackendError:
         return None
 
 
 def _begin_undo(
-    operation: Operation, steps: list[OperationStep], failure: Failure, observation: Observation | None
+    operation: Operation, steps: list[OperationStep], failure: Failure, reading: Reading | None
 ) -> list[OperationStep]:
     """The reason goes onto the row first: whoever continues knows that the way is back."""
     operation.error_code, operation.error_message = failure.code, failure.message
     operation.phase = "putting things back"
     operation.save(update_fields=["error_code", "error_message", "phase"])
+    observation = reading.observation if reading else None
+    if reading is not None:
+        record_observation(operation.endpoint, reading.observation, reading.observed_at)
     undo_steps = plan_undo(operation, steps, observation, keep_loaded=failure.is_verdict)
     for step in steps:
         if step.state == StepState.RUNNING:

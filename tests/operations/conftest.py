@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.utils import timezone
 
@@ -89,8 +90,6 @@ class Stage:
         asyncio.run(self._look())
 
     async def _look(self) -> None:
-        from asgiref.sync import sync_to_async
-
         backend = await sync_to_async(backend_for)(self.endpoint)
         at = timezone.now()
         observation = await backend.observe()
