@@ -13,7 +13,8 @@ from pytest_django import DjangoAssertNumQueries
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.live import current_revision
 from models_app.probes.types import GpuState, HostSample
-from models_app.simulation.hardware import GIB, SimulatedGpu, SimulatedHost
+from models_app.simulation.devices import GIB, SimulatedGpu
+from models_app.simulation.hardware import SimulatedHost
 from models_app.telemetry import sources
 from models_app.telemetry.collector import RECENT_POINTS, Collector, record_sample
 from models_app.telemetry.latest import is_stale, latest
