@@ -150,7 +150,7 @@ class Children:
 
     async def _load(self, child: Child, victim: Child | None) -> None:
         if victim is not None:
-            await self._unload(victim)
+            await asyncio.shield(self._background(self._unload(victim)))
         self.events.publish({"model": child.name, "event": "model_status", "data": {"status": "loading"}})
         pid = child.pid = self.host.spawn("llama-server", parent_pid=self.server_pid)
         self._progress(child, 0.0)
