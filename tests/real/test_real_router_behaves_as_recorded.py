@@ -52,10 +52,14 @@ def load(router: httpx.Client, model: str) -> list[Event]:
         return events_until(events, model, "loaded")
 
 
-def unload(router: httpx.Client, model: str) -> list[Event]:
-    # A model told to exit in its first milliseconds can miss the order, and is then killed after ten seconds. Once it has
-    # answered, it does not.
+def let_answer(router: httpx.Client, model: str) -> None:
+    """Wait for an answer of the model itself: told to exit in its first milliseconds, it can miss the order, and the
+    router then kills it after ten seconds."""
     router.get("/slots", params={"model": model}).raise_for_status()
+
+
+def unload(router: httpx.Client, model: str) -> list[Event]:
+    let_answer(router, model)
     with events_of(router) as events:
         assert router.post("/models/unload", json={"model": model}).json() == {"success": True}
         return events_until(events, model, "unloaded")
@@ -183,6 +187,7 @@ def test_a_full_router_evicts_the_model_that_was_used_longest_ago(start_llama_se
     with server.client() as router:
         for model in ("tiny-llama", "tiny-qwen2", "tiny-bert"):
             load(router, model)
+            let_answer(router, model)
         loaded = {name for name, model in listed(router).items() if model["status"]["value"] == "loaded"}
         assert loaded == {"tiny-qwen2", "tiny-bert"}
 
