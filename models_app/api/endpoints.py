@@ -75,7 +75,7 @@ def endpoint_out(row: Endpoint) -> EndpointOut:
         has_api_key=bool(row.api_key),
         version=row.version,
         capabilities=row.capabilities,
-        load_options=[_public(name) for name in row.load_options],
+        load_options=[public_option(name) for name in row.load_options],
         warnings=row.warnings,
         state=row.state,
         state_code=row.state_code,
@@ -86,5 +86,6 @@ def endpoint_out(row: Endpoint) -> EndpointOut:
     )
 
 
-def _public(option: str) -> str:
+def public_option(option: str) -> str:
+    """The option under its name in the API."""
     return "keep_alive" if option == "keep_alive_seconds" else option

@@ -15,6 +15,7 @@ from ninja import Field, Router, Schema
 from pydantic import ConfigDict
 
 from models_app.api.auth import acting
+from models_app.api.endpoints import public_option
 from models_app.api.errors import Problem, ProblemDocument
 from models_app.api.paging import Listing, Page
 from models_app.inventory.models import Endpoint
@@ -196,7 +197,7 @@ def problem_of(refused: RequestRefused) -> Problem:
 
 
 def _public_field(name: str) -> str:
-    name = "keep_alive" if name == "keep_alive_seconds" else name
+    name = public_option(name)
     return f"options.{name}" if name in OPTION_NAMES else name
 
 
@@ -224,8 +225,10 @@ def _operations() -> QuerySet[Operation]:
 
 
 def _members(row: Operation) -> dict[str, Any]:
-    same = set(OperationOut.model_fields) - {"endpoint", "model"}
-    return {"endpoint": row.endpoint.name, "model": row.model_name, **{name: getattr(row, name) for name in same}}
+    same = set(OperationOut.model_fields) - {"endpoint", "model", "options"}
+    options = {public_option(name): value for name, value in row.options.items()}
+    named = {"endpoint": row.endpoint.name, "model": row.model_name, "options": options}
+    return {**named, **{name: getattr(row, name) for name in same}}
 
 
 def _detail(row: Operation) -> OperationDetail:

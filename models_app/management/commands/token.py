@@ -37,7 +37,7 @@ class Command(BaseCommand):
         expires_at = timezone.now() + timedelta(days=days) if days else None
         owner = _owner(user)
         try:
-            _, secret = create_token(_actor(), owner, name, ApiToken.Scope(scope), expires_at)
+            secret = create_token(_actor(), owner, name, ApiToken.Scope(scope), expires_at)[1]
         except TokenRefused as error:
             raise CommandError(str(error)) from None
         self.stdout.write(secret)
