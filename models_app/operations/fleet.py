@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db.models import Count, Q
 
-from models_app.backends.protocol import Capability
 from models_app.catalog.models import Installation, Variant
-from models_app.estimator.quick import QuickModel, quick_kv_bytes
-from models_app.estimator.types import EstimateError, LoadSettings
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
+from models_app.operations.fleet_models import About, Key, hue, model_view
 from models_app.operations.fleet_view import EndpointView, FleetView, GpuView, HostView, ModelView, Sums
 from models_app.operations.memory_bar import Promise, fill, fill_ram
 from models_app.operations.models import OperationTarget, Reservation
 from models_app.probes.types import GpuSample, GpuState, PoolKind
-from models_app.telemetry.attribution import Shares
 from models_app.telemetry.latest import Latest, latest_by_host
-
-Key = tuple[int, str]
-"""An endpoint's id and a model's name there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +25,9 @@ class _Rows:
 
     hosts: list[Host]
     samples: dict[int, Latest]
-    promises: dict[int, list[Promise]] = field(default_factory=lambda: defaultdict(list))
-    variants: dict[Key, Variant] = field(default_factory=dict)
-    residencies: dict[Key, Residency] = field(default_factory=dict)
-    busy: dict[Key, int] = field(default_factory=dict)
-    installed: dict[int, int] = field(default_factory=dict)
+    about: About
+    installed: dict[int, int]
+    promises: dict[int, list[Promise]]
 
 
 def fleet() -> FleetView:
@@ -47,20 +38,23 @@ def fleet() -> FleetView:
 
 
 def _rows() -> _Rows:
-    rows = _Rows(
-        list(Host.objects.prefetch_related("gpus", "endpoints__loaded_models")),
-        latest_by_host(),
+    about = About(
+        variants={(row.endpoint_id, row.name): row.variant for row in _installations_in_memory()},
         residencies={(row.endpoint_id, row.name): row for row in Residency.objects.filter(lost_at=None)},
         busy={(row.endpoint_id, row.model_name): row.operation_id for row in OperationTarget.objects.filter(active=True)},
-        installed=dict(Installation.objects.order_by().values_list("endpoint").annotate(Count("id"))),
-        variants={(row.endpoint_id, row.name): row.variant for row in _installations_in_memory()},
     )
+    installed = dict(Installation.objects.order_by().values_list("endpoint").annotate(Count("id")))
+    hosts = list(Host.objects.prefetch_related("gpus", "endpoints__loaded_models"))
+    return _Rows(hosts, latest_by_host(), about, installed, _promises(about.variants))
+
+
+def _promises(variants: dict[Key, Variant]) -> dict[int, list[Promise]]:
+    promises: dict[int, list[Promise]] = defaultdict(list)
     for held in Reservation.objects.select_related("operation"):
-        operation = held.operation
-        hue = _hue(rows.variants.get((operation.endpoint_id, operation.model_name)), operation.model_name)
-        promise = Promise(operation.model_name, hue, held.reservation_bytes, held.baseline_bytes)
-        rows.promises[held.gpu_id].append(promise)
-    return rows
+        name = held.operation.model_name
+        colour = hue(variants.get((held.operation.endpoint_id, name)), name)
+        promises[held.gpu_id].append(Promise(name, colour, held.reservation_bytes, held.baseline_bytes))
+    return promises
 
 
 def _installations_in_memory() -> Iterable[Installation]:
@@ -69,15 +63,12 @@ def _installations_in_memory() -> Iterable[Installation]:
     return Installation.objects.filter(named).select_related("variant")
 
 
-def _hue(variant: Variant | None, name: str) -> int:
-    """Neighbours in the catalog differ; a model outside of it goes by its name."""
-    return variant.pk if variant else zlib.crc32(name.encode())
-
-
 def _host(host: Host, rows: _Rows) -> HostView:
     endpoints, latest = list(host.endpoints.all()), rows.samples.get(host.pk)
     shares = latest.shares if latest else {}
-    models = [_model(row, endpoint, shares, rows) for endpoint in endpoints for row in endpoint.loaded_models.all()]
+    models = [
+        model_view(row, endpoint, shares, rows.about) for endpoint in endpoints for row in endpoint.loaded_models.all()
+    ]
     models.sort(key=lambda model: model.id)  # the newest last, where the bar grows
     gpus = tuple(_gpu(gpu, latest, models, rows) for gpu in host.gpus.all() if gpu.present)
     on_gpus = {model.id for gpu in gpus for model in gpu.models}
@@ -118,60 +109,6 @@ def _endpoint(row: Endpoint, installed_count: int) -> EndpointView:
         load_options=tuple(row.load_options),
         installed_count=installed_count,
     )
-
-
-def _model(row: LoadedModel, endpoint: Endpoint, shares: Shares, rows: _Rows) -> ModelView:
-    key = (endpoint.pk, row.name)
-    variant, residency = rows.variants.get(key), rows.residencies.get(key)
-    measured = {uuid: gpu.models[row.pk] for uuid, gpu in shares.items() if row.pk in gpu.models}
-    return ModelView(
-        id=row.pk,
-        name=row.name,
-        hue=_hue(variant, row.name),
-        endpoint_id=endpoint.pk,
-        endpoint_name=endpoint.name,
-        state=row.state,
-        quantization=variant.quantization if variant else "",
-        is_embedding=variant.is_embedding if variant else False,
-        context_length=row.context_length,
-        parallel=row.parallel,
-        gpu_bytes={uuid: share.bytes for uuid, share in measured.items()} or dict(row.gpu_bytes),
-        kv_bytes=_kv_bytes(variant, row),
-        cpu_bytes=_cpu_bytes(row),
-        size_bytes=row.size_bytes,
-        attributed_by=next((share.by.value for share in measured.values()), row.attributed_by),
-        expires_at=row.expires_at,
-        kept_forever=row.kept_forever,
-        pinned=residency.pinned if residency else False,
-        loaded_by=residency.requested_by if residency else "",
-        can_unload=Capability.UNLOAD in endpoint.capabilities,
-        can_set_keep_alive=Capability.KEEP_ALIVE in endpoint.capabilities,
-        operation_id=rows.busy.get(key),
-    )
-
-
-def _cpu_bytes(row: LoadedModel) -> int:
-    """What the endpoint says it keeps outside VRAM; 0 where it does not tell both figures."""
-    return max(0, row.size_bytes - row.vram_bytes) if row.size_bytes and row.vram_bytes is not None else 0
-
-
-def _kv_bytes(variant: Variant | None, row: LoadedModel) -> int:
-    """The KV cache by the model's shape; 0 where the shape or the context is not known."""
-    if variant is None or not row.context_length:
-        return 0
-    shape = QuickModel(
-        layer_count=variant.layer_count,
-        kv_head_count=variant.kv_head_count,
-        head_count=variant.head_count,
-        key_length=variant.key_length,
-        value_length=variant.value_length,
-        embedding_length=variant.embedding_length,
-        has_kv_cache=not variant.is_embedding,
-    )
-    try:
-        return quick_kv_bytes(shape, LoadSettings(context_length=row.context_length, parallel=row.parallel or 1))
-    except EstimateError:
-        return 0
 
 
 def _gpu(gpu: Gpu, latest: Latest | None, models: list[ModelView], rows: _Rows) -> GpuView:

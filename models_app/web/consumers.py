@@ -11,8 +11,9 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import User
 
 from models_app.accounts.standing import Login, Standing, login_of, standings
-from models_app.web.hub import NO_ROLE, NOT_SIGNED_IN, Viewer, hub
+from models_app.web.hub import NO_ROLE, NOT_SIGNED_IN, hub
 from models_app.web.screens import SCREENS
+from models_app.web.viewer import Viewer
 
 POLICY_VIOLATION = 1008
 

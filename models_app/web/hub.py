@@ -22,6 +22,7 @@ from models_app import live
 from models_app.accounts.roles import Role
 from models_app.accounts.standing import Login, Standing, standings
 from models_app.web.screens import SCREENS, Screen
+from models_app.web.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
@@ -35,38 +36,6 @@ RESUBSCRIBE_SECONDS = 3600
 """Channel layers forget the members of a group after a day."""
 
 NOT_SIGNED_IN, NO_ROLE = 4401, 4403
-
-
-class Viewer:
-    """One open socket. It holds at most one message that is not sent yet."""
-
-    def __init__(self, screen: str, login: Login, role: Role) -> None:
-        self.screen, self.login, self.role = screen, login, role
-        self.close_code: int | None = None
-        self.wants_everything = True
-        self._message: str | None = None
-        self._ready = asyncio.Event()
-
-    async def next_message(self) -> str | None:
-        """The next message; ``None`` when the socket is to be closed with ``close_code``."""
-        await self._ready.wait()
-        self._ready.clear()
-        message, self._message = self._message, None
-        return None if self.close_code else message or ""
-
-    def offer(self, message: str) -> None:
-        """Send this next. When the last one still waits, both are dropped and everything is sent at the next turn."""
-        self.wants_everything = self._message is not None
-        self._message = None if self.wants_everything else message
-        if self._message:
-            self._ready.set()
-        else:
-            self._ready.clear()
-
-    def close(self, code: int) -> None:
-        """Close the socket with this code, whatever else waits."""
-        self.close_code = code
-        self._ready.set()
 
 
 class Hub:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
+from django.http import QueryDict
 
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.catalog.models import Installation
@@ -15,6 +16,8 @@ from models_app.inventory.models import Endpoint, Gpu, LoadedModel
 from models_app.operations.models import Operation
 from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
+from models_app.telemetry.latest import latest_by_host
+from models_app.web.templatetags.berth import in_bytes
 
 LISTED_MODELS = 300
 """Above this many names a model is typed, with suggestions, rather than picked from a list."""
@@ -43,8 +46,10 @@ class LoadForm(forms.Form):
 
     kind = forms.CharField(widget=forms.HiddenInput, required=False)
 
-    def __init__(self, data: Mapping[str, Any], *, id_prefix: str = "load") -> None:
-        super().__init__(data.copy(), auto_id=f"{id_prefix}_%s")  # type: ignore[attr-defined]
+    data: QueryDict
+
+    def __init__(self, data: QueryDict, *, id_prefix: str = "load") -> None:
+        super().__init__(data.copy(), auto_id=f"{id_prefix}_%s")
         self.is_swap = self.data.get("kind") == Operation.Kind.SWAP
         self.data["kind"] = Operation.Kind.SWAP if self.is_swap else Operation.Kind.LOAD
         self.endpoint: Endpoint | None = None
@@ -91,7 +96,7 @@ class LoadForm(forms.Form):
         self.is_valid()
         for name, message in refused.errors.items():
             self.add_error(name if name in self.fields else None, message)
-        if not refused.errors:
+        if not refused.errors and not refused.preview:
             self.add_error(None, refused.message)
 
     def _names(self) -> list[str]:
@@ -101,14 +106,14 @@ class LoadForm(forms.Form):
     def _choose(self) -> None:
         wanted = str(self.data.get("endpoint", ""))
         if self.is_swap and not self.model:
-            here = Installation.objects.filter(endpoint=wanted) if wanted.isdecimal() else Installation.objects.none()
+            here = Installation.objects.filter(endpoint=int(wanted)) if wanted.isdecimal() else Installation.objects.none()
             loaded = LoadedModel.objects.filter(endpoint__in=_endpoints()).values("name")
             self.data["model"] = here.exclude(name__in=loaded).values_list("name", flat=True).first() or ""
         if not self.model and self.names:
             self.data["model"] = self.names[0]
         having = list(_endpoints().filter(installations__name=self.model).distinct())
-        if self.is_swap:
-            having.sort(key=lambda endpoint: not endpoint.loaded_models.all())
+        self.free_bytes = _free_bytes(having)
+        having.sort(key=lambda endpoint: (self.is_swap and not endpoint.loaded_models.all(), -self._free(endpoint)))
         chosen = [endpoint for endpoint in having if str(endpoint.pk) == wanted] or having
         self.endpoint = chosen[0] if chosen else None
         self.data["endpoint"] = str(self.endpoint.pk) if self.endpoint else ""
@@ -116,11 +121,18 @@ class LoadForm(forms.Form):
 
     def _add_fields(self) -> None:
         self.fields["model"] = self._model_field()
-        self.fields["endpoint"] = _pick("Where", [(str(row.pk), f"{row.host.name} · {row.name}") for row in self.having])
+        self.fields["endpoint"] = _pick("Where", [(str(row.pk), self._where(row)) for row in self.having])
         if self.is_swap:
             self.fields["unload"] = self._unload_field()
         for name in self.option_fields():
             self.fields[name] = self._gpu_field() if name == "gpu" else _OPTION_FIELDS[name]()
+
+    def _free(self, endpoint: Endpoint) -> int:
+        return self.free_bytes.get(endpoint.host_id, 0)
+
+    def _where(self, endpoint: Endpoint) -> str:
+        free = f" · {in_bytes(self._free(endpoint))} free" if endpoint.host_id in self.free_bytes else ""
+        return f"{endpoint.host.name} · {endpoint.name}{free}"
 
     def _model_field(self) -> forms.CharField:
         if len(self.names) > LISTED_MODELS:
@@ -148,7 +160,13 @@ def _endpoints() -> QuerySet[Endpoint]:
     return online.select_related("host").prefetch_related("loaded_models")
 
 
-_OPTION_FIELDS = {
+def _free_bytes(endpoints: Iterable[Endpoint]) -> dict[int, int]:
+    """The most that one GPU of each host has free, by the host's id."""
+    newest = latest_by_host({endpoint.host_id for endpoint in endpoints})
+    return {pk: max(gpu.free_bytes for gpu in latest.sample.gpus) for pk, latest in newest.items() if latest.sample.gpus}
+
+
+_OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
     "context_length": lambda: _number("Context, tokens", "server's choice"),
     "keep_alive": lambda: forms.CharField(
         label="Keep-alive",
