@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import gcd
 
 from models_app.estimator.cache import value_width
-from models_app.estimator.graph import Graph, Plan
+from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph, Plan
+from models_app.estimator.placement import HOST
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 from models_app.estimator.types import cache_type
@@ -45,7 +46,7 @@ class Attention:
     def write(self, layer: Layer, normed: Node) -> Node:
         """Attention with the projection of its result."""
         write = self._latent if "attn_kv_a_mqa.weight" in layer.tensors else self._usual
-        return self.graph.project(write(layer, normed), self.plan.shape.embedding_length)
+        return self.graph.project(write(layer, normed), layer, "attn_output.weight")
 
     def _usual(self, layer: Layer, normed: Node) -> Node:
         tape, tokens = self.tape, self.plan.tokens
@@ -68,13 +69,13 @@ class Attention:
     def _projections(self, layer: Layer, normed: Node) -> tuple[Node, Node | None, Node | None]:
         tape, graph = self.tape, self.graph
         if "attn_qkv.weight" in layer.tensors:
-            fused = graph.project(normed, layer.width("attn_qkv.weight"))
+            fused = graph.project(normed, layer, "attn_qkv.weight")
             return tape.view(fused), tape.view(fused), tape.view(fused)
-        query = tape.view(graph.project(normed, layer.width("attn_q.weight")))
+        query = tape.view(graph.project(normed, layer, "attn_q.weight"))
         if not layer.keeps_kv and not self.plan.is_encoder:
             return query, None, None
-        key = graph.project(normed, layer.kv_key_width)
-        value = graph.project(normed, layer.kv_value_width) if "attn_v.weight" in layer.tensors else key
+        key = graph.project(normed, layer, "attn_k.weight")
+        value = graph.project(normed, layer, "attn_v.weight") if "attn_v.weight" in layer.tensors else key
         return query, tape.view(key), tape.view(value)
 
     def _prepare(self, layer: Layer, source: Node, shape: tuple[int, ...], norm: str) -> Node:
@@ -138,14 +139,16 @@ class Attention:
         query = tape.view(query)
         if self.plan.flash:
             scratch = self._scratch_bytes(layer, cache.cells)
-            result = tape.op((value_length, heads, tokens), query, cache.mask, extra=scratch)
+            copies = self._fetched_cache(layer, cache.cells)
+            result = tape.op((value_length, heads, tokens), query, *copies, cache.mask, extra=scratch)
             result = self._decompressed(layer, result) or tape.view(result)
             result.shape = (self._result_width(layer), tokens)
         else:
             scores_shape = (cache.cells, tokens // streams, heads, streams)
-            scores = tape.op(scores_shape, query)
+            keys, *values = self._fetched_cache(layer, cache.cells) or (None,)
+            scores = tape.op(scores_shape, query) if keys is None else tape.op(scores_shape, keys, query)
             scores = tape.op(scores_shape, scores, cache.mask, in_place=True)
-            weighted = tape.op((value_length, tokens // streams, heads, streams), scores)
+            weighted = tape.op((value_length, tokens // streams, heads, streams), *values, scores)
             if self.plan.shape.is_mla:
                 weighted = tape.op((self.plan.shape.latent_value_length, tokens // streams, heads, streams), weighted)
             result = tape.op((self._result_width(layer), tokens), tape.view(weighted))
@@ -171,12 +174,10 @@ class Attention:
         """Latent attention (DeepSeek-V2 and its kin), absorbed where the file was converted for it."""
         plan, tape, graph, tokens = self.plan, self.tape, self.graph, self.plan.tokens
         if "attn_q_a.weight" in layer.tensors:
-            query = graph.project(
-                graph.norm(graph.project(normed, layer.width("attn_q_a.weight"))), layer.width("attn_q_b.weight")
-            )
+            query = graph.project(graph.norm(graph.project(normed, layer, "attn_q_a.weight")), layer, "attn_q_b.weight")
         else:
-            query = graph.project(normed, layer.width("attn_q.weight"))
-        latent = graph.project(normed, layer.width("attn_kv_a_mqa.weight"))
+            query = graph.project(normed, layer, "attn_q.weight")
+        latent = graph.project(normed, layer, "attn_kv_a_mqa.weight")
         rank, rope, heads = plan.shape.kv_lora_rank, plan.shape.rope_length, layer.head_count
         key_rope = tape.op((rope, 1, tokens), tape.view(latent), self._positions)
         compressed = graph.norm(tape.view(latent), (rank, tokens))
@@ -187,7 +188,7 @@ class Attention:
             value = tape.view(compressed)
             key = tape.op((rank + rope, 1, tokens), value, key_rope)
         else:
-            both = graph.project(compressed, layer.width("attn_kv_b.weight"))
+            both = graph.project(compressed, layer, "attn_kv_b.weight")
             value = tape.op((layer.value_length, heads, tokens), tape.view(both))
             query = tape.op((layer.key_length, heads, tokens), tape.view(query), self._positions)
             repeated = tape.op((rope, heads, tokens), key_rope)
@@ -216,6 +217,17 @@ class Attention:
             widths.append(value_width(plan.shape, layer, plan.profile, plan.flash))
         return sum(-(-2 * width * cells * plan.context.streams // 128) * 128 for width in widths)
 
+    def _fetched_cache(self, layer: Layer, cells: int) -> tuple[Node, ...]:
+        """The copies of K and V that lie in host RAM while the layer's attention runs on the GPU."""
+        plan = self.plan
+        on_gpu = plan.settings.kv_offload and plan.placement.layers[layer.index] != HOST
+        if on_gpu or plan.is_encoder or plan.tokens < SMALLEST_OFFLOADED_BATCH:
+            return ()
+        rows = cells * plan.context.streams
+        widths = [(plan.settings.cache_type_k, layer.kv_key_width)]
+        widths.append((plan.settings.cache_type_v, value_width(plan.shape, layer, plan.profile, plan.flash)))
+        return tuple(self.tape.copy(cache_type(kind).row_bytes(width) * rows) for kind, width in widths if width)
+
     def _cache(self, layer: Layer) -> CacheInputs:
         if layer.is_windowed not in self._caches:
             inputs = self._batch_inputs() if self.plan.is_encoder else self._cache_inputs(layer)
@@ -224,10 +236,10 @@ class Attention:
 
     def _batch_inputs(self) -> CacheInputs:
         tokens = self.plan.tokens
-        return CacheInputs(tokens, self.tape.input(tokens, tokens, width=2 if self.plan.flash else 4))
+        return CacheInputs(tokens, self.graph.input(tokens, tokens, width=2 if self.plan.flash else 4))
 
     def _cache_inputs(self, layer: Layer) -> CacheInputs:
-        plan, tape = self.plan, self.tape
+        plan, graph = self.plan, self.graph
         cells = plan.context.window_cells if layer.is_windowed else plan.context.cells
         value_rows = 1 if plan.flash else plan.shape.largest_kv_value_width
         key_rotation = self._rotation(plan.settings.cache_type_k, _rotation_size(layer.key_length))
@@ -236,14 +248,14 @@ class Attention:
             cells,
             key_rotation=key_rotation,
             value_rotation=value_rotation,
-            key_index=tape.input(plan.tokens, width=8),
-            value_index=tape.input(plan.tokens * value_rows, width=8),
-            mask=tape.input(cells, plan.tokens, width=2 if plan.flash else 4),
+            key_index=graph.input(plan.tokens, width=8),
+            value_index=graph.input(plan.tokens * value_rows, width=8),
+            mask=graph.input(cells, plan.tokens, width=2 if plan.flash else 4),
         )
 
     def _rotation(self, kind: str, size: int) -> Node | None:
         wanted = cache_type(kind).is_quantized and size and not self.plan.shape.is_mla
-        return self.tape.input(size, size) if wanted else None
+        return self.graph.input(size, size) if wanted else None
 
 
 def _rotation_size(length: int) -> int:

@@ -1,52 +1,122 @@
-"""Bytes of the compute buffer of each device."""
+"""Bytes of the compute buffers: one graph for each GPU, and the inputs in host RAM.
+
+Source: ``llama_context::sched_reserve`` and ``ggml_backend_sched_split_graph`` of llama.cpp.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.graph import Graph, Plan, steady_layers
+from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 
-
-def graph_bytes(plan: Plan, layers: Sequence[Layer], with_output: bool) -> int:
-    """Bytes of the buffer of ``layers`` on one device, whose hidden states arrive from elsewhere."""
-    graph = Graph(plan)
-    tape = graph.tape
-    hidden = tape.input(plan.shape.embedding_length, plan.tokens)
-    rows = tape.input(plan.context.output_rows)
-    attention = Attention(graph, tape.input(plan.tokens))
-    recurrence = Recurrence(graph, tape.input(plan.context.slots))
-    for layer in steady_layers(layers):
-        picked = rows if with_output and layer is layers[-1] and not graph.picks_after_norm else None
-        hidden = _layer(graph, attention, recurrence, layer, hidden, picked)
-    if with_output:
-        graph.finish(hidden, rows)
-    else:
-        tape.expand(hidden)
-    return tape.peak_bytes()
+_PIPELINE_COPIES = 4
 
 
-def _layer(
-    graph: Graph, attention: Attention, recurrence: Recurrence, layer: Layer, hidden: Node, rows: Node | None
-) -> Node:
-    normed = graph.norm(hidden) if "attn_norm.weight" in layer.tensors else hidden
-    mixed = _mix(graph, attention, recurrence, layer, hidden, normed)
-    if rows is not None:
-        mixed, hidden, normed = graph.pick(mixed, rows), graph.pick(hidden, rows), graph.pick(normed, rows)
-    return graph.combine(layer, mixed, hidden, normed)
+def compute_by_device(plan: Plan) -> Counter[int]:
+    """Bytes of the compute buffer by device number. Layers in host RAM are computed on the first GPU, if there is one.
+
+    Raises ``UnfamiliarGraph`` where the layers' tensors are of no known make.
+    """
+    total: Counter[int] = Counter({HOST: host_bytes(plan)})
+    working = _working_devices(plan)
+    for device in sorted(set(working)):
+        layers = [layer for layer in plan.shape.trunk if working[layer.index] == device]
+        total[device] += _DeviceGraph(plan, device == working[0], working[-1] == device).run(layers)
+    return total
 
 
-def _mix(graph: Graph, attention: Attention, recurrence: Recurrence, layer: Layer, hidden: Node, normed: Node) -> Node:
-    """Attention, recurrence, or both side by side; a layer may have neither (Nemotron-H's feed-forward layers)."""
-    if layer.keeps_kv and layer.keeps_state:
-        return graph.add(attention.write(layer, normed), recurrence.write(layer, graph.norm(hidden)))
-    if layer.keeps_state:
-        return recurrence.write(layer, normed)
-    if "attn_norm_2.weight" in layer.tensors:
-        return attention.write(layer, graph.norm(hidden))
-    if "attn_output.weight" in layer.tensors:
-        return attention.write(layer, normed)
-    return graph.feed_forward(layer, normed)
+def formula_by_device(plan: Plan) -> Counter[int]:
+    """A rule of thumb for layers of no known make: the feed-forward stage of a plain transformer, and the masks."""
+    widest = max(plan.shape.trunk, key=lambda layer: layer.feed_forward_length)
+    heads = widest.head_count * widest.value_length
+    row = 3 * widest.feed_forward_length + 2 * plan.shape.embedding_length + heads
+    logits = plan.context.output_rows * (plan.shape.vocabulary_size + plan.shape.embedding_length)
+    scores = 0 if plan.flash else plan.context.cells * plan.tokens * widest.head_count
+    mask_bytes = (2 if plan.flash else 4) * plan.context.cells * plan.tokens
+    stage_bytes = 4 * max(plan.tokens * row, logits, scores)
+    return Counter({HOST: host_bytes(plan)}) + Counter(dict.fromkeys(_working_devices(plan), mask_bytes + stage_bytes))
+
+
+def host_bytes(plan: Plan) -> int:
+    """Bytes of the inputs, which are prepared in host RAM: embeddings, positions, masks, places in the caches."""
+    shape, context, tokens = plan.shape, plan.context, plan.tokens
+    embeddings = 4 * shape.embedding_length * tokens
+    inputs = embeddings + 8 * tokens + 4 * context.output_rows
+    width = 2 if plan.flash else 4
+    if plan.is_encoder:
+        return embeddings + inputs + width * tokens * tokens * (2 if shape.window_size else 1)
+    value_rows = 1 if plan.flash else shape.largest_kv_value_width
+    for windowed in {layer.is_windowed for layer in shape.trunk if layer.keeps_kv}:
+        cells = context.window_cells if windowed else context.cells
+        inputs += width * cells * tokens + 8 * tokens * (1 + value_rows)
+    return embeddings + _input_copies(plan) * inputs
+
+
+def _working_devices(plan: Plan) -> list[int]:
+    """The device that computes each layer, and the output: large batches of host layers go to the first GPU."""
+    placement = plan.placement
+    return [max(device, 0) if placement.gpu_count else HOST for device in (*placement.layers, placement.output)]
+
+
+def _input_copies(plan: Plan) -> int:
+    """Pipelines over several GPUs keep copies of every input."""
+    pipelined = plan.placement.gpu_count > 1 and plan.placement.is_full and plan.settings.kv_offload
+    return _PIPELINE_COPIES if pipelined else 1
+
+
+class _DeviceGraph:
+    """The part of the graph that one device computes."""
+
+    def __init__(self, plan: Plan, is_first: bool, is_last: bool) -> None:
+        self._plan = plan
+        self._is_first, self._is_last = is_first, is_last
+        self._graph = Graph(plan, _input_copies(plan))
+
+    def run(self, layers: Sequence[Layer]) -> int:
+        """The peak of the buffer in bytes."""
+        graph, plan, tape = self._graph, self._plan, self._graph.tape
+        hidden = graph.input(plan.shape.embedding_length, plan.tokens)
+        normed = None if self._is_first else graph.input(plan.shape.embedding_length, plan.tokens)
+        rows = graph.input(plan.context.output_rows)
+        self._attention = Attention(graph, graph.input(plan.tokens))
+        self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
+        for layer in steady_layers(layers):
+            last = self._is_last and layer is layers[-1] and not graph.picks_after_norm
+            hidden = self._layer(layer, hidden, normed, rows if last else None)
+            normed = None
+        if self._is_last:
+            graph.finish(hidden, rows)
+        else:
+            tape.expand(graph.norm(hidden))
+            tape.expand(tape.store(hidden))
+        return tape.peak_bytes()
+
+    def _layer(self, layer: Layer, hidden: Node, normed: Node | None, rows: Node | None) -> Node:
+        graph = self._graph
+        if "attn_norm.weight" not in layer.tensors:
+            normed = hidden
+        normed = graph.norm(hidden) if normed is None else normed
+        mixed = self._mix(layer, hidden, normed)
+        if rows is not None:
+            mixed, hidden, normed = graph.pick(mixed, rows), graph.pick(hidden, rows), graph.pick(normed, rows)
+        return graph.combine(layer, mixed, hidden, normed)
+
+    def _mix(self, layer: Layer, hidden: Node, normed: Node) -> Node:
+        """Attention, recurrence, or both side by side; Nemotron-H has layers with neither."""
+        graph = self._graph
+        if layer.keeps_kv and layer.keeps_state:
+            attended = self._attention.write(layer, normed)
+            return graph.add(attended, self._recurrence.write(layer, graph.norm(hidden)))
+        if layer.keeps_state:
+            return self._recurrence.write(layer, normed)
+        if "attn_norm_2.weight" in layer.tensors:
+            return self._attention.write(layer, graph.norm(hidden))
+        if "attn_output.weight" in layer.tensors:
+            return self._attention.write(layer, normed)
+        return graph.feed_forward(layer, normed)

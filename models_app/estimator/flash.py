@@ -5,7 +5,7 @@ Source: ``llama_context::resolve_fused_ops`` and ``ggml_cuda_get_best_fattn_kern
 
 from __future__ import annotations
 
-from models_app.estimator.placement import HOST, Placement
+from models_app.estimator.placement import Placement
 from models_app.estimator.shape import Layer, Shape
 from models_app.estimator.types import InvalidSettings, LoadSettings, cache_type
 
@@ -16,15 +16,15 @@ _UNSUPPORTED_CACHE = frozenset({"iq4_nl"})
 def uses_flash_attention(shape: Shape, settings: LoadSettings, placement: Placement) -> bool:
     """Whether the load runs with flash attention. Raises ``InvalidSettings`` for heads that cannot be quantised.
 
-    The automatic choice is off as soon as one layer's attention would not run where the layer is, and on for a quantised
-    V, which cannot do without.
+    The automatic choice is off where the GPU has no kernel for one layer's heads, and on for a quantised V, which cannot
+    do without.
     """
     _check_blocks(shape, settings)
     if settings.flash_attention is not None:
         return settings.flash_attention
     if cache_type(settings.cache_type_v).is_quantized:
         return True
-    return not placement.uses_gpu or (_stays_with_layers(placement, settings) and has_kernels(shape, settings))
+    return placement.gpu_count == 0 or has_kernels(shape, settings)
 
 
 def _check_blocks(shape: Shape, settings: LoadSettings) -> None:
@@ -35,10 +35,6 @@ def _check_blocks(shape: Shape, settings: LoadSettings) -> None:
         for length in lengths:
             if length % kind.block_elements:
                 raise InvalidSettings(f"A cache of {kind.name} needs heads of whole blocks; this model's have {length}.")
-
-
-def _stays_with_layers(placement: Placement, settings: LoadSettings) -> bool:
-    return settings.kv_offload or all(device == HOST for device in placement.layers)
 
 
 def has_kernels(shape: Shape, settings: LoadSettings) -> bool:

@@ -11,15 +11,24 @@ from dataclasses import dataclass
 
 from models_app.estimator.architectures import Memory
 from models_app.estimator.context import Context
+from models_app.estimator.placement import HOST, Placement
 from models_app.estimator.profiles import BuildProfile
 from models_app.estimator.shape import Layer, Shape
 from models_app.estimator.tape import Node, Tape
-from models_app.estimator.types import LoadSettings
+from models_app.estimator.types import EstimateError, LoadSettings
+from models_app.estimator.weights import gpu_bytes
+from models_app.gguf.header import TensorInfo
 
 _PICKED_AFTER_NORM = frozenset({"qwen35", "qwen35moe", "qwen3next", "gemma4", "nemotron_h", "nemotron_h_moe"})
 _RESIDUAL_AFTER_FFN = frozenset({"command-r", "cohere2", "cohere2moe", "gptneox"})
 _RESIDUAL_FIRST = frozenset({"jamba", "lfm2", "lfm2moe"})
 _MOST_FUSED_EXPERTS = 15
+SMALLEST_OFFLOADED_BATCH = 32
+"""Tokens from which llama.cpp multiplies on the GPU although the weights are in host RAM."""
+
+
+class UnfamiliarGraph(EstimateError):
+    """The layers are not of a make whose graph can be written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,7 @@ class Plan:
     settings: LoadSettings
     context: Context
     profile: BuildProfile
+    placement: Placement
     flash: bool
 
     @property
@@ -51,17 +61,37 @@ class Plan:
 class Graph:
     """A tape with the operations that all layers share."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, input_copies: int = 1) -> None:
         self.plan = plan
         self.tape = Tape()
+        self._input_copies = input_copies
+
+    def input(self, *shape: int, width: int = 4) -> Node:
+        """A tensor that comes from another device; pipelines keep several copies of it."""
+        return self.tape.input(*shape, width=width, copies=self._input_copies)
 
     def norm(self, source: Node, shape: tuple[int, ...] | None = None) -> Node:
         """A normalisation with its weights."""
         return self.tape.op(shape or source.shape, source, in_place=True)
 
-    def project(self, source: Node, width: int) -> Node:
-        """A matrix product that yields ``width`` elements a token."""
-        return self.tape.op((width, *source.shape[1:]), source)
+    def project(self, source: Node, layer: Layer, name: str) -> Node:
+        """The product with one of the layer's matrices."""
+        tensor = self.tensor(layer, name)
+        width = tensor.shape[1] if len(tensor.shape) > 1 else 1
+        return self.tape.op((width, *source.shape[1:]), source, *self.fetched(layer, name, tensor))
+
+    def tensor(self, layer: Layer, name: str) -> TensorInfo:
+        """One of a layer's weights. Raises ``UnfamiliarGraph`` where the layer has none of that name."""
+        try:
+            return layer.tensors[name]
+        except KeyError:
+            raise UnfamiliarGraph(f"Layer {layer.index} has no {name}.") from None
+
+    def fetched(self, layer: Layer, name: str, tensor: TensorInfo) -> tuple[Node, ...]:
+        """The copy of a weight that lies in host RAM: large batches are multiplied on the GPU all the same."""
+        if self.plan.placement.of_tensor(layer.index, name) != HOST or self.plan.tokens < SMALLEST_OFFLOADED_BATCH:
+            return ()
+        return (self.tape.copy(gpu_bytes(tensor.type, tensor.shape[0], tensor.size_bytes)),)
 
     def pick(self, source: Node, rows: Node) -> Node:
         """Only the rows whose output is wanted."""
@@ -73,38 +103,43 @@ class Graph:
 
     def dense(self, source: Node, layer: Layer, suffix: str = "") -> Node:
         """A feed-forward network: up, perhaps gated, down."""
-        down = layer.tensors[f"ffn_down{suffix}.weight"]
-        up = self.project(source, layer.width(f"ffn_up{suffix}.weight"))
+        inner = self.tensor(layer, f"ffn_down{suffix}.weight").shape[0]
+        up = self.project(source, layer, f"ffn_up{suffix}.weight")
         if f"ffn_gate{suffix}.weight" in layer.tensors:
-            active = self.tape.op(up.shape, self.project(source, down.shape[0]), up)
-        elif up.shape[0] == 2 * down.shape[0]:
-            active = self.tape.op((down.shape[0], *source.shape[1:]), up)
+            active = self.tape.op(up.shape, self.project(source, layer, f"ffn_gate{suffix}.weight"), up)
+        elif up.shape[0] == 2 * inner:
+            active = self.tape.op((inner, *source.shape[1:]), up)
         else:
             active = self.norm(up)
-        return self.project(active, down.shape[1])
+        return self.project(active, layer, f"ffn_down{suffix}.weight")
 
     def experts(self, layer: Layer, source: Node, logits: Node | None = None) -> Node:
         """The routed experts: every token through ``expert_used_count`` of them, then their weighted sum."""
         tape, used, tokens = self.tape, self.plan.shape.expert_used_count, source.shape[1]
-        logits = logits or self.project(source, layer.width("ffn_gate_inp.weight"))
+        logits = logits or self.project(source, layer, "ffn_gate_inp.weight")
         probabilities = self.norm(logits)
         chosen = tape.view(tape.op(logits.shape, probabilities))
+        chosen.shape = (used, tokens)
         weights = tape.op((1, used, tokens), tape.view(probabilities), chosen)
         tape.expand(weights)
-        down = layer.tensors["ffn_down_exps.weight"]
-        active = self._active_experts(layer, tape.view(source), chosen, (down.shape[0], used, tokens))
-        results = tape.op((down.shape[1], used, tokens), active, chosen)
-        return self._weighted_sum(results, weights)
+        active = self._active_experts(layer, tape.view(source), chosen)
+        return self._weighted_sum(self._by_expert(layer, "ffn_down_exps.weight", active, chosen), weights)
 
-    def _active_experts(self, layer: Layer, source: Node, chosen: Node, shape: tuple[int, int, int]) -> Node:
+    def _active_experts(self, layer: Layer, source: Node, chosen: Node) -> Node:
         tape = self.tape
         if "ffn_gate_up_exps.weight" in layer.tensors:
-            both = tape.op((2 * shape[0], *shape[1:]), source, chosen)
-            return tape.op(shape, tape.view(both), tape.view(both))
-        up = tape.op(shape, source, chosen)
+            both = self._by_expert(layer, "ffn_gate_up_exps.weight", source, chosen)
+            return tape.op((both.shape[0] // 2, *both.shape[1:]), tape.view(both), tape.view(both))
+        up = self._by_expert(layer, "ffn_up_exps.weight", source, chosen)
         if "ffn_gate_exps.weight" in layer.tensors:
-            return tape.op(shape, tape.op(shape, source, chosen), up)
+            return tape.op(up.shape, self._by_expert(layer, "ffn_gate_exps.weight", source, chosen), up)
         return self.norm(up)
+
+    def _by_expert(self, layer: Layer, name: str, source: Node, chosen: Node) -> Node:
+        """The product of every token with the matrices of its experts."""
+        tensor, used = self.tensor(layer, name), self.plan.shape.expert_used_count
+        shape = (tensor.shape[1], used, chosen.shape[1])
+        return self.tape.op(shape, source, *self.fetched(layer, name, tensor), chosen)
 
     def _weighted_sum(self, results: Node, weights: Node) -> Node:
         """The sum over the experts. CUDA fuses it and therefore keeps its inputs until it is done."""
@@ -133,7 +168,8 @@ class Graph:
             return routed
         shared = self.dense(source, layer, "_shexp")
         if "ffn_gate_inp_shexp.weight" in layer.tensors:
-            shared = self.tape.op(shared.shape, shared, self.project(source, 1), in_place=True)
+            gate = self.project(source, layer, "ffn_gate_inp_shexp.weight")
+            shared = self.tape.op(shared.shape, shared, gate, in_place=True)
         return self.add(routed, shared)
 
     def combine(self, layer: Layer, mixed: Node, residual: Node, normed: Node) -> Node:
@@ -177,7 +213,16 @@ class Graph:
         result = self.norm(hidden)
         if self.picks_after_norm:
             result = self.pick(result, rows)
-        self.tape.expand(self.project(result, self.plan.shape.vocabulary_size))
+        self.tape.expand(self.tape.op((self.plan.shape.vocabulary_size, result.shape[1]), result, *self._fetched_head()))
+
+    def _fetched_head(self) -> tuple[Node, ...]:
+        """The copy of an output matrix that lies in host RAM."""
+        tensors = self.plan.shape.other_tensors
+        head = tensors.get("output.weight") or tensors.get("token_embd.weight")
+        few = self.plan.context.output_rows < SMALLEST_OFFLOADED_BATCH
+        if head is None or self.plan.placement.output != HOST or few:
+            return ()
+        return (self.tape.copy(gpu_bytes(head.type, head.shape[0], head.size_bytes)),)
 
     @property
     def picks_after_norm(self) -> bool:

@@ -33,11 +33,6 @@ class Placement:
         """Whether nothing but the input stays on the host."""
         return self.output != HOST and HOST not in self.layers and self.cpu_moe_layers == 0
 
-    @property
-    def uses_gpu(self) -> bool:
-        """Whether any layer is on a GPU."""
-        return self.output != HOST or any(device != HOST for device in self.layers)
-
     def of_tensor(self, layer: int, name: str) -> int:
         """The device of one of a layer's tensors (its name without ``blk.N.``)."""
         if layer < self.cpu_moe_layers and _EXPERTS.match(name):
@@ -45,19 +40,20 @@ class Placement:
         return self.layers[layer]
 
 
-def place(shape: Shape, settings: LoadSettings, profile: BuildProfile, gpu_bytes: Sequence[int] = ()) -> Placement:
-    """Distribute the layers. ``gpu_bytes`` is the free memory of each GPU, the default shares; empty for one GPU.
+def place(shape: Shape, settings: LoadSettings, profile: BuildProfile, gpu_bytes: Sequence[int] | None = None) -> Placement:
+    """Distribute the layers. ``gpu_bytes`` is the free memory of each GPU, which gives the default shares.
 
-    Raises ``InvalidSettings`` where ``split`` names more GPUs than there are.
+    ``None`` is one GPU (or as many as ``split`` names) without a limit, an empty sequence is no GPU at all. Raises
+    ``InvalidSettings`` where ``split`` names more GPUs than there are.
     """
-    gpu_count = max(len(gpu_bytes), 1) if gpu_bytes else max(len(settings.split), 1)
+    gpu_count = max(len(settings.split), 1) if gpu_bytes is None else len(gpu_bytes)
     if len(settings.split) > gpu_count:
         raise InvalidSettings(f"split names {len(settings.split)} GPUs; there are {gpu_count}.")
     count = shape.layer_count
     wanted = count + 1 if settings.gpu_layers is None else settings.gpu_layers
+    offloaded = min(wanted, count + 1) if gpu_count else 0
     first = max(count + (1 if profile.output_layer_first else 0) - wanted, 0)
-    offloaded = min(wanted, count + 1)
-    bounds = _bounds(settings.split or gpu_bytes or (1,) * gpu_count, gpu_count)
+    bounds = _bounds(settings.split or gpu_bytes or (1,) * gpu_count, gpu_count) if gpu_count else []
     devices = [_device(index, first, offloaded, bounds) for index in range(count + 1)]
     return Placement(gpu_count, tuple(devices[:count]), devices[count], settings.cpu_moe_layers)
 

@@ -24,12 +24,12 @@ class Recurrence:
     def write(self, layer: Layer, normed: Node) -> Node:
         """The mixer that the layer's tensors call for."""
         if "shortconv.conv.weight" in layer.tensors:
-            return self._short_convolution(normed)
+            return self._short_convolution(layer, normed)
         if "ssm_x.weight" in layer.tensors:
             return self._mamba(layer, normed)
         if "ssm_in.weight" in layer.tensors and "ssm_beta_alpha.weight" not in layer.tensors:
             return self._mamba2(layer, normed)
-        return self._delta_net(normed)
+        return self._delta_net(layer, normed)
 
     def _state(self, elements: int) -> Node:
         """The rows of the state that belong to the batch's sequences, copied out of the cache."""
@@ -47,22 +47,21 @@ class Recurrence:
         tape.expand(tape.store(tape.view(joined)))
         return tape.op((channels, self.tokens), joined)
 
-    def _short_convolution(self, normed: Node) -> Node:
+    def _short_convolution(self, layer: Layer, normed: Node) -> Node:
         tape, embedding = self.tape, self.shape.embedding_length
-        three = self.graph.project(tape.view(normed) if self.slots > 1 else normed, 3 * embedding)
-        three.shape = (3 * embedding, self.tokens)
+        three = self.graph.project(normed, layer, "shortconv.in_proj.weight")
         product = tape.op((embedding, self.tokens), tape.view(three), tape.view(three))
         convolved = self._convolve(product, embedding)
         result = tape.op((embedding, self.tokens), tape.view(three), convolved, in_place=True)
-        return self.graph.project(result, embedding)
+        return self.graph.project(result, layer, "shortconv.out_proj.weight")
 
     def _mamba(self, layer: Layer, normed: Node) -> Node:
         tape, graph, inner, tokens = self.tape, self.graph, self.shape.ssm_inner_size, self.tokens
-        both = tape.op((2 * inner, tokens), normed)
+        both = graph.project(normed, layer, "ssm_in.weight")
         active = graph.norm(self._convolve(both, inner))
-        mixed = tape.op((layer.width("ssm_x.weight"), tokens), active)
+        mixed = graph.project(active, layer, "ssm_x.weight")
         step = tape.op((self.shape.ssm_time_step_rank, tokens), tape.view(mixed))
-        step = tape.op((inner, tokens), step)
+        step = graph.project(step, layer, "ssm_dt.weight")
         kept = [tape.view(mixed), tape.view(mixed)]
         if "ssm_b_norm.weight" in layer.tensors:
             kept = [graph.norm(view, (self.shape.ssm_state_size, tokens)) for view in kept]
@@ -72,7 +71,7 @@ class Recurrence:
     def _mamba2(self, layer: Layer, normed: Node) -> Node:
         tape, graph, tokens, inner = self.tape, self.graph, self.tokens, self.shape.ssm_inner_size
         channels = inner + 2 * self.shape.ssm_group_count * self.shape.ssm_state_size
-        everything = tape.op((layer.width("ssm_in.weight"), tokens), normed)
+        everything = graph.project(normed, layer, "ssm_in.weight")
         active = graph.norm(self._convolve(everything, channels))
         step = tape.op((self.shape.ssm_time_step_rank, tokens), tape.view(everything))
         scanned = self._scan(tape.view(active), step, tape.view(active), tape.view(active))
@@ -94,23 +93,23 @@ class Recurrence:
         result = tape.op(shape, tape.op(shape, tape.view(gate_source)), result)
         if "ssm_norm.weight" in layer.tensors:
             result = graph.norm(tape.view(result), shape)
-        return graph.project(result, self.shape.embedding_length)
+        return graph.project(result, layer, "ssm_out.weight")
 
-    def _delta_net(self, normed: Node) -> Node:
+    def _delta_net(self, layer: Layer, normed: Node) -> Node:
         tape, graph, tokens, inner = self.tape, self.graph, self.tokens, self.shape.ssm_inner_size
         heads, keys = self.shape.ssm_time_step_rank, self.shape.ssm_group_count * self.shape.ssm_state_size
         channels = inner + 2 * keys
         tape.expand(normed)
-        mixed = graph.project(normed, channels)
-        gate = graph.project(normed, inner)
+        mixed = graph.project(normed, layer, "attn_qkv.weight")
+        gate = graph.project(normed, layer, "attn_gate.weight")
         convolved = graph.norm(self._convolve(mixed, channels))
         state = tape.view(self._state(self.shape.recurrent.state))
         query = graph.norm(tape.view(convolved), (keys, tokens))
         key = graph.norm(tape.view(convolved), (keys, tokens))
-        decay, strength = graph.project(normed, heads), graph.project(normed, heads)
+        decay, strength = tape.op((heads, tokens), normed), tape.op((heads, tokens), normed)
         elements = inner * tokens + self.shape.recurrent.state * self.slots
         result = tape.op((elements,), query, key, tape.view(convolved), decay, strength, state)
         tape.expand(tape.store(tape.view(result)))
         output = graph.norm(tape.view(result), (inner, tokens))
         output = tape.op((inner, tokens), output, tape.op((inner, tokens), tape.view(gate), in_place=True), in_place=True)
-        return graph.project(output, self.shape.embedding_length)
+        return graph.project(output, layer, "ssm_out.weight")

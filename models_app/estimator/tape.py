@@ -15,7 +15,19 @@ _ENDLESS = 1 << 62
 class Node:
     """One tensor. ``owner`` is the tensor whose memory a view looks into, the node itself otherwise, ``None`` outside."""
 
-    __slots__ = ("allocated", "children", "in_place", "owner", "shape", "size", "sources", "start", "views", "visited")
+    __slots__ = (
+        "allocated",
+        "children",
+        "in_place",
+        "owner",
+        "pinned",
+        "shape",
+        "size",
+        "sources",
+        "start",
+        "views",
+        "visited",
+    )
 
     def __init__(self, shape: tuple[int, ...], size: int, sources: tuple[Node, ...], in_place: bool) -> None:
         self.shape = shape
@@ -24,7 +36,7 @@ class Node:
         self.in_place = in_place
         self.owner: Node | None = self
         self.children = self.views = self.start = 0
-        self.allocated = self.visited = False
+        self.allocated = self.visited = self.pinned = False
 
 
 class Tape:
@@ -34,11 +46,19 @@ class Tape:
         self._alignment = alignment
         self._nodes: list[Node] = []
 
-    def input(self, *shape: int, width: int = 4) -> Node:
-        """A tensor that is there from the beginning. ``width`` is bytes per element."""
-        node = Node(shape, self._padded(prod(shape) * width), (), False)
+    def input(self, *shape: int, width: int = 4, copies: int = 1) -> Node:
+        """A tensor that is there from the beginning. ``width`` is bytes per element.
+
+        With several ``copies``, as pipelines keep them, it stays to the end and is not overwritten.
+        """
+        node = Node(shape, copies * self._padded(prod(shape) * width), (), False)
+        node.pinned = copies > 1
         self.expand(node)
         return node
+
+    def copy(self, size: int) -> Node:
+        """A copy of ``size`` bytes of something that lies on another device, made for the next operation."""
+        return Node((), self._padded(size), (), False)
 
     def op(self, shape: tuple[int, ...], *sources: Node, width: int = 4, in_place: bool = False, extra: int = 0) -> Node:
         """An operation with a result of its own; ``in_place`` where ggml lets it overwrite a source of the same shape."""
@@ -89,11 +109,10 @@ def _place(node: Node, memory: _Memory) -> None:
     node.allocated = True
     if node.in_place:
         for parent in node.sources:
-            if parent.allocated and parent.children == 1 and parent.views == 0 and parent.shape == node.shape:
+            sole_use = parent.allocated and parent.children == 1 and parent.views == 0 and not parent.pinned
+            if sole_use and parent.shape == node.shape:
                 node.start = parent.start
                 parent.allocated = False
-                if parent.size > node.size:
-                    memory.free(parent.start + node.size, parent.size - node.size)
                 return
     node.start = memory.allocate(node.size)
 
@@ -107,7 +126,7 @@ def _release(source: Node, memory: _Memory) -> None:
         owner.views -= 1
         if owner.views or owner.children:
             return
-    if owner is not None and owner.allocated:
+    if owner is not None and owner.allocated and not owner.pinned:
         memory.free(owner.start, owner.size)
         owner.allocated = False
 

@@ -1,0 +1,123 @@
+"""``manage.py estimate FILE``: what a model file will take on each device, as a table or as JSON. Needs no database."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from models_app.estimator.header import header_estimate
+from models_app.estimator.profiles import CURRENT, PROFILES, build_profile
+from models_app.estimator.types import CACHE_TYPES, Estimate, EstimateError, LoadSettings
+from models_app.gguf.errors import GgufError
+from models_app.gguf.splits import read_model
+
+_TERMS = ("weights_bytes", "kv_bytes", "recurrent_bytes", "compute_bytes", "overhead_bytes", "total_bytes")
+_SWITCH = {"on": True, "off": False, "auto": None}
+
+
+class Command(BaseCommand):
+    """Estimate a load from the header of a GGUF file."""
+
+    help = "Say what a GGUF model will take on each device."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="a GGUF file; any part of a split model")
+        parser.add_argument("--ctx", type=int, default=4096, help="tokens of the whole context (--ctx-size; 4096)")
+        parser.add_argument("--parallel", type=int, default=1, help="slots, which divide the context (1)")
+        parser.add_argument("--kv-unified", action="store_true", help="the slots share one cache of the whole context")
+        parser.add_argument("--ngl", type=int, help="layers on the GPU, the output layer included (all)")
+        parser.add_argument("--gpu-bytes", type=_whole_numbers, metavar="N[,N]", help="free bytes of each GPU (no limit)")
+        parser.add_argument("--cache-type-k", choices=CACHE_TYPES, default="f16")
+        parser.add_argument("--cache-type-v", choices=CACHE_TYPES, default="f16")
+        parser.add_argument("--batch", type=int, default=2048)
+        parser.add_argument("--ubatch", type=int, default=512)
+        parser.add_argument("--flash-attn", choices=tuple(_SWITCH), default="auto")
+        parser.add_argument("--swa-full", action="store_true", help="sliding windows at full length")
+        parser.add_argument("--no-kv-offload", action="store_true", help="keep the KV cache in host RAM")
+        parser.add_argument("--n-cpu-moe", type=int, default=0, help="layers whose experts stay in host RAM")
+        parser.add_argument("--draft", type=int, default=0, help="tokens that the model's MTP head drafts (off)")
+        parser.add_argument("--embedding", action="store_true", help="as an embedding server")
+        parser.add_argument("--split", type=_shares, default=(), metavar="1,1", help="shares of the GPUs")
+        parser.add_argument("--build", choices=tuple(PROFILES), default=CURRENT.name, help="the server's generation")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            header = read_model(options["file"])
+            estimate = header_estimate(header, _settings(options), build_profile(options["build"]), options["gpu_bytes"])
+        except (GgufError, EstimateError) as error:
+            raise CommandError(str(error)) from None
+        except OSError as error:
+            raise CommandError(f"{options['file']}: {error.strerror}") from None
+        self.stdout.write(json.dumps(as_json(estimate), indent=2) if options["json"] else as_table(estimate))
+
+
+def as_json(estimate: Estimate) -> dict[str, Any]:
+    """The estimate as the JSON object that ``--json`` prints."""
+    return {
+        "grade": estimate.grade.value,
+        "build_profile": estimate.build_profile,
+        "devices": [
+            {"name": device.name, "kind": device.kind.value} | {term: getattr(device, term) for term in _TERMS}
+            for device in estimate.devices
+        ],
+        "total_bytes": estimate.total_bytes,
+        "error_bytes": estimate.error_bytes,
+    }
+
+
+def as_table(estimate: Estimate) -> str:
+    """The estimate in MiB, one line a device."""
+    titles = ["device", *(term.removesuffix("_bytes") for term in _TERMS)]
+    rows = [[device.name, *(_mib(getattr(device, term)) for term in _TERMS)] for device in estimate.devices]
+    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in [titles, *rows]]
+    lines.append(f"Total {_mib(estimate.total_bytes)} MiB, give or take {_mib(estimate.error_bytes)} MiB.")
+    lines.append(f"Evidence: {estimate.grade.value}. Build: {estimate.build_profile}.")
+    return "\n".join([*lines, *estimate.notes])
+
+
+def _settings(options: dict[str, Any]) -> LoadSettings:
+    slots = 1 if options["kv_unified"] else options["parallel"]
+    return LoadSettings(
+        context_length=-(-options["ctx"] // max(1, slots)),
+        parallel=options["parallel"],
+        unified_kv=options["kv_unified"],
+        gpu_layers=options["ngl"],
+        batch=options["batch"],
+        ubatch=options["ubatch"],
+        cache_type_k=options["cache_type_k"],
+        cache_type_v=options["cache_type_v"],
+        flash_attention=_SWITCH[options["flash_attn"]],
+        split=options["split"],
+        swa_full=options["swa_full"],
+        kv_offload=not options["no_kv_offload"],
+        cpu_moe_layers=options["n_cpu_moe"],
+        draft_length=options["draft"],
+        embedding=options["embedding"],
+    )
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no list of whole numbers") from None
+    if any(number < 0 for number in numbers):
+        raise ArgumentTypeError("bytes must not be negative")
+    return tuple(number for number in numbers if number)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no list of numbers") from None
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:,.1f}"
