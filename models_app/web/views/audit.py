@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -38,7 +40,22 @@ def audit(request: HttpRequest) -> HttpResponse:
     action = Filter("action", "Action", _offered(entries, "action"))
     actor = Filter("actor", "By", _offered(entries, "actor_name"))
     listed = LISTING.page(request, entries, action, actor, VIA)
-    return render(request, "audit/index.html", {"listed": listed, "doors": dict(VIA.choices)})
+    rows = [(entry, _detail(entry)) for entry in listed.page]
+    return render(request, "audit/index.html", {"listed": listed, "rows": rows})
+
+
+def _detail(entry: AuditEntry) -> str:
+    """What the entry tells besides, without what is empty."""
+    told = ((name.replace("_", " "), _words(value)) for name, value in entry.detail.items() if value or value == 0)
+    return " · ".join(name if value == "yes" else f"{name}: {value}" for name, value in told if value != "no")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(part)}" for name, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _offered(entries: QuerySet[AuditEntry], column: str) -> tuple[tuple[str, str], ...]:
