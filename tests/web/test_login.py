@@ -1,0 +1,99 @@
+"""The login page, its limits, and the banner of the generated password."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+
+from models_app.accounts.first_admin import ensure_first_admin
+
+LOGIN = "/login/"
+PASSWORD = "a long pass phrase"
+
+
+@pytest.fixture(autouse=True)
+def fresh_counters(settings):
+    settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def attempt(client: Client, name: str, password: str, address: str = "10.0.0.1"):
+    return client.post(LOGIN, {"username": name, "password": password}, REMOTE_ADDR=address)
+
+
+@pytest.mark.parametrize("address", ["/", "/load/", "/operations/"])
+def test_a_visitor_is_sent_to_the_login_page(client, db, address):
+    answer = client.get(address)
+    assert answer.status_code == 302
+    assert answer.url == f"{LOGIN}?next={address}"
+
+
+def test_the_right_password_leads_to_the_fleet(client, member):
+    answer = attempt(client, "max", PASSWORD)
+    assert answer.url == reverse("fleet")
+    assert client.get("/").status_code == 200
+
+
+def test_a_wrong_password_keeps_the_name_that_was_typed(client, member):
+    page = attempt(client, "max", "wrong").content.decode()
+    assert 'value="max"' in page
+    assert "correct username and password" in page
+
+
+def test_guesses_at_one_name_are_refused_even_from_many_addresses(client, member):
+    for number in range(3):
+        attempt(client, "max", "wrong", f"10.0.1.{number}")
+    page = attempt(client, "MAX", PASSWORD, "10.0.1.9").content.decode()
+    assert "Too many failed logins" in page
+    assert "_auth_user_id" not in client.session
+
+
+def test_guesses_at_many_names_are_refused_from_one_address(client, member):
+    for name in ("a", "b", "c"):
+        attempt(client, name, "wrong")
+    assert "Too many failed logins" in attempt(client, "max", PASSWORD).content.decode()
+
+
+def test_successful_logins_do_not_count(client, member):
+    for _ in range(5):
+        assert attempt(Client(), "max", PASSWORD).status_code == 302
+
+
+def test_logging_out_is_a_post(as_member):
+    assert as_member.get("/logout/").status_code == 405
+    assert as_member.post("/logout/").url == LOGIN
+    assert as_member.get("/").status_code == 302
+
+
+def test_a_user_without_a_role_is_told_to_ask_for_one(client, db):
+    client.force_login(User.objects.create_user("new"))
+    answer = client.get("/")
+    assert answer.status_code == 403
+    assert "has no role yet" in answer.content.decode()
+
+
+def test_a_generated_password_is_mentioned_on_every_page_until_it_is_changed(client, db):
+    first = ensure_first_admin()
+    assert first is not None
+    attempt(client, first.name, first.password)
+    assert "generated password" in client.get("/").content.decode()
+    user = User.objects.get(username=first.name)
+    user.set_password("one of my own choice")
+    user.save()
+    client.force_login(user)
+    assert "generated password" not in client.get("/").content.decode()
+
+
+def test_a_login_without_a_csrf_token_is_refused(member):
+    strict = Client(enforce_csrf_checks=True)
+    assert attempt(strict, "max", PASSWORD).status_code == 403
+
+
+def test_the_next_page_cannot_be_another_site(client, member):
+    answer = client.post(LOGIN, {"username": "max", "password": PASSWORD, "next": "https://evil.example/"})
+    assert answer.url == reverse("fleet")
