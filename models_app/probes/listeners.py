@@ -23,7 +23,7 @@ def find_listeners(well_known_ports: tuple[int, ...] = WELL_KNOWN_PORTS) -> tupl
     starts for itself are left out. Well-known ports count when they accept a connection, whoever listens there.
     """
     pids = _listening_ports()
-    servers = {pid: name for pid in pids.values() if pid and pid != os.getpid() and (name := _server_name(pid))}
+    servers = {pid: name for pid in pids.values() if pid and pid != os.getpid() and (name := server_name(pid))}
     workers = {pid for pid in servers if not servers.keys().isdisjoint(_ancestors(pid))}
     found = {port: Listener(port, pid, servers[pid]) for port, pid in pids.items() if pid in servers and pid not in workers}
     for port in well_known_ports:
@@ -67,8 +67,8 @@ def _is_reachable_on_loopback(address: str) -> bool:
     return ip.is_loopback or ip.is_unspecified
 
 
-def _server_name(pid: int) -> str:
-    """Which of ``SERVER_NAMES`` this process is, or an empty string."""
+def server_name(pid: int) -> str:
+    """Which of ``SERVER_NAMES`` this process is, or an empty string for another program and for one that has gone."""
     try:
         process = psutil.Process(pid)
         names = [process.name(), *process.cmdline()]

@@ -20,14 +20,18 @@ RECONCILE_SECONDS = 1.0
 
 async def run(stop: asyncio.Event) -> None:
     """Work until ``stop`` is set. A tick that fails is logged and tried again at its next time."""
+    watcher = Watcher()
     rhythms = (
         (settings.SAMPLE_SECONDS, Collector().tick),
-        (settings.OBSERVE_SECONDS, Watcher().tick),
+        (settings.OBSERVE_SECONDS, watcher.tick),
         (RECONCILE_SECONDS, Reconciler().tick),
     )
-    async with asyncio.TaskGroup() as group:
-        for period_seconds, tick in rhythms:
-            group.create_task(_every(period_seconds, tick, stop))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for period_seconds, tick in rhythms:
+                group.create_task(_every(period_seconds, tick, stop))
+    finally:
+        await watcher.aclose()
 
 
 async def _every(period_seconds: float, tick: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:

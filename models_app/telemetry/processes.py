@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from models_app.catalog.models import Installation
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.probes.commands import command_line, file_size, flag, only_process_named
-from models_app.probes.listeners import listener_process
+from models_app.probes.listeners import listener_process, server_name
 from models_app.probes.types import GpuProcess, HostSample
 from models_app.telemetry.sources import ModelPids, Pids, registered_pids
 
@@ -114,12 +114,16 @@ def _by_file_size(
 
 
 def _server_process(port: int, kind: str) -> int | None:
-    """The process that listens on the port, or the only one of its program where the port's owner cannot be seen."""
+    """The server that listens on the port, remembered for a while.
+
+    Where the port's owner cannot be seen or only forwards to a container, it is the only process of its program, if any.
+    """
     key = (port, kind)
     with _lock:
         known_until, pid = _servers.get(key, (0.0, None))
-    if time.monotonic() >= known_until:
-        pid = listener_process(port) or only_process_named(kind.replace("_", "-"))
+    if time.monotonic() >= known_until or (pid is not None and not server_name(pid)):
+        listener = listener_process(port)
+        pid = listener if listener and server_name(listener) else only_process_named(kind.replace("_", "-"))
         with _lock:
             _servers[key] = (time.monotonic() + FORGET_AFTER_SECONDS, pid)
     return pid

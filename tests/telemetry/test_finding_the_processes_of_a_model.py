@@ -32,9 +32,9 @@ CHILD = "subprocess.Popen([sys.executable, '-c', 'input()', *sys.argv[{}].split(
 class LocalServer:
     """A process that listens and has children with the given command lines, like a router or an Ollama."""
 
-    def __init__(self, *child_arguments: str) -> None:
+    def __init__(self, program: Path, *child_arguments: str) -> None:
         script = SERVER + "".join(CHILD.format(number + 1) for number in range(len(child_arguments))) + "input()"
-        command = [sys.executable, "-c", script, *child_arguments]
+        command = [str(program), "-c", script, *child_arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
@@ -52,11 +52,12 @@ class LocalServer:
 
 
 @pytest.fixture
-def local_server() -> Iterator[Callable[..., LocalServer]]:
+def local_server(tmp_path: Path) -> Iterator[Callable[..., LocalServer]]:
     servers: list[LocalServer] = []
 
-    def start(*child_arguments: str) -> LocalServer:
-        servers.append(LocalServer(*child_arguments))
+    def start(*child_arguments: str, program: str = "llama-server") -> LocalServer:
+        (tmp_path / program).symlink_to(sys.executable)
+        servers.append(LocalServer(tmp_path / program, *child_arguments))
         return servers[-1]
 
     yield start
@@ -142,6 +143,15 @@ def test_a_driver_that_hides_bytes_tells_nothing(local_server: Any, lists_proces
     card = GpuSample("GPU-0", 0, "RTX", total_bytes=24 * GIB, used_bytes=GIB, processes=shown)
     sample = HostSample("boot", 1, datetime(2026, 11, 21, tzinfo=UTC), (card,))
     assert model_bytes(endpoint, "tiny", sample) is None
+
+
+def test_a_forwarder_to_a_container_is_not_taken_for_the_server(local_server: Any) -> None:
+    """Its processes hold nothing, which must not be read as a model that holds nothing."""
+    server = local_server(program="docker-proxy")
+    endpoint = local_endpoint(server, "router")
+    sample = sample_of(GpuProcess(1, GIB, "llama-server"))
+    found = processes.processes_of(endpoint, ["tiny"], sample)
+    assert found is None or found.server != server.pid
 
 
 def test_a_remote_endpoint_has_no_processes_here() -> None:
