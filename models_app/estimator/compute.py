@@ -86,6 +86,8 @@ class _DeviceGraph:
         rows = graph.input(plan.context.output_rows)
         self._attention = Attention(graph, graph.input(plan.tokens))
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
+        if all(plan.placement.layers[layer.index] != HOST for layer in layers):
+            self._attention.prepare(layers)
         for layer in steady_layers(layers):
             last = self._is_last and layer is layers[-1] and not graph.picks_after_norm
             hidden = self._layer(layer, hidden, normed, rows if last else None)
