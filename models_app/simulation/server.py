@@ -41,6 +41,8 @@ class Serving:
         """Listen. Raises ``OSError`` where the port is taken."""
         config = uvicorn.Config(self.application, lifespan="off", log_config=None, access_log=False, ws="none")
         listener = socket.create_server((self.host, self.port), backlog=128)
+        # Accepted sockets inherit it; asyncio sets it only where the socket names its protocol.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Protocol(config=config, server_state=self._state, app_state={}), sock=listener
