@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.graph import Graph, Plan, steady_layers
+from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
 from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
 from models_app.estimator.shape import Layer
@@ -28,6 +29,9 @@ def compute_by_device(plan: Plan) -> Counter[int]:
     for device in sorted(set(working)):
         layers = [layer for layer in plan.shape.trunk if working[layer.index] == device]
         total[device] += _DeviceGraph(plan, device == working[0], working[-1] == device).run(layers)
+    drafting = [layer for layer in plan.shape.layers if layer.is_mtp]
+    if plan.settings.draft_length and drafting:
+        total[working[-1]] += _DeviceGraph(plan, is_first=True, is_last=True).run(drafting)
     return total
 
 
@@ -48,6 +52,8 @@ def host_bytes(plan: Plan) -> int:
     shape, context, tokens = plan.shape, plan.context, plan.tokens
     embeddings = 4 * shape.embedding_length * tokens
     inputs = embeddings + 8 * tokens + 4 * context.output_rows
+    if PER_LAYER_WEIGHT in shape.other_tensors:
+        embeddings += 4 * shape.per_layer_embedding_length * len(shape.trunk) * tokens
     width = 2 if plan.flash else 4
     if plan.is_encoder:
         return embeddings + inputs + width * tokens * tokens * (2 if shape.window_size else 1)
@@ -88,6 +94,8 @@ class _DeviceGraph:
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
         if all(plan.placement.layers[layer.index] != HOST for layer in layers):
             self._attention.prepare(layers)
+        has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
+        self._own_embeddings = PerLayerEmbeddings(graph, hidden) if has_own else None
         for layer in steady_layers(layers):
             last = self._is_last and layer is layers[-1] and not graph.picks_after_norm
             hidden = self._layer(layer, hidden, normed, rows if last else None)
@@ -107,7 +115,10 @@ class _DeviceGraph:
         mixed = self._mix(layer, hidden, normed)
         if rows is not None:
             mixed, hidden, normed = graph.pick(mixed, rows), graph.pick(hidden, rows), graph.pick(normed, rows)
-        return graph.combine(layer, mixed, hidden, normed)
+        hidden = graph.combine(layer, mixed, hidden, normed)
+        if self._own_embeddings is not None and "inp_gate.weight" in layer.tensors:
+            hidden = self._own_embeddings.write(layer, hidden)
+        return hidden
 
     def _mix(self, layer: Layer, hidden: Node, normed: Node) -> Node:
         """Attention, recurrence, or both side by side; Nemotron-H has layers with neither."""

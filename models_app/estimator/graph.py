@@ -164,6 +164,8 @@ class Graph:
         if "ffn_gate_inp.weight" not in layer.tensors:
             return self.dense(source, layer)
         routed = self.experts(layer, source)
+        if "ffn_up.weight" in layer.tensors:
+            return self.add(self.norm(self.dense(source, layer)), self.norm(routed))
         if "ffn_up_shexp.weight" not in layer.tensors:
             return routed
         shared = self.dense(source, layer, "_shexp")
