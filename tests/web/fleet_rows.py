@@ -53,7 +53,20 @@ def small_fleet(name: str = "llama3.1:8b", loaded_by: str | None = "ada", **load
     return fleet
 
 
-def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **gpu: object) -> None:
+class FixedProbe:
+    """A probe that always sees the same."""
+
+    def __init__(self, sample: HostSample) -> None:
+        self._sample = sample
+
+    def sample(self) -> HostSample:
+        return self._sample
+
+    def close(self) -> None:
+        pass
+
+
+def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **gpu: object) -> HostSample:
     """Write the newest sample: the loaded model, half a GiB of python3, the rest unexplained."""
     free_bytes = fleet.gpu.total_bytes - fleet.gpu.driver_reserved_bytes - used_bytes
     sample = GpuSample(
@@ -82,5 +95,4 @@ def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **
             "recent": {fleet.gpu.uuid: [GIB, 2 * GIB, used_bytes]},
         },
     )
-
-
+    return whole

@@ -1,0 +1,56 @@
+"""One's own account: the password."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import authenticate
+from django.test import Client
+from django.urls import reverse
+
+ACCOUNT = "/account/"
+OLD, NEW = "a long pass phrase", "an even longer phrase"
+
+
+def change(client: Client, current: str = OLD, new: str = NEW, again: str = NEW):
+    return client.post(ACCOUNT, {"current": current, "new": new, "again": again})
+
+
+def test_visitors_are_sent_to_the_login(client, db):
+    assert client.get(ACCOUNT).url.startswith(reverse("login"))
+
+
+def test_a_changed_password_keeps_this_browser_and_ends_the_others(as_member, member):
+    other = Client()
+    other.force_login(member)
+    assert change(as_member).url == ACCOUNT
+    assert authenticate(username="max", password=NEW)
+    assert "Your password is changed" in as_member.get(ACCOUNT).content.decode()
+    assert other.get(ACCOUNT).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"current": "wrong"}, "This is not your current password."),
+        ({"again": "something else entirely"}, "The two new passwords differ."),
+        ({"new": "short", "again": "short"}, "too short"),
+        ({"new": "", "again": ""}, "This field is required."),
+        ({"new": "x" * 5000, "again": "x" * 5000}, "at most 200 characters"),
+    ],
+)
+def test_a_mistake_is_explained_and_changes_nothing(as_member, typed, sentence):
+    answer = change(as_member, **typed)
+    assert answer.status_code == 422
+    assert sentence in answer.content.decode()
+    assert authenticate(username="max", password=OLD)
+
+
+def test_no_password_comes_back_in_a_page(as_member):
+    shown = change(as_member, again="a different phrase").content.decode()
+    assert OLD not in shown
+    assert NEW not in shown
+
+
+def test_the_page_says_what_the_role_may_do(as_admin, as_member):
+    assert "Member: you see everything" in as_member.get(ACCOUNT).content.decode()
+    assert "Admin: you load" in as_admin.get(ACCOUNT).content.decode()

@@ -1,0 +1,160 @@
+"""The Fleet page as a plain page: what it shows, to whom, and by how many queries."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import escape
+
+import pytest
+from django.utils import timezone
+
+from models_app.inventory.models import Endpoint, Residency
+from models_app.operations.fleet import fleet
+from models_app.operations.models import Operation, Reservation
+from models_app.probes.types import GpuState
+from models_app.telemetry.models import LatestSample
+from tests.factories import GIB, EndpointFactory, HostFactory, OperationFactory
+from tests.web.fleet_rows import record, small_fleet
+
+HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
+
+
+def html(client) -> str:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def words(client) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html(client)))
+
+
+def test_it_shows_the_gpu_what_fills_it_and_what_is_free(as_member):
+    small_fleet()
+    page = words(as_member)
+    assert "7.0 of 24.0 GiB" in page
+    assert "llama3.1:8b" in page
+    assert "8k context" in page
+    assert "python3" in page
+    # 24 total - 0.5 driver - 7 used - 2.4 headroom
+    assert "14.1 GiB after headroom" in page
+
+
+def test_it_says_who_loaded_a_model_and_how_long_it_stays(as_member):
+    small_fleet(expires_at=timezone.now() + timedelta(seconds=192.5))
+    page = words(as_member)
+    assert "by ada" in page
+    assert "unloads in 3:1" in page
+
+
+def test_a_model_of_another_client_is_marked(as_member):
+    small_fleet(loaded_by=None)
+    assert "by another client" in words(as_member)
+
+
+def test_a_model_partly_on_the_cpu_is_flagged_with_its_share(as_member):
+    small_fleet(size_bytes=8 * GIB, vram_bytes=6 * GIB)
+    assert "25 % on the CPU" in words(as_member)
+
+
+def test_a_running_load_is_hatched_where_it_has_not_risen(as_member):
+    rows = small_fleet()
+    load = OperationFactory(endpoint=rows.endpoint, model_name="phi4:14b", state=Operation.State.RUNNING)
+    Reservation.objects.create(operation=load, gpu=rows.gpu, reservation_bytes=8 * GIB, baseline_bytes=7 * GIB)
+    page = html(as_member)
+    assert 'class="pending"' in page
+    assert 'class="hatch"' in page
+    assert "8.0 GiB promised to running operations" in page
+
+
+def test_a_lost_gpu_is_a_state_with_its_reason(as_member):
+    rows = small_fleet()
+    record(rows, 7 * GIB, state=GpuState.LOST, reason="It fell off the bus.")
+    page = words(as_member)
+    assert "The GPU is lost. It fell off the bus." in page
+
+
+def test_a_host_without_a_gpu_shows_its_ram_and_why(as_member):
+    rows = small_fleet()
+    rows.gpu.delete()
+    rows.host.gpu_problem = "No NVIDIA driver is installed."
+    rows.host.save()
+    page = words(as_member)
+    assert "No GPU No NVIDIA driver is installed." in page
+    assert "16.0 of 64.0 GiB" in page
+
+
+def test_an_endpoint_that_is_offline_says_why_and_what_to_do(as_member):
+    EndpointFactory(
+        state=Endpoint.State.UNREACHABLE,
+        state_message="The connection was refused.",
+        state_hint="Set OLLAMA_HOST on that machine.",
+    )
+    page = words(as_member)
+    assert "The connection was refused. Set OLLAMA_HOST on that machine." in page
+
+
+def test_old_figures_are_called_old(as_member):
+    small_fleet()
+    taken = timezone.now() - timedelta(seconds=90)
+    row = LatestSample.objects.get()
+    row.taken_at, row.payload = taken, row.payload | {"taken_at": taken.isoformat()}
+    row.save()
+    assert "the last sample was taken 1 min ago" in words(as_member)
+
+
+def test_nothing_found_teaches_what_to_do(as_admin):
+    page = words(as_admin)
+    assert "Nothing found yet" in page
+    assert "OLLAMA_HOST" in page
+    assert "make demo" in page
+
+
+def test_members_get_no_button_and_no_form_that_changes_anything(as_member):
+    small_fleet()
+    OperationFactory(state=Operation.State.RUNNING)
+    page = html(as_member)
+    actions = re.findall(r'<form[^>]+action="([^"]+)"', page)
+    assert actions == ["/logout/"]
+    assert "hx-post" not in page
+    assert "Unload" not in page
+
+
+def test_admins_can_act_without_javascript(as_admin):
+    small_fleet()
+    page = html(as_admin)
+    assert 'action="/operations/"' in page
+    assert page.count('name="csrfmiddlewaretoken"') >= 3
+
+
+def test_a_hostile_model_name_stays_text(as_admin):
+    rows = small_fleet(name=HOSTILE)
+    Residency.objects.update(requested_by=HOSTILE)
+    rows.host.name = HOSTILE
+    rows.host.save()
+    OperationFactory(endpoint=rows.endpoint, model_name=HOSTILE, state="failed", error_message=HOSTILE)
+    page = html(as_admin)
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert escape(HOSTILE) in page
+
+
+def test_a_model_keeps_its_colour_whatever_else_is_loaded(as_member):
+    rows = small_fleet()
+    before = next(fleet().hosts[0].models).hue
+    small_fleet(name="aaa:1b")
+    hues = {model.name: model.hue for host in fleet().hosts for model in host.models}
+    assert hues[rows.loaded.name] == before
+
+
+@pytest.mark.django_db
+def test_the_number_of_queries_is_the_same_for_one_host_and_for_many(django_assert_num_queries):
+    small_fleet()
+    with django_assert_num_queries(10):
+        fleet()
+    for number in range(5):
+        small_fleet(name=f"model-{number}:8b")
+        HostFactory()
+    with django_assert_num_queries(10):
+        assert len(fleet().hosts) == 11

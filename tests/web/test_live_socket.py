@@ -1,0 +1,215 @@
+"""The live socket: who gets in, what is sent, and who is thrown out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import connections
+from django.test import Client
+
+from controlpanel.asgi import application
+from models_app.accounts.roles import Role, set_role
+from models_app.accounts.standing import Login
+from models_app.live import Topic, publish
+from models_app.operations.models import Operation
+from models_app.web import screens
+from models_app.web.viewer import Viewer
+from tests.factories import GIB, OperationFactory
+from tests.web.fleet_rows import SmallFleet, record, small_fleet
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE = 10
+
+
+class Browser:
+    """One socket, with the cookies of a signed-in client."""
+
+    def __init__(self, client: Client, screen: str = "fleet", origin: bytes = b"http://localhost") -> None:
+        cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items()).encode()
+        path = f"/live/{screen}/"
+        headers = [(b"origin", origin), (b"host", b"localhost"), (b"cookie", cookie)]
+        self.socket = ApplicationCommunicator(
+            application, {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+        )
+
+    async def __aenter__(self) -> Browser:
+        await self.send("websocket.connect")
+        self.accepted = (await self.socket.receive_output(timeout=PATIENCE))["type"] == "websocket.accept"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.send("websocket.disconnect", code=1001)
+        await self.socket.wait(timeout=PATIENCE)
+
+    async def send(self, kind: str, **content: object) -> None:
+        await self.socket.send_input({"type": kind, **content})
+
+    async def message(self) -> dict[str, Any]:
+        event = await self.socket.receive_output(timeout=PATIENCE)
+        assert event["type"] == "websocket.send", event
+        return json.loads(event["text"])
+
+    async def message_with(self, fragment: str) -> dict[str, Any]:
+        while fragment not in (message := await self.message())["fragments"]:
+            pass
+        return message
+
+    async def closing(self) -> int:
+        while (event := await self.socket.receive_output(timeout=PATIENCE))["type"] != "websocket.close":
+            pass
+        return event["code"]
+
+
+@sync_to_async
+def in_database(work: Any, *arguments: Any) -> Any:
+    try:
+        return work(*arguments)
+    finally:
+        connections.close_all()
+
+
+@pytest.fixture
+def rows(transactional_db) -> SmallFleet:
+    return small_fleet()
+
+
+async def test_a_visitor_is_turned_away(rows):
+    async with Browser(Client()) as browser:
+        assert await browser.closing() == 4401
+
+
+async def test_a_user_without_a_role_is_turned_away(rows, as_member, member):
+    await in_database(member.groups.clear)
+    async with Browser(as_member) as browser:
+        assert await browser.closing() == 4403
+
+
+@pytest.mark.parametrize("origin", [b"https://evil.example", b"http://localhost.evil.example", b"null"])
+async def test_a_page_of_another_site_gets_no_socket(rows, as_admin, origin):
+    async with Browser(as_admin, origin=origin) as browser:
+        assert not browser.accepted
+
+
+async def test_the_first_message_is_the_whole_screen(rows, as_member):
+    async with Browser(as_member) as browser:
+        first = await browser.message()
+    assert first["after"] is None
+    assert set(first["fragments"]) == {"fleet-head", f"host-{rows.host.pk}", "no-operations"}
+    assert first["lists"] == {"fleet-hosts": [f"host-{rows.host.pk}"], "fleet-operations": ["no-operations"]}
+
+
+async def test_admins_get_buttons_and_members_none(rows, as_member, as_admin):
+    name = f"host-{rows.host.pk}"
+    async with Browser(as_member) as member, Browser(as_admin) as admin:
+        assert "<form" not in (await member.message())["fragments"][name]
+        assert "<form" in (await admin.message())["fragments"][name]
+
+
+async def test_a_new_sample_sends_what_changed_and_nothing_else(rows, as_member):
+    async with Browser(as_member) as browser:
+        first = await browser.message()
+        await in_database(record, rows, 9 * GIB)
+        await in_database(publish, Topic.TELEMETRY, rows.host.pk)
+        change = await browser.message_with(f"host-{rows.host.pk}")
+    assert "9.0" in change["fragments"][f"host-{rows.host.pk}"]
+    assert "no-operations" not in change["fragments"]
+    assert change["lists"] == {}
+    assert change["after"] is not None
+    assert change["revision"] > first["revision"]
+
+
+async def test_an_operation_appears_in_its_list(rows, as_member):
+    async with Browser(as_member) as browser:
+        await browser.message()
+        row = await in_database(lambda: OperationFactory(endpoint=rows.endpoint, state=Operation.State.RUNNING))
+        await in_database(publish, Topic.OPERATION, row.pk)
+        change = await browser.message_with(f"operation-{row.pk}")
+    assert change["lists"] == {"fleet-operations": [f"operation-{row.pk}"]}
+    assert "operation" in change["topics"]
+
+
+async def test_a_change_by_another_process_is_noticed_by_its_revision(rows, as_member, monkeypatch):
+    async with Browser(as_member) as browser:
+        await browser.message()
+        monkeypatch.setattr("models_app.live._send", lambda _: None)
+        await in_database(record, rows, 11 * GIB)
+        await in_database(publish, Topic.TELEMETRY, rows.host.pk)
+        change = await browser.message_with(f"host-{rows.host.pk}")
+    assert "11.0" in change["fragments"][f"host-{rows.host.pk}"]
+
+
+async def test_each_fragment_is_rendered_once_per_role_however_many_look(rows, as_member, as_admin, monkeypatch):
+    rendered: list[set[Role]] = []
+    fleet_for = screens.SCREENS["fleet"]
+    monkeypatch.setitem(screens.SCREENS, "fleet", lambda roles: rendered.append(set(roles)) or fleet_for(roles))
+    async with Browser(as_member) as one, Browser(as_member) as two, Browser(as_admin) as three:
+        everybody = (one, two, three)
+        await asyncio.gather(*(browser.message() for browser in everybody))
+        rendered.clear()
+        await in_database(record, rows, 9 * GIB)
+        await in_database(publish, Topic.TELEMETRY, rows.host.pk)
+        await asyncio.gather(*(browser.message_with(f"host-{rows.host.pk}") for browser in everybody))
+    assert all(roles == {Role.ADMIN, Role.MEMBER} for roles in rendered)
+    assert len(rendered) <= 3
+
+
+async def test_a_role_taken_away_closes_the_socket_within_five_seconds(rows, as_member, member):
+    async with Browser(as_member) as browser:
+        await browser.message()
+        await in_database(member.groups.clear)
+        async with asyncio.timeout(5):
+            assert await browser.closing() == 4403
+
+
+async def test_a_demoted_admin_keeps_no_admin_socket(rows, as_admin, admin):
+    async with Browser(as_admin) as browser:
+        await browser.message()
+        await in_database(set_role, admin, Role.MEMBER)
+        await in_database(publish, Topic.ACCOUNTS)
+        assert await browser.closing() == 4403
+
+
+@pytest.mark.parametrize("end", ["logout", "deactivate"])
+async def test_an_ended_sign_in_closes_the_socket(rows, as_member, end):
+    async with Browser(as_member) as browser:
+        await browser.message()
+        if end == "logout":
+            await in_database(lambda: Session.objects.all().delete())
+        else:
+            await in_database(lambda: User.objects.update(is_active=False))
+        await in_database(publish, Topic.ACCOUNTS)
+        assert await browser.closing() == 4401
+
+
+async def test_whoever_sends_is_cut_off(rows, as_admin):
+    async with Browser(as_admin) as browser:
+        await browser.send("websocket.receive", text='{"do": "unload"}')
+        assert await browser.closing() == 1008
+    assert not await in_database(Operation.objects.exists)
+
+
+async def test_a_page_without_fragments_hears_what_happened(rows, as_member):
+    async with Browser(as_member, screen="events") as browser:
+        assert (await browser.message())["fragments"] == {}
+        await in_database(publish, Topic.INVENTORY)
+        while "inventory" not in (await browser.message())["topics"]:
+            pass
+
+
+async def test_a_slow_browser_holds_one_message_and_then_gets_everything():
+    viewer = Viewer("fleet", Login(1, "session", "hash"), Role.MEMBER)
+    viewer.offer("everything")
+    assert await viewer.next_message() == "everything"
+    viewer.offer("first change")
+    viewer.offer("second change")
+    assert viewer.wants_everything
+    viewer.offer("everything again")
+    assert not viewer.wants_everything
+    assert await viewer.next_message() == "everything again"
