@@ -61,7 +61,9 @@ def test_a_search_that_finds_nobody_says_so(as_admin):
     assert "Nothing matches" in page(as_admin, reverse("users"), q="zzz")
 
 
-@pytest.mark.parametrize("query", ["page=0", "page=999999999999", "page=x", "per_page=-1", "sort=password", "q=%00", "role=x"])
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=999999999999", "page=x", "per_page=-1", "sort=password", "q=%00", "role=x"]
+)
 def test_no_query_breaks_the_list(as_admin, query):
     assert as_admin.get(f"{reverse('users')}?{query}").status_code == 200
 
@@ -155,7 +157,9 @@ def test_a_user_without_a_role_is_shown_as_one(as_admin):
 
 
 def test_the_dialog_asks_the_same_question_without_the_page_around_it(as_admin, member):
-    answer = as_admin.get(reverse("user_deactivate", args=[member.pk]), headers={"HX-Request": "true", "HX-Target": "dialog"})
+    answer = as_admin.get(
+        reverse("user_deactivate", args=[member.pk]), headers={"HX-Request": "true", "HX-Target": "dialog"}
+    )
     shown = answer.content.decode()
     assert "Deactivate max?" in shown
     assert "<html" not in shown
