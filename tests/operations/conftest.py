@@ -20,6 +20,7 @@ from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.inventory.observe import record_observation
 from models_app.inventory.refresh import refresh_installed
 from models_app.operations.models import Operation
+from models_app.operations.reconciler import Reconciler
 from models_app.operations.requests import Request, submit
 from models_app.operations.runner import run
 from models_app.simulation.asgi import Application
@@ -66,6 +67,7 @@ class Stage:
     endpoint: Endpoint
     admin: Actor
     thread: LoopThread
+    reconciler: Reconciler = field(default_factory=Reconciler)
     other_admin: Actor = field(default_factory=lambda: Actor(None, "grace", Via.API))
 
     def ask(self, kind: str, model: str, options: LoadOptions | None = None, **more: Any) -> Operation:

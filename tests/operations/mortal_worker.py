@@ -1,0 +1,98 @@
+"""A worker that can be killed at any of its seams: before every write to the database and every call with an effect.
+
+Before the next is after the last; reads in between change nothing that another worker could find.
+
+``python -m tests.operations.mortal_worker DATABASE HOST_ID SAMPLE_URL`` reads lines ``OPERATION_ID SEAM`` and works the
+operation off in a child process that kills itself with SIGKILL at that seam. It answers ``killed`` or ``survived``.
+"""
+
+# ruff: noqa: E402 - Django must know its database before anything of it is imported
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import urllib.request
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from django.conf import settings
+
+DATABASE, HOST_ID, SAMPLE_URL = sys.argv[1:]
+settings.DATABASES["default"]["NAME"] = DATABASE
+django.setup()
+
+from models_app.backends.http import Http
+from models_app.inventory.models import Host
+from models_app.operations import records
+from models_app.operations.database import Database
+from models_app.operations.runner import run
+from models_app.probes.types import HostSample
+from models_app.telemetry import sources
+from models_app.telemetry.samples import decode
+
+
+WRITES = (records.take, records.as_owner, records.finish, records.put_back)
+
+
+class RemoteProbe:
+    """The GPUs of the simulated machine in the test's process."""
+
+    def sample(self) -> HostSample:
+        with urllib.request.urlopen(SAMPLE_URL) as answer:
+            return decode(json.load(answer))
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class Seams:
+    """Counts the seams that are passed; the chosen one is the last."""
+
+    def __init__(self, last: int) -> None:
+        self._left = last
+
+    def passed(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(operation_id: int, seam: int) -> None:
+    """Work the operation off, and die at the seam."""
+    seams = Seams(seam)
+    unit, call = Database.__call__, Http.json
+
+    async def counted_unit(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if function in WRITES:
+            seams.passed()
+        return await unit(self, function, *args, **kwargs)
+
+    async def counted_call(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method != "GET":
+            seams.passed()
+        return await call(self, method, *args, **kwargs)
+
+    Database.__call__, Http.json = counted_unit, counted_call  # type: ignore[method-assign, assignment]
+    asyncio.run(run(operation_id))
+
+
+def main() -> None:
+    sources.register(Host(pk=int(HOST_ID)), RemoteProbe())
+    print("ready", flush=True)  # noqa: T201
+    for line in sys.stdin:
+        operation_id, seam = map(int, line.split())
+        child = os.fork()
+        if child == 0:
+            work(operation_id, seam)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print("killed" if os.WIFSIGNALED(status) else "survived", flush=True)  # noqa: T201
+
+
+main()

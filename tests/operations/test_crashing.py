@@ -1,0 +1,156 @@
+"""A worker killed at any step leaves rows from which the next one goes on, without a second effect."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from models_app.inventory.models import Residency
+from models_app.operations.models import Operation, Reservation
+from models_app.simulation.asgi import Answer, Request, json_answer
+from models_app.simulation.faults import Fault
+from models_app.telemetry.samples import encode
+from tests.operations.conftest import MIDDLE, SMALL, Stage
+
+MOST_SEAMS = 200
+
+
+class MortalWorker:
+    """The process of ``mortal_worker.py``."""
+
+    def __init__(self, stage: Stage) -> None:
+        async def sample(_request: Request) -> Answer:
+            return json_answer(encode(stage.machine.sample()))
+
+        stage.server.route("GET", "/simulation/sample", sample)
+        database, sample_url = str(connection.settings_dict["NAME"]), f"{stage.serving.url}/simulation/sample"
+        command = [
+            sys.executable,
+            "-m",
+            "tests.operations.mortal_worker",
+            database,
+            str(stage.endpoint.host_id),
+            sample_url,
+        ]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._answer() == "ready"
+
+    def killed_at(self, operation: Operation, seam: int) -> bool:
+        """Whether the worker died at the seam; otherwise it has done its work."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{operation.pk} {seam}\n")
+        self._process.stdin.flush()
+        return self._answer() == "killed"
+
+    def close(self) -> None:
+        self._process.communicate(timeout=10)
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+@pytest.fixture
+def mortal(ollama: Stage) -> Iterator[MortalWorker]:
+    worker = MortalWorker(ollama)
+    yield worker
+    worker.close()
+
+
+class CompletedLoads:
+    """Counts the loads that were not aborted: a killed worker's connection breaks, and Ollama then gives up its load."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.count = 0
+        self._load = scheduler._load
+        scheduler._load = self._counted
+
+    async def _counted(self, *args: Any) -> Any:
+        runner = await self._load(*args)
+        self.count += 1
+        return runner
+
+
+def begin_anew(stage: Stage) -> Operation:
+    """Only the small model is loaded, by Berth, and a swap for the middle one is asked for."""
+    Operation.objects.all().delete()
+    scheduler = stage.server.scheduler
+
+    async def empty() -> None:
+        for runner in list(scheduler.runners):
+            scheduler.unload(runner.model)
+            await runner.gone.wait()
+
+    stage.thread.run(empty())
+    stage.look()
+    Residency.objects.all().delete()
+    stage.done("load", SMALL)
+    return stage.ask("swap", MIDDLE, unload=(stage.loaded(SMALL).pk,))
+
+
+def taken_over(stage: Stage, operation: Operation) -> Operation:
+    """What happens after a worker's death: its lease runs out, the reconciler notices, another worker goes on."""
+    expired = timezone.now() - timedelta(seconds=1)
+    Operation.objects.filter(pk=operation.pk, state="running").update(lease_expires_at=expired)
+    Operation.objects.filter(pk=operation.pk).update(enqueued_at=None)
+    assert stage.reconciler.tick_now()
+    operation.refresh_from_db()
+    assert operation.enqueued_at is not None or not operation.is_active
+    return stage.work(operation)
+
+
+def test_a_worker_killed_at_any_seam_of_a_swap_is_succeeded_by_one_that_finishes_it(
+    ollama: Stage, mortal: MortalWorker
+) -> None:
+    loads = CompletedLoads(ollama.server.scheduler)
+    for seam in itertools.count(1):
+        operation = begin_anew(ollama)
+        loads.count = 0
+        was_killed = mortal.killed_at(operation, seam)
+        operation = taken_over(ollama, operation) if was_killed else ollama.work(operation)
+        assert operation.state == "succeeded", (seam, operation.error_message)
+        assert ollama.server.loaded == [MIDDLE]
+        assert loads.count == 1, f"loaded twice after a death at seam {seam}"
+        assert list(Residency.objects.values_list("name", flat=True)) == [MIDDLE]
+        assert not Reservation.objects.exists()
+        if not was_killed:
+            break
+        assert seam < MOST_SEAMS
+    assert seam > 6
+
+
+def test_a_worker_killed_at_any_seam_while_putting_back_is_succeeded_by_one_that_puts_back(
+    ollama: Stage, mortal: MortalWorker
+) -> None:
+    for seam in itertools.count(1):
+        operation = begin_anew(ollama)
+        ollama.server.faults.clear()
+        ollama.server.faults.add(Fault.OUT_OF_MEMORY, times=1)
+        was_killed = mortal.killed_at(operation, seam)
+        operation = taken_over(ollama, operation) if was_killed else ollama.work(operation)
+        if operation.state == "succeeded":
+            assert ollama.server.loaded == [MIDDLE]
+        else:
+            assert (operation.error_code, operation.result["restored"]) == ("out_of_memory", [SMALL]), seam
+            assert ollama.server.loaded == [SMALL]
+        if not was_killed:
+            break
+        assert seam < MOST_SEAMS
+
+
+def test_a_worker_that_is_lost_three_times_fails_the_operation(ollama: Stage) -> None:
+    operation = ollama.ask("load", SMALL)
+    lost: dict[str, Any] = {"state": "running", "lease_token": "dead", "attempt": 3}
+    Operation.objects.filter(pk=operation.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1), **lost)
+    ollama.reconciler.tick_now()
+    operation.refresh_from_db()
+    assert (operation.state, operation.error_code) == ("failed", "worker_lost")
+    assert ollama.ask("load", SMALL)
