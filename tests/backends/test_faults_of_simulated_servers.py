@@ -108,3 +108,17 @@ async def test_a_load_that_fails_says_why_and_can_be_tried_again(
     await load(patient, MODELS[mode])
     assert (await patient.observe()).find(MODELS[mode])
     await patient.aclose()
+
+
+@pytest.mark.parametrize("mode", ["ollama", "router"], indirect=True)
+async def test_a_stalled_load_is_aborted_when_its_generator_is_closed(simulated: Any, mode: str) -> None:
+    simulated.server.faults.add(Fault.STALL_LOAD)
+    backend = backend_for(mode, simulated.url)
+    async with aclosing(backend.load(MODELS[mode], LoadOptions())) as steps:
+        assert (await anext(steps)).status == "loading"
+    async with asyncio.timeout(10):
+        while True:
+            if (await backend.observe()).find(MODELS[mode]) is None:
+                break
+            await asyncio.sleep(0.02)
+    await backend.aclose()
