@@ -10,5 +10,11 @@ from hypothesis import settings
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
-PLUGINS = ("tests.fixtures.simulators", "tests.fixtures.nvml", "tests.fixtures.real_servers", "tests.fixtures.people")
+PLUGINS = (
+    "tests.fixtures.simulators",
+    "tests.fixtures.nvml",
+    "tests.fixtures.real_servers",
+    "tests.fixtures.people",
+    "tests.fixtures.services",
+)
 pytest_plugins = [name for name in PLUGINS if find_spec(name)]
