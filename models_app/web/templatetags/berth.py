@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from models_app.backends.protocol import Capability, EndpointInfo
 from models_app.live import current_revision
 
 register = template.Library()
@@ -33,6 +34,14 @@ PAGES = (
     ("audit", "Audit", True),
 )
 """The name of each page's address, its title, and whether it is for admins only."""
+_ABILITIES = {
+    Capability.LOAD: "load",
+    Capability.UNLOAD: "unload",
+    Capability.PULL: "download",
+    Capability.DELETE: "delete",
+    Capability.KEEP_ALIVE: "change the keep-alive",
+    Capability.RESTART: "restart",
+}
 
 
 @register.filter
@@ -119,6 +128,12 @@ def span(seconds: float | timedelta | None) -> str:
 def colour(hue: int) -> str:
     """The class of a model's colour."""
     return f"m{hue % COLOURS + 1}"
+
+
+@register.filter
+def abilities(info: EndpointInfo) -> str:
+    """What an endpoint can be asked to do, in words."""
+    return ", ".join(sorted(_ABILITIES[each] for each in info.capabilities if each in _ABILITIES))
 
 
 @register.simple_tag

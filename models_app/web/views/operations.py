@@ -9,7 +9,6 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -22,11 +21,10 @@ from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import Request, request_cancel, set_pinned, submit
 from models_app.web.access import admin_required, member_required
 from models_app.web.load_form import KeepAliveForm, LoadForm
-from models_app.web.stories import story
+from models_app.web.views import operation_pages
 from models_app.web.views.load import accepting, context_of, template_for
 
 Kind = Operation.Kind
-PAGE_SIZE = 50
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -35,9 +33,7 @@ def collection(request: HttpRequest) -> HttpResponseBase:
     """The list, or for admins a new operation."""
     if request.method == "POST":
         return create(request)
-    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps")
-    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "operations/list.html", {"page": page, "stories": [story(row) for row in page]})
+    return operation_pages.index(request)
 
 
 def create(request: HttpRequest) -> HttpResponse:
@@ -129,15 +125,6 @@ def confirm(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
 def _in_dialog(response: HttpResponse) -> HttpResponse:
     response["HX-Retarget"], response["HX-Reswap"] = "#dialog", "innerHTML"
     return response
-
-
-@require_safe
-@member_required
-def detail(request: HttpRequest, operation_id: int) -> HttpResponse:
-    """One operation: how far, with which figures, and its story line by line."""
-    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps", "log")
-    operation = get_object_or_404(rows, pk=operation_id)
-    return render(request, "operations/detail.html", {"operation": operation, "story": story(operation)})
 
 
 @require_POST
