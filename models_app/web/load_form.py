@@ -111,7 +111,7 @@ class LoadForm(forms.Form):
             self.data["model"] = here.exclude(name__in=loaded).values_list("name", flat=True).first() or ""
         if not self.model and self.names:
             self.data["model"] = self.names[0]
-        having = list(_endpoints().filter(installations__name=self.model).distinct())
+        having = list(_endpoints().filter(installations__name=self.model.replace("\x00", "")).distinct())
         self.free_bytes = _free_bytes(having)
         having.sort(key=lambda endpoint: (self.is_swap and not endpoint.loaded_models.all(), -self._free(endpoint)))
         chosen = [endpoint for endpoint in having if str(endpoint.pk) == wanted] or having
