@@ -50,10 +50,17 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 # ── test ─────────────────────────────────────────────────────────────────────
-test: install-dev ## The tests that need nothing but Python and a C compiler
-	@$(BIN)/python -m pytest -m "not real and not browser and not services and not ollama and not gpu" $(PYTEST_ARGS)
+UNMARKED := not real and not browser and not services and not ollama and not gpu
+# The folders whose tests use the database or the queue.
+INTEGRATION := $(wildcard $(addprefix tests/,accounts api catalog inventory live operations runtime telemetry web))
 
-test-real: install-dev llama-server ## A real llama-server, a browser, PostgreSQL and Redis
+test: install-dev ## The tests that need nothing but Python and a C compiler
+	@$(BIN)/python -m pytest -m "$(UNMARKED)" $(PYTEST_ARGS)
+
+test-services: install-dev ## The same integration tests on PostgreSQL and Redis, thrown away afterwards
+	@$(BIN)/python -m tests.services $(BIN)/python -m pytest --reuse-db -m "$(UNMARKED)" $(INTEGRATION) $(PYTEST_ARGS)
+
+test-real: install-dev llama-server test-services ## A real llama-server, a browser, PostgreSQL and Redis
 	@$(BIN)/python -m pytest -m "real or browser or services" $(PYTEST_ARGS)
 
 accept: install-dev llama-server ## Load, swap and unload a 500 MB model by clicking, and measure
