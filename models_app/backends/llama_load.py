@@ -30,13 +30,15 @@ async def listen(http: Http, name: str, news: News) -> None:
 async def follow_load(
     read_entry: Callable[[], Awaitable[RouterEntry]], news: News, seconds: float
 ) -> AsyncGenerator[Progress, None]:
-    """Yields the news until the list says that the model is loaded.
+    """Yields that it is loading, then the news, until the list says that the model is loaded.
 
     Raises ``LoadFailed`` when it will not be, and ``TimedOut`` after ``seconds``.
     """
     deadline = now() + seconds
     pause = _FIRST_PAUSE_SECONDS
-    progress: Progress | None = None
+    if _is_loaded(await read_entry()):
+        return
+    progress: Progress | None = Progress("loading")
     while True:
         if progress is not None and progress.status == "loading":
             yield progress

@@ -114,7 +114,7 @@ async def test_a_load_reports_the_progress_of_the_events() -> None:
             "GET /models/sse": httpx.Response(200, content=f"{events}\n\n".encode()),
         }
     )
-    assert [step.fraction for step in await load(backend)] == [0.25, 0.75]
+    assert [step.fraction for step in await load(backend)] == [None, 0.25, 0.75]
 
 
 def test_every_recorded_event_is_read_or_passed_over() -> None:
