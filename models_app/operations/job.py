@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +22,6 @@ from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import model_bytes
 from models_app.telemetry.sources import sample_now_async
 
-PROGRESS_EVERY_SECONDS = 0.2
 SAMPLE_EVERY_SECONDS = 0.1
 
 P = ParamSpec("P")
@@ -40,7 +38,7 @@ class Job:
     database: Database
     backend: Backend
     _lines: list[str] = field(default_factory=list)
-    _progress_at: float = 0.0
+    _progress: dict[str, Any] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -85,18 +83,19 @@ class Job:
 
     async def follow_rise(self, baseline: Mapping[str, int]) -> None:
         """Report the bytes risen since ``baseline`` until cancelled."""
-        pause = SAMPLE_EVERY_SECONDS / 5
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(SAMPLE_EVERY_SECONDS)
             rises = risen(baseline, used_by_gpu(await self.sample()))
-            await self.progress(progress_bytes=sum(rises.values()))
-            pause = SAMPLE_EVERY_SECONDS
+            self.progress(progress_bytes=sum(rises.values()))
 
-    async def progress(self, **columns: Any) -> None:
-        """Write columns that tell how far it is, unless that was done a moment ago."""
-        now = time.monotonic()
-        if now - self._progress_at >= PROGRESS_EVERY_SECONDS:
-            self._progress_at = now
+    def progress(self, **columns: Any) -> None:
+        """Columns that tell how far it is; the watcher writes the latest a few times a second."""
+        self._progress |= columns
+
+    async def flush(self) -> None:
+        """Write the latest progress and log lines, if there are any. Raises ``LeaseLost``."""
+        columns, self._progress = self._progress, {}
+        if columns or self._lines:
             await self.update(**columns)
 
 

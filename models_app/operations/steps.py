@@ -74,7 +74,7 @@ async def _exhaust(job: Job, steps: AsyncGenerator[Progress, None]) -> None:
     async with aclosing(steps):
         async for progress in steps:
             if progress.fraction is not None:
-                await job.progress(phase=f"{progress.status} {progress.fraction:.0%}"[:60])
+                job.progress(phase=f"{progress.status} {progress.fraction:.0%}"[:60])
 
 
 async def _unload(job: Job, step: OperationStep) -> Outcome:
@@ -95,7 +95,7 @@ async def _pull(job: Job, step: OperationStep) -> Outcome:
     try:
         async with asyncio.timeout(settings.PULL_TIMEOUT_SECONDS), aclosing(job.backend.pull(step.model_name)) as news:
             async for progress in news:
-                await _report_pull(job, progress)
+                _report_pull(job, progress)
     except TimeoutError as error:
         message = f"The download took longer than {settings.PULL_TIMEOUT_SECONDS:g} seconds."
         raise Failure("pull_timed_out", message) from error
@@ -104,9 +104,9 @@ async def _pull(job: Job, step: OperationStep) -> Outcome:
     return Outcome("endpoint")
 
 
-async def _report_pull(job: Job, progress: Progress) -> None:
+def _report_pull(job: Job, progress: Progress) -> None:
     done, total = progress.completed_bytes, progress.total_bytes
-    await job.progress(phase=progress.status[:60], progress_bytes=done, progress_total_bytes=total)
+    job.progress(phase=progress.status[:60], progress_bytes=done, progress_total_bytes=total)
 
 
 async def _delete(job: Job, step: OperationStep) -> Outcome:

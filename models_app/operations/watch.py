@@ -1,4 +1,4 @@
-"""Work beside a watcher that renews the lease and heeds a request to cancel."""
+"""Work beside a watcher that renews the lease, reports progress and heeds a request to cancel."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ async def _watch(job: Job, heed_cancel: bool) -> None:
         try:
             if await job.database(records.is_cancel_requested, job.lease) and heed_cancel:
                 raise Cancelled
+            await job.flush()
             if loop.time() - renewed_at >= RENEW_EVERY_SECONDS:
                 await job.update()
                 renewed_at = loop.time()

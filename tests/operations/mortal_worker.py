@@ -36,7 +36,6 @@ from models_app.probes.types import HostSample
 from models_app.telemetry import sources
 from models_app.telemetry.samples import decode
 
-
 WRITES = (records.take, records.as_owner, records.finish, records.put_back)
 
 
