@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,6 +41,14 @@ def served() -> Iterator[Served]:
     """Serves an application and returns its address; it ends with the test."""
     with ExitStack() as stack:
         yield lambda application: stack.enter_context(_on_a_thread(application))
+
+
+@pytest.fixture
+def nobody_there() -> Iterator[str]:
+    """An address where connections are refused: the port is taken, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture

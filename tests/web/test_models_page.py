@@ -87,9 +87,7 @@ def test_the_list_is_sorted_and_paged(as_admin, catalog):
     assert "phi4:14b" not in second
 
 
-@pytest.mark.parametrize(
-    "query", ["sort=digest", "page=-1", "endpoint_id=x", "q=%00%00", "per_page=99999", "q=" + "x" * 5000]
-)
+@pytest.mark.parametrize("query", ["sort=digest", "page=-1", "endpoint_id=x", "q=%00", "per_page=9999", "q=" + 5000 * "x"])
 def test_no_query_breaks_the_list(as_admin, catalog, query):
     assert as_admin.get(f"{MODELS}?{query}").status_code == 200
 
