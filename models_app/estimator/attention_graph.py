@@ -115,6 +115,10 @@ class Attention:
         if cache.key_index is None or cache.value_index is None:
             self._rotated_query = self._uncached(layer, query, key, value)
             return
+        if self._is_fetched(layer):
+            tape.expand(tape.store(key))
+            tape.expand(tape.store(value))
+            return
         tape.expand(tape.store(key, cache.key_index))
         if fused and not self.plan.flash:
             value = tape.op((layer.kv_value_width, self.plan.tokens), value)
@@ -224,11 +228,15 @@ class Attention:
             widths.append(value_width(plan.shape, layer, plan.profile, plan.flash))
         return sum(-(-2 * width * cells * plan.context.streams // 128) * 128 for width in widths)
 
+    def _is_fetched(self, layer: Layer) -> bool:
+        """Whether the layer's cache is in host RAM and its attention on the GPU all the same."""
+        on_host = not self.plan.settings.kv_offload or self.plan.placement.layers[layer.index] == HOST
+        return on_host and self.plan.tokens >= SMALLEST_OFFLOADED_BATCH
+
     def _fetched_cache(self, layer: Layer, cells: int) -> tuple[Node, ...]:
         """The copies of K and V that lie in host RAM while the layer's attention runs on the GPU."""
         plan = self.plan
-        on_gpu = plan.settings.kv_offload and plan.placement.layers[layer.index] != HOST
-        if on_gpu or plan.is_encoder or plan.tokens < SMALLEST_OFFLOADED_BATCH:
+        if plan.is_encoder or not self._is_fetched(layer):
             return ()
         rows = cells * plan.context.streams
         widths = [(plan.settings.cache_type_k, layer.kv_key_width)]

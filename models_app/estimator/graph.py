@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from models_app.estimator.architectures import Memory
 from models_app.estimator.context import Context
@@ -61,14 +62,21 @@ class Plan:
 class Graph:
     """A tape with the operations that all layers share."""
 
-    def __init__(self, plan: Plan, input_copies: int = 1) -> None:
+    def __init__(self, plan: Plan, input_copies: int, inputs_first: bool) -> None:
         self.plan = plan
         self.tape = Tape()
         self._input_copies = input_copies
+        self._inputs_first = inputs_first
 
     def input(self, *shape: int, width: int = 4) -> Node:
-        """A tensor that comes from another device; pipelines keep several copies of it."""
-        return self.tape.input(*shape, width=width, copies=self._input_copies)
+        """A tensor that comes from another device; pipelines keep several copies of it.
+
+        It arrives before everything else, or where weights come one by one from host RAM, when it is first used.
+        """
+        node = self.tape.input(*shape, width=width, copies=self._input_copies)
+        if self._inputs_first:
+            self.tape.expand(node)
+        return node
 
     def norm(self, source: Node, shape: tuple[int, ...] | None = None) -> Node:
         """A normalisation with its weights."""
@@ -240,11 +248,16 @@ def _has_ffn(layer: Layer) -> bool:
     return _has_any(layer, "ffn_down.weight", "ffn_down_exps.weight")
 
 
-def steady_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """Enough of the layers to reach the peak: each kind and each change of kind, and the last."""
-    if len(layers) <= _ENOUGH_LAYERS:
-        return list(layers)
-    return [*layers[: _ENOUGH_LAYERS - 1], layers[-1]]
+def steady_layers(plan: Plan, layers: Sequence[Layer]) -> list[Layer]:
+    """Enough of the layers to reach the peak: the first of every stretch that is placed alike, and the last."""
+    chosen: list[Layer] = []
+    for _, stretch in groupby(layers, key=lambda layer: _placed_alike(plan, layer)):
+        chosen += list(stretch)[:_ENOUGH_LAYERS]
+    return chosen if chosen[-1] is layers[-1] else [*chosen, layers[-1]]
 
 
-_ENOUGH_LAYERS = 14
+def _placed_alike(plan: Plan, layer: Layer) -> tuple[bool, bool]:
+    return plan.placement.layers[layer.index] == HOST, layer.index < plan.placement.cpu_moe_layers
+
+
+_ENOUGH_LAYERS = 12

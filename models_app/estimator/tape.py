@@ -47,13 +47,12 @@ class Tape:
         self._nodes: list[Node] = []
 
     def input(self, *shape: int, width: int = 4, copies: int = 1) -> Node:
-        """A tensor that is there from the beginning. ``width`` is bytes per element.
+        """A tensor that comes from elsewhere. ``width`` is bytes per element.
 
         With several ``copies``, as pipelines keep them, it stays to the end and is not overwritten.
         """
         node = Node(shape, copies * self._padded(prod(shape) * width), (), False)
         node.pinned = copies > 1
-        self.expand(node)
         return node
 
     def copy(self, size: int) -> Node:
