@@ -92,7 +92,7 @@ def test_testing_a_connection_tells_what_answers_and_adds_nothing(as_admin, serv
 def test_a_refused_connection_says_what_to_do(as_admin, nobody_there):
     found = report(as_admin, nobody_there)
     assert 'role="alert"' in found
-    assert "OLLAMA_HOST" in found
+    assert "server on this machine, or correct the port" in found
 
 
 def test_a_wrong_key_is_called_so(as_admin, served, router):
