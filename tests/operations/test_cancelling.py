@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from models_app.inventory.models import Residency
 from models_app.operations.models import Operation
 from models_app.operations.requests import request_cancel
-from models_app.simulation.catalogue import CATALOGUE
+from models_app.simulation.catalogue import CATALOGUE, models
 from models_app.simulation.faults import Fault
+from models_app.simulation.hardware import SimulatedHost
+from models_app.simulation.ollama import OllamaSimulator
+from models_app.simulation.runner import Timing
 from tests.operations.conftest import MIDDLE, SMALL, Stage
 
 
@@ -61,11 +65,10 @@ def test_a_cancelled_swap_puts_the_old_model_back(ollama: Stage) -> None:
     assert Residency.objects.get().name == SMALL
 
 
-def test_a_cancelled_pull_leaves_the_model_uninstalled(ollama: Stage) -> None:
-    ollama.server.timing = type(ollama.server.timing)(pull_bytes_per_second=CATALOGUE["qwen3:8b"].file_bytes / 60)
-    operation = ollama.ask("pull", "qwen3:8b")
-    operation = cancelled_when(
-        ollama, operation, lambda: Operation.objects.filter(pk=operation.pk, phase__startswith="pulling").exists()
-    )
-    assert operation.state == "cancelled"
-    assert "qwen3:8b" not in ollama.server.models
+def test_a_cancelled_pull_leaves_the_model_uninstalled(make_stage: Any, machine: SimulatedHost) -> None:
+    slowly = Timing(pull_bytes_per_second=CATALOGUE["qwen3:8b"].file_bytes / 60)
+    stage = make_stage(OllamaSimulator(machine, models(SMALL), timing=slowly), "ollama", "ollama")
+    asked = stage.ask("pull", "qwen3:8b")
+    under_way = Operation.objects.filter(pk=asked.pk, phase__startswith="pulling")
+    assert cancelled_when(stage, asked, under_way.exists).state == "cancelled"
+    assert "qwen3:8b" not in stage.server.models
