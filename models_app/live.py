@@ -4,25 +4,30 @@ An event names a topic and, where one object changed, its id. It carries a revis
 that sees a gap fetches again. ``publish`` sends after the transaction commits, so that a reader who is told finds the rows.
 
 The in-memory channel layer belongs to the event loop of the web server and is not thread-safe; ``use_loop`` tells
-``publish`` which loop that is. Processes that share no channel layer with the web server are covered by
-``current_revision``, which the web process's hub polls.
+``publish`` which loop that is. Through Redis a loop of its own sends, over one connection a process. An event that is not
+sent, and processes that share no channel layer with the web server, are covered by ``current_revision``, which the web
+process's hub polls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import models, transaction
 from django.db.models import F
+from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 GROUP = "live"
+UNREACHABLE = (OSError, RedisError)
+"""What a channel layer raises that does not answer."""
 
 
 class Topic(StrEnum):
@@ -88,10 +93,25 @@ def _send(event: Event) -> None:
         "object_id": event.object_id,
         "revision": event.revision,
     }
-    if not isinstance(layer, InMemoryChannelLayer):
-        try:
-            async_to_sync(layer.group_send)(GROUP, message)
-        except OSError as error:
-            log.warning("live event not sent, browsers will catch up by revision: %s", error)
-    elif _loop is not None and not _loop.is_closed():
-        asyncio.run_coroutine_threadsafe(layer.group_send(GROUP, message), _loop)
+    loop = _loop if isinstance(layer, InMemoryChannelLayer) else _sending_loop()
+    if loop is not None and not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(layer.group_send(GROUP, message), loop).add_done_callback(_warn)
+
+
+def _warn(sent: Future[None]) -> None:
+    if not sent.cancelled() and isinstance(error := sent.exception(), UNREACHABLE):
+        log.warning("live event not sent, browsers will catch up by revision: %s", error)
+
+
+_sender: asyncio.AbstractEventLoop | None = None
+_lock = threading.Lock()
+
+
+def _sending_loop() -> asyncio.AbstractEventLoop:
+    """The loop of this process that only sends events; it runs in a thread from the first event on."""
+    global _sender
+    with _lock:
+        if _sender is None:
+            _sender = asyncio.new_event_loop()
+            threading.Thread(target=_sender.run_forever, name="berth-live", daemon=True).start()
+    return _sender

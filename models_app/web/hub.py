@@ -80,7 +80,7 @@ class Hub:
                         self._hear(await layer.receive(channel))
             except TimeoutError:
                 await layer.group_discard(live.GROUP, channel)
-            except OSError as error:
+            except live.UNREACHABLE as error:
                 log.warning("channel layer unreachable, polling alone finds events: %s", error)
                 await asyncio.sleep(IDLE_SECONDS)
 
