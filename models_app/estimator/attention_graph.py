@@ -5,7 +5,6 @@ Source: ``build_attn`` and ``build_attn_mha`` in ``src/llama-graph.cpp``, ``src/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -43,12 +42,6 @@ class Attention:
         self.plan: Plan = graph.plan
         self._positions = positions
         self._caches: dict[bool, CacheInputs] = {}
-
-    def prepare(self, layers: Sequence[Layer]) -> None:
-        """Make the inputs of every cache that ``layers`` use."""
-        for layer in layers:
-            if layer.keeps_kv or self.plan.is_encoder:
-                self._cache(layer)
 
     def write(self, layer: Layer, normed: Node) -> Node:
         """Attention with the projection of its result."""
@@ -118,6 +111,7 @@ class Attention:
         if self._is_fetched(layer):
             tape.expand(tape.store(key))
             tape.expand(tape.store(value))
+            tape.end_split()
             return
         tape.expand(tape.store(key, cache.key_index))
         if fused and not self.plan.flash:

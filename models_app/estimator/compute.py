@@ -76,18 +76,13 @@ def _input_copies(plan: Plan) -> int:
     return _PIPELINE_COPIES if pipelined else 1
 
 
-def _fetches_weights(plan: Plan) -> bool:
-    """Whether layers in host RAM are computed on a GPU."""
-    return plan.placement.gpu_count > 0 and HOST in plan.placement.layers
-
-
 class _DeviceGraph:
     """The part of the graph that one device computes."""
 
     def __init__(self, plan: Plan, is_first: bool, is_last: bool) -> None:
         self._plan = plan
         self._is_first, self._is_last = is_first, is_last
-        self._graph = Graph(plan, _input_copies(plan), inputs_first=not _fetches_weights(plan))
+        self._graph = Graph(plan, _input_copies(plan))
 
     def run(self, layers: Sequence[Layer]) -> int:
         """The peak of the buffer in bytes."""
@@ -97,8 +92,6 @@ class _DeviceGraph:
         rows = graph.input(plan.context.output_rows)
         self._attention = Attention(graph, graph.input(plan.tokens))
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
-        if not _fetches_weights(plan):
-            self._attention.prepare(layers)
         has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
         self._own_embeddings = PerLayerEmbeddings(graph, hidden) if has_own else None
         for layer in steady_layers(plan, layers):

@@ -62,21 +62,14 @@ class Plan:
 class Graph:
     """A tape with the operations that all layers share."""
 
-    def __init__(self, plan: Plan, input_copies: int, inputs_first: bool) -> None:
+    def __init__(self, plan: Plan, input_copies: int) -> None:
         self.plan = plan
         self.tape = Tape()
         self._input_copies = input_copies
-        self._inputs_first = inputs_first
 
     def input(self, *shape: int, width: int = 4) -> Node:
-        """A tensor that comes from another device; pipelines keep several copies of it.
-
-        It arrives before everything else, or where weights come one by one from host RAM, when it is first used.
-        """
-        node = self.tape.input(*shape, width=width, copies=self._input_copies)
-        if self._inputs_first:
-            self.tape.expand(node)
-        return node
+        """A tensor that comes from another device; pipelines keep several copies of it."""
+        return self.tape.input(*shape, width=width, copies=self._input_copies)
 
     def norm(self, source: Node, shape: tuple[int, ...] | None = None) -> Node:
         """A normalisation with its weights."""
@@ -99,7 +92,7 @@ class Graph:
         """The copy of a weight that lies in host RAM: large batches are multiplied on the GPU all the same."""
         if self.plan.placement.of_tensor(layer.index, name) != HOST or self.plan.tokens < SMALLEST_OFFLOADED_BATCH:
             return ()
-        return (self.tape.copy(gpu_bytes(tensor.type, tensor.shape[0], tensor.size_bytes)),)
+        return (self._weight_copy(tensor),)
 
     def pick(self, source: Node, rows: Node) -> Node:
         """Only the rows whose output is wanted."""
@@ -108,6 +101,10 @@ class Graph:
     def add(self, first: Node, second: Node) -> Node:
         """The sum, in the place of one of both where ggml may."""
         return self.tape.op(first.shape, first, second, in_place=True)
+
+    def _weight_copy(self, tensor: TensorInfo) -> Node:
+        size = gpu_bytes(tensor.type, tensor.shape[0], tensor.size_bytes)
+        return self.tape.copy(size, starts_split=True)
 
     def dense(self, source: Node, layer: Layer, suffix: str = "") -> Node:
         """A feed-forward network: up, perhaps gated, down."""
@@ -232,7 +229,7 @@ class Graph:
         few = self.plan.context.output_rows < SMALLEST_OFFLOADED_BATCH
         if head is None or self.plan.placement.output != HOST or few:
             return ()
-        return (self.tape.copy(gpu_bytes(head.type, head.shape[0], head.size_bytes)),)
+        return (self._weight_copy(head),)
 
     @property
     def picks_after_norm(self) -> bool:

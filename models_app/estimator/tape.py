@@ -17,6 +17,7 @@ class Node:
 
     __slots__ = (
         "allocated",
+        "arrives",
         "children",
         "in_place",
         "owner",
@@ -25,6 +26,7 @@ class Node:
         "size",
         "sources",
         "start",
+        "starts_split",
         "views",
         "visited",
     )
@@ -36,7 +38,7 @@ class Node:
         self.in_place = in_place
         self.owner: Node | None = self
         self.children = self.views = self.start = 0
-        self.allocated = self.visited = self.pinned = False
+        self.allocated = self.visited = self.pinned = self.arrives = self.starts_split = False
 
 
 class Tape:
@@ -53,11 +55,23 @@ class Tape:
         """
         node = Node(shape, copies * self._padded(prod(shape) * width), (), False)
         node.pinned = copies > 1
+        node.arrives = True
         return node
 
-    def copy(self, size: int) -> Node:
-        """A copy of ``size`` bytes of something that lies on another device, made for the next operation."""
-        return Node((), self._padded(size), (), False)
+    def copy(self, size: int, starts_split: bool = False) -> Node:
+        """A copy of ``size`` bytes of something that lies on another device, made for the next operation.
+
+        ``starts_split`` where the scheduler begins a new part of the graph for it, as it does for every weight.
+        """
+        node = Node((), self._padded(size), (), False)
+        node.arrives, node.starts_split = not starts_split, starts_split
+        return node
+
+    def end_split(self) -> None:
+        """Something follows that another device computes; what arrives later belongs to a new part of the graph."""
+        mark = Node((), 0, (), False)
+        mark.owner, mark.visited, mark.starts_split = None, True, True
+        self._nodes.append(mark)
 
     def op(self, shape: tuple[int, ...], *sources: Node, width: int = 4, in_place: bool = False, extra: int = 0) -> Node:
         """An operation with a result of its own; ``in_place`` where ggml lets it overwrite a source of the same shape."""
@@ -87,18 +101,33 @@ class Tape:
 
     def peak_bytes(self) -> int:
         """The size of the buffer that holds the whole graph."""
-        for node in self._nodes:
+        nodes = self._scheduled()
+        for node in nodes:
             if node.owner is not node and node.owner is not None:
                 node.owner.views += 1
             for source in node.sources:
                 source.children += 1
         memory = _Memory()
-        for node in self._nodes:
+        for node in nodes:
             if node.owner is node and node.size:
                 _place(node, memory)
             for source in node.sources:
                 _release(source, memory)
         return memory.peak
+
+    def _scheduled(self) -> list[Node]:
+        """The nodes with everything that arrives from elsewhere moved to the start of its part of the graph."""
+        nodes: list[Node] = []
+        start = 0
+        for node in self._nodes:
+            if node.arrives:
+                nodes.insert(start, node)
+                start += 1
+                continue
+            nodes.append(node)
+            if node.starts_split:
+                start = len(nodes)
+        return nodes
 
     def _padded(self, size: int) -> int:
         return -(-size // self._alignment) * self._alignment
