@@ -30,13 +30,14 @@ T = TypeVar("T")
 
 @dataclass
 class Job:
-    """One operation in the hands of one runner."""
+    """One operation in the hands of one runner. ``fresh`` is a reading, with its model's name, that no step used yet."""
 
     operation: Operation
     lease: Lease
     steps: list[OperationStep]
     database: Database
     backend: Backend
+    fresh: tuple[str, Reading] | None = None
     _lines: list[str] = field(default_factory=list)
     _progress: dict[str, Any] = field(default_factory=dict)
 
@@ -80,6 +81,11 @@ class Job:
             return Reading(observation, observed_at, sample)
         held = await self.database(model_bytes, self.endpoint, model, sample)
         return Reading(observation, observed_at, sample, held)
+
+    async def read_before(self, model: str) -> Reading:
+        """A reading from before an effect: the fresh one if there is one of this model. Raises ``BackendError``."""
+        fresh, self.fresh = self.fresh, None
+        return fresh[1] if fresh and fresh[0] == model else await self.read(model)
 
     async def follow_rise(self, baseline: Mapping[str, int]) -> None:
         """Report the bytes risen since ``baseline`` until cancelled."""

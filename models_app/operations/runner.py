@@ -83,8 +83,10 @@ async def _forward(job: Job) -> None:
 
 async def _prepare(job: Job) -> None:
     """Steps that an earlier runner wrote stand; those of a retry are admitted anew."""
-    reading = await job.read(job.operation.model_name)
+    name = job.operation.model_name
+    reading = await job.read(name)
     job.steps = await job.write(_plan_and_admit, job.operation, job.steps, reading)
+    job.fresh = name, reading
 
 
 def _plan_and_admit(operation: Operation, steps: list[OperationStep], reading: Reading) -> list[OperationStep]:

@@ -35,7 +35,7 @@ async def perform(job: Job, step: OperationStep) -> Outcome:
 
 
 async def _load(job: Job, step: OperationStep) -> Outcome:
-    reading = await job.read(step.model_name)
+    reading = await job.read_before(step.model_name)
     resident = reading.observation.find(step.model_name)
     was_begun = step.state == OperationStep.State.RUNNING
     if resident is not None and resident.state in IN_MEMORY and not was_begun:
@@ -78,7 +78,7 @@ async def _exhaust(job: Job, steps: AsyncGenerator[Progress, None]) -> None:
 
 
 async def _unload(job: Job, step: OperationStep) -> Outcome:
-    reading = await job.read(step.model_name)
+    reading = await job.read_before(step.model_name)
     was_begun = step.state == OperationStep.State.RUNNING
     if reading.observation.find(step.model_name) is None and not was_begun:
         gone = f"{step.model_name} had left already."
