@@ -44,8 +44,8 @@ def flag(name: str, default: bool, meaning: str) -> bool:
     raise ImproperlyConfigured(f"{name} is {value!r}; it must be 1 or 0.")
 
 
-def whole(name: str, default: int, meaning: str, *, least: int = 0) -> int:
-    """A whole number of at least ``least``. Raises ImproperlyConfigured otherwise."""
+def whole(name: str, default: int, meaning: str, *, least: int = 0, most: int = 1_000_000) -> int:
+    """A whole number from ``least`` to ``most``. Raises ImproperlyConfigured otherwise."""
     value = text(name, str(default), meaning)
     try:
         number = int(value)
@@ -53,6 +53,8 @@ def whole(name: str, default: int, meaning: str, *, least: int = 0) -> int:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number.") from None
     if number < least:
         raise ImproperlyConfigured(f"{name} is {number}; the least is {least}.")
+    if number > most:
+        raise ImproperlyConfigured(f"{name} is {number}; the most is {most}.")
     return number
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 from controlpanel import environment as env
 
@@ -18,7 +20,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # ── where things are ─────────────────────────────────────────────────────────
 DATA_DIR = Path(env.text("BERTH_DATA_DIR", "./data", "Folder of the database, the secret key and the lock.")).absolute()
 HOST = env.text("BERTH_HOST", "127.0.0.1", "Address to listen on. Anything but loopback belongs behind TLS.")
-PORT = env.whole("BERTH_PORT", 8000, "Port to listen on.", least=1)
+PORT = env.whole("BERTH_PORT", 8000, "Port to listen on.", least=1, most=65_535)
 DATABASE_URL = env.text("DATABASE_URL", "", "`postgres://user:password@host/name`; empty for SQLite in the data folder.")
 REDIS_URL = env.text("REDIS_URL", "", "`redis://host:6379/0` for several processes; empty for everything in one process.")
 
@@ -29,17 +31,22 @@ def _secret_key() -> str:
     if given:
         return given
     path = DATA_DIR / "secret-key"
-    if not path.exists():
-        DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, delete=False) as file:
-            file.write(secrets.token_urlsafe(64))
-        try:
-            os.link(file.name, path)
-        except FileExistsError:
-            pass
-        finally:
-            Path(file.name).unlink()
-    return path.read_text()
+    try:
+        if not path.exists():
+            _write_secret_key(path)
+        return path.read_text()
+    except OSError as error:
+        raise ImproperlyConfigured(f"BERTH_DATA_DIR is {DATA_DIR}, which cannot be used: {error.strerror}.") from None
+
+
+def _write_secret_key(path: Path) -> None:
+    """Whoever is first writes it, whole."""
+    DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, delete=False) as file:
+        file.write(secrets.token_urlsafe(64))
+    with suppress(FileExistsError):
+        os.link(file.name, path)
+    Path(file.name).unlink()
 
 
 SECRET_KEY = _secret_key()
@@ -154,9 +161,16 @@ SQLITE = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
     },
 }
-DATABASES: dict[str, Any] = {
-    "default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True) if DATABASE_URL else SQLITE
-}
+
+
+def _database() -> Any:
+    try:
+        return dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True) if DATABASE_URL else SQLITE
+    except ValueError:  # its words may quote the password
+        raise ImproperlyConfigured("DATABASE_URL is not an address such as postgres://user:password@host/name.") from None
+
+
+DATABASES: dict[str, Any] = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": (
@@ -185,7 +199,7 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = env.text("BERTH_STATIC_ROOT", "", "Folder for `collectstatic`, where a proxy serves the static files.") or None
+STATIC_ROOT = env.text("BERTH_STATIC_ROOT", "", "Folder for `collectstatic`, where a proxy serves static files.") or None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG

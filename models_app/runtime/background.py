@@ -12,37 +12,74 @@ from django.conf import settings
 
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
+from models_app.runtime.part import Part
 from models_app.telemetry.collector import Collector
 
 log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
+EMBEDDED = "embedded"
+"""The holder's name of the reconciler's lease: the lock on the data folder lets only one process use it."""
+
+Tick = Callable[[], Awaitable[None]]
 
 
-async def run(stop: asyncio.Event) -> None:
-    """Work until ``stop`` is set. A tick that fails is logged and tried again at its next time."""
-    watcher = Watcher()
+class Background(Part):
+    """``run`` on an event loop of its own, so that a slow database write never delays a page."""
+
+    def __init__(self) -> None:
+        super().__init__("background")
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+
+    def work(self) -> None:
+        self._loop.run_until_complete(run(self._stop, Reconciler(EMBEDDED)))
+
+    def ask_to_stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+
+async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
+    """Work until ``stop`` is set. While another reconciler leads, this one stands by: it neither samples nor looks.
+
+    A tick that fails is logged and tried again at its next time.
+    """
+    collector, watcher = Collector(), Watcher()
+
+    def while_leading(tick: Tick) -> Tick:
+        async def tick_if_leading() -> None:
+            if reconciler.leads:
+                await tick()
+
+        return tick_if_leading
+
     rhythms = (
-        (settings.SAMPLE_SECONDS, Collector().tick),
-        (settings.OBSERVE_SECONDS, watcher.tick),
-        (RECONCILE_SECONDS, Reconciler().tick),
+        (RECONCILE_SECONDS, reconciler.tick),
+        (settings.SAMPLE_SECONDS, while_leading(collector.tick)),
+        (settings.OBSERVE_SECONDS, while_leading(watcher.tick)),
     )
     try:
+        await _attempt(reconciler.tick)  # so that the others know at their first tick
         async with asyncio.TaskGroup() as group:
             for period_seconds, tick in rhythms:
                 group.create_task(_every(period_seconds, tick, stop))
     finally:
+        await _attempt(reconciler.resign)
         await watcher.aclose()
 
 
-async def _every(period_seconds: float, tick: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def _every(period_seconds: float, tick: Tick, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     due = loop.time()
     async with ThreadSensitiveContext():
         while not stop.is_set():
-            try:
-                await tick()
-            except Exception:
-                log.exception("a background tick failed; it is tried again")
+            await _attempt(tick)
             due = max(due + period_seconds, loop.time())
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), due - loop.time())
+
+
+async def _attempt(tick: Tick) -> None:
+    try:
+        await tick()
+    except Exception:
+        log.exception("a background tick failed; it is tried again")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+
+from django.db import connections
 
 from models_app.inventory.models import Endpoint, Host
-from models_app.simulation.fleet import Fleet, FleetEndpoint, FleetHost, demo_fleet
+from models_app.runtime.part import Part
+from models_app.simulation.fleet import FleetEndpoint, FleetHost, demo_fleet
 from models_app.simulation.llama_router import LlamaRouterSimulator
 from models_app.simulation.llama_single import LlamaServerSimulator
 from models_app.simulation.ollama import OllamaSimulator
@@ -16,41 +20,36 @@ START_SECONDS = 20
 MODES: dict[type, str] = {OllamaSimulator: "ollama", LlamaRouterSimulator: "router", LlamaServerSimulator: "single"}
 
 
-class DemoFleet:
-    """A running simulated fleet."""
+class DemoFleet(Part):
+    """A running simulated fleet, entered in the database; endpoints of an earlier start get their new addresses."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
+    def __init__(self) -> None:
+        super().__init__("simulated fleet")
+        self.fleet = demo_fleet()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._serving = threading.Event()
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
+
+    def start(self, on_end: Callable[[], object]) -> None:
+        """Return when every server listens and is in the list. Raises TimeoutError."""
+        super().start(on_end)
+        if not self._serving.wait(START_SECONDS):
+            raise TimeoutError("The simulated servers did not start.")
+        _forget_addresses()
+        for host in self.fleet.hosts:
+            _enter(host)
+        connections.close_all()
+
+    def work(self) -> None:
+        self._loop.run_until_complete(self._serve())
+
+    def ask_to_stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _serve(self) -> None:
         async with self.fleet.serve():
             self._serving.set()
             await self._stop.wait()
-
-    def start(self) -> None:
-        """Return when every server listens. Raises TimeoutError."""
-        self._thread.start()
-        if not self._serving.wait(START_SECONDS):
-            raise TimeoutError("The simulated servers did not start.")
-
-    def stop(self) -> None:
-        """Close the servers."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(5)
-
-
-def start() -> DemoFleet:
-    """Start the fleet and enter it in the database; endpoints of an earlier start get their new addresses."""
-    running = DemoFleet(demo_fleet())
-    running.start()
-    _forget_addresses()
-    for host in running.fleet.hosts:
-        _enter(host)
-    return running
 
 
 def _enter(simulated: FleetHost) -> None:

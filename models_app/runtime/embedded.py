@@ -1,72 +1,56 @@
-"""The whole panel in one process: web server, worker thread and background thread. All run, or none does."""
+"""The whole panel in one process: the web server and the parts beside it. All run, or none does."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
+import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 from django.conf import settings
 
-from models_app.runtime import background
-from models_app.runtime.worker import EmbeddedWorker
+from models_app.runtime.part import Part
 
 log = logging.getLogger(__name__)
 
 
-class BackgroundThread:
-    """``background.run`` on an event loop of its own, so that a slow database write never delays a page."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="berth-background", daemon=True)
-        self.crashed: BaseException | None = None
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def wait(self) -> None:
-        """Return when the thread has ended."""
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(background.run(self._stop))
-        except BaseException as error:
-            self.crashed = error
-        if not self._stop.is_set() and self.crashed is None:
-            self.crashed = RuntimeError("the background thread ended by itself")
-
-    def stop(self, timeout_seconds: float = 5) -> None:
-        """Let the current ticks end and wait for the thread, at most ``timeout_seconds``."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(timeout_seconds)
+class CannotListen(Exception):
+    """The port is taken, or the address is not this machine's."""
 
 
-def server(on_ready: Callable[[], None]) -> uvicorn.Server:
-    """The web server on ``settings.HOST`` and ``settings.PORT``; ``on_ready`` is called once it accepts connections."""
-    config = uvicorn.Config(
-        "controlpanel.asgi:application",
-        host=settings.HOST,
-        port=settings.PORT,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=3,
-        ws_max_size=64 * 1024,
-        proxy_headers=settings.BEHIND_TLS,
-        server_header=False,
-    )
-    return _AnnouncingServer(config, on_ready)
+def listen() -> socket.socket:
+    """A socket on ``settings.HOST`` and ``settings.PORT``. Raises CannotListen, which says what to do."""
+    family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
+    try:
+        return socket.create_server((settings.HOST, settings.PORT), family=family, backlog=2048)
+    except OSError as error:
+        is_taken = error.errno == errno.EADDRINUSE
+        hint = "Stop what listens there, or choose another BERTH_PORT." if is_taken else "Check BERTH_HOST and BERTH_PORT."
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise CannotListen(f"The panel cannot listen on {settings.HOST}, port {settings.PORT}: {reason}. {hint}") from None
 
 
-class _AnnouncingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
+class WebServer(uvicorn.Server):
+    """Serves the panel; ``on_ready`` is called once it accepts connections."""
+
+    def __init__(self, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                "controlpanel.asgi:application",
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=3,
+                ws_max_size=64 * 1024,
+                proxy_headers=settings.BEHIND_TLS,
+                server_header=False,
+            )
+        )
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -74,26 +58,44 @@ class _AnnouncingServer(uvicorn.Server):
         if self.started:
             self._on_ready()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the server. uvicorn would raise them again afterwards, into the stopping of the parts."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
-async def serve(web: uvicorn.Server) -> BaseException | None:
-    """Run every part until a signal or until one part ends. Returns what crashed, or ``None`` after a clean stop."""
-    worker, behind = EmbeddedWorker(), BackgroundThread()
-    worker.start()
-    behind.start()
-    watch = asyncio.create_task(_stop_when_a_part_ends(web, worker, behind))
+
+async def serve(web: uvicorn.Server, listener: socket.socket, parts: Sequence[Part]) -> BaseException | None:
+    """Run the parts, then the web server, until a signal or until one of them ends.
+
+    Returns what crashed, or ``None`` after a clean stop.
+    """
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    watch = asyncio.create_task(_stop_when_a_part_ends(web, ended, parts))
     try:
-        await web.serve()
+        for part in parts:
+            await asyncio.to_thread(part.start, lambda: loop.call_soon_threadsafe(ended.set))
+        await web.serve([listener])
     finally:
         watch.cancel()
-        await asyncio.to_thread(behind.stop)
-        await asyncio.to_thread(worker.stop)
-    return worker.crashed or behind.crashed
+        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in parts))
+    return _crash(parts)
 
 
-async def _stop_when_a_part_ends(web: uvicorn.Server, worker: EmbeddedWorker, behind: BackgroundThread) -> None:
-    await asyncio.wait(
-        [asyncio.create_task(asyncio.to_thread(part.wait)) for part in (worker, behind)],
-        return_when=asyncio.FIRST_COMPLETED,
-    )
-    log.error("a part of the panel ended, so all of it stops: %s", worker.crashed or behind.crashed)
+async def _stop_when_a_part_ends(web: uvicorn.Server, ended: asyncio.Event, parts: Sequence[Part]) -> None:
+    await ended.wait()
+    log.error("a part of the panel ended, so all of it stops: %s", _crash(parts))
     web.should_exit = True
+
+
+def _crash(parts: Sequence[Part]) -> BaseException | None:
+    return next((part.crashed for part in parts if part.crashed), None)
+
+
+def leave_within(seconds: float, status: int) -> None:
+    """End this process after ``seconds`` even if a thread hangs in a driver or in a load that still runs."""
+    timer = threading.Timer(seconds, os._exit, (status,))
+    timer.daemon = True
+    timer.start()

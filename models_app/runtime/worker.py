@@ -9,12 +9,14 @@ from celery.worker import WorkController
 from django.conf import settings
 
 from controlpanel.celery import app
+from models_app.runtime.part import Part
 
 
-class EmbeddedWorker:
-    """Runs tasks in threads of this process. ``crashed`` is set when the worker ends without having been stopped."""
+class EmbeddedWorker(Part):
+    """Runs tasks in threads of this process. What still runs some seconds after ``stop`` is left to its lease."""
 
     def __init__(self) -> None:
+        super().__init__("worker")
         self._controller: Any = WorkController(
             app=app,
             pool="threads",
@@ -25,30 +27,10 @@ class EmbeddedWorker:
             without_heartbeat=True,
             loglevel="WARNING",
         )
-        self._thread = threading.Thread(target=self._run, name="berth-worker", daemon=True)
-        self._stopping = False
-        self.crashed: BaseException | None = None
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def work(self) -> None:
+        self._controller.start()
 
-    def wait(self) -> None:
-        """Return when the thread has ended."""
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._controller.start()
-        except BaseException as error:
-            self.crashed = error
-        if not self._stopping and self.crashed is None:
-            self.crashed = RuntimeError("the worker ended by itself")
-
-    def stop(self, timeout_seconds: float = 5) -> None:
-        """Take no more tasks and wait for the running ones, at most ``timeout_seconds``; their leases cover the rest."""
-        self._stopping = True
-        stopper = threading.Thread(target=self._controller.stop, name="berth-worker-stop", daemon=True)
-        stopper.start()
-        stopper.join(timeout_seconds)
-        self._thread.join(timeout_seconds)
+    def ask_to_stop(self) -> None:
+        # The controller returns only when the last task has ended, which may take as long as a load.
+        threading.Thread(target=self._controller.stop, name="berth-worker-stop", daemon=True).start()

@@ -4,51 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
+from contextlib import closing
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from models_app.accounts.first_admin import FirstAdmin, ensure_first_admin
 from models_app.inventory.hosts import ensure_local_host
-from models_app.runtime import demo, embedded
+from models_app.runtime import embedded
+from models_app.runtime.background import Background
+from models_app.runtime.demo import DemoFleet
 from models_app.runtime.lock import AlreadyRunning, data_folder_lock
+from models_app.runtime.part import Part
+from models_app.runtime.worker import EmbeddedWorker
+
+LEAVE_SECONDS = 3.0
 
 
 class Command(BaseCommand):
     help = "Migrate, then run the web server, the worker and the reconciler in this one process."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        status = 1
         try:
-            with data_folder_lock(settings.DATA_DIR):
-                self._run()
-        except AlreadyRunning as error:
-            raise CommandError(f"{error} Stop it first, or choose another BERTH_DATA_DIR.") from None
-
-    def _run(self) -> None:
-        call_command("migrate", verbosity=0, interactive=False)
-        first = ensure_first_admin()
-        if settings.DEMO:
-            fleet = demo.start()
-        else:
-            fleet = None
-            ensure_local_host()
-        try:
-            crashed = asyncio.run(embedded.serve(embedded.server(lambda: self._announce(first))))
+            self._hold_and_run()
+            status = 0
+        except KeyboardInterrupt:
+            status = 0
         finally:
-            if fleet:
-                fleet.stop()
-        if crashed:
-            raise CommandError(f"The panel stopped because a part of it ended: {crashed}")
+            embedded.leave_within(LEAVE_SECONDS, status)
         self.stdout.write("Stopped.")
 
-    def _announce(self, first: FirstAdmin | None) -> None:
+    def _hold_and_run(self) -> None:
+        try:
+            with data_folder_lock(settings.DATA_DIR), closing(embedded.listen()) as listener:
+                self._run(listener)
+        except AlreadyRunning as error:
+            raise CommandError(f"{error} Stop it first, or choose another BERTH_DATA_DIR.") from None
+        except embedded.CannotListen as error:
+            raise CommandError(str(error)) from None
+        except OperationalError as error:
+            raise CommandError(f"The database cannot be used: {error}") from None
+
+    def _run(self, listener: socket.socket) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        self._welcome(ensure_first_admin())
+        parts: list[Part] = [DemoFleet()] if settings.DEMO else []
+        if not settings.DEMO:
+            ensure_local_host()
+        web = embedded.WebServer(self._announce)
+        crashed = asyncio.run(embedded.serve(web, listener, [*parts, EmbeddedWorker(), Background()]))
+        if crashed:
+            raise CommandError(f"The panel stopped because a part of it ended: {crashed}")
+
+    def _welcome(self, first: FirstAdmin | None) -> None:
+        """Said before anything else can fail, for the password is shown this once."""
+        if first and first.password:
+            self.stdout.write(f"\n  Log in as {first.name} with the password {first.password}")
+            self.stdout.write("  It is shown this once. Lost it? python manage.py resetadmin")
+            self.stdout.flush()
+
+    def _announce(self) -> None:
         name = "Berth (simulated fleet)" if settings.DEMO else "Berth"
         self.stdout.write(self.style.SUCCESS(f"\n  {name} is ready at {_address()}"))
-        if first and first.password:
-            self.stdout.write(f"  Log in as {first.name} with the password {first.password}")
-            self.stdout.write("  It is shown this once. Lost it? python manage.py resetadmin")
         self.stdout.write("  Ctrl-C stops it.\n")
         if not _is_loopback(settings.HOST) and not settings.BEHIND_TLS:
             self.stderr.write(
@@ -57,6 +79,7 @@ class Command(BaseCommand):
                     "travel in the clear. Put a TLS proxy in front and set BERTH_BEHIND_TLS=1."
                 )
             )
+        self.stdout.flush()
 
 
 def _address() -> str:

@@ -17,5 +17,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.REDIS_URL:
             raise CommandError("REDIS_URL is empty: a single process is started by `manage.py up`.")
-        web = embedded.server(lambda: self.stdout.write(f"Serving on {settings.HOST}:{settings.PORT}"))
-        asyncio.run(web.serve())
+        try:
+            listener = embedded.listen()
+        except embedded.CannotListen as error:
+            raise CommandError(str(error)) from None
+        web = embedded.WebServer(lambda: self.stdout.write(f"Serving on {settings.HOST}:{settings.PORT}"))
+        asyncio.run(web.serve([listener]))
