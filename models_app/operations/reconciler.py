@@ -33,19 +33,28 @@ NOTICE_WITHIN = timedelta(days=1)
 
 
 class Reconciler:
-    """One candidate for the one timer."""
+    """One candidate for the one timer. One that ended and comes again under the same ``holder`` need not wait.
 
-    def __init__(self) -> None:
-        self._holder = str(uuid.uuid4())
+    ``leads``: whether this one held the lease at its last tick; the others stand by.
+    """
+
+    def __init__(self, holder: str = "") -> None:
+        self._holder = holder or str(uuid.uuid4())
+        self.leads = False
         self._asked_for_beat_at: datetime | None = None
 
     async def tick(self) -> None:
         """Do everything that is due, if this one holds the lease. To be called once a second."""
         await sync_to_async(self.tick_now)()
 
+    async def resign(self) -> None:
+        """Let another one lead at once."""
+        await sync_to_async(heartbeats.release)(heartbeats.RECONCILER, self._holder)
+
     def tick_now(self) -> bool:
         """The same at once; whether this one holds the lease."""
-        if not heartbeats.hold(heartbeats.RECONCILER, self._holder):
+        self.leads = heartbeats.hold(heartbeats.RECONCILER, self._holder)
+        if not self.leads:
             return False
         now = timezone.now()
         fail_lost(now)
