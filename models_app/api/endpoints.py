@@ -48,7 +48,7 @@ LISTING = Listing[Endpoint](
 )
 
 
-@router.get("", response=Page[EndpointOut], summary="List endpoints")
+@router.get("", response=Page[EndpointOut], summary="List endpoints", openapi_extra=LISTING.describe())
 def list_endpoints(request: HttpRequest) -> dict[str, Any]:
     return LISTING.page(request, _endpoints(), endpoint_out)
 

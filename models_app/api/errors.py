@@ -51,6 +51,20 @@ class Problem(Exception):
             self.members["errors"] = [{"field": field, "message": detail}]
 
 
+RESPONSES = {
+    "4XX": {
+        "description": "Refused: a problem document with a stable code.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+    }
+}
+
+
+def description() -> dict[str, Any]:
+    """The schemas that ``RESPONSES`` refers to."""
+    schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs"), "ProblemDocument": schema}
+
+
 def respond(problem: Problem) -> HttpResponse:
     """The problem as a response."""
     body = {

@@ -70,7 +70,7 @@ GPUS = Listing[Gpu](
 )
 
 
-@hosts.get("", response=Page[HostOut], summary="List hosts")
+@hosts.get("", response=Page[HostOut], summary="List hosts", openapi_extra=HOSTS.describe())
 def list_hosts(request: HttpRequest) -> dict[str, Any]:
     return HOSTS.page(request, _hosts(), host_out)
 
@@ -80,7 +80,7 @@ def get_host(request: HttpRequest, host_id: int) -> HostOut:
     return host_out(get_object_or_404(_hosts(), pk=host_id))
 
 
-@gpus.get("", response=Page[GpuOut], summary="List GPUs")
+@gpus.get("", response=Page[GpuOut], summary="List GPUs", openapi_extra=GPUS.describe())
 def list_gpus(request: HttpRequest) -> dict[str, Any]:
     return GPUS.page(request, Gpu.objects.select_related("host"), gpu_out)
 

@@ -119,7 +119,7 @@ LOADED = Listing[LoadedModel](
 )
 
 
-@models.get("", response=Page[ModelOut], summary="List models")
+@models.get("", response=Page[ModelOut], summary="List models", openapi_extra=MODELS.describe())
 def list_models(request: HttpRequest) -> dict[str, Any]:
     return MODELS.page(request, _variants(), model_out)
 
@@ -129,7 +129,7 @@ def get_model(request: HttpRequest, model_id: int) -> ModelOut:
     return model_out(get_object_or_404(_variants(), pk=model_id))
 
 
-@loaded.get("", response=Page[LoadedModelOut], summary="List the models in memory")
+@loaded.get("", response=Page[LoadedModelOut], summary="List the models in memory", openapi_extra=LOADED.describe())
 def list_loaded_models(request: HttpRequest) -> dict[str, Any]:
     page = LOADED.page(request, LoadedModel.objects.select_related("endpoint__host"), lambda row: row)
     return {**page, "items": _loaded_out(page["items"])}

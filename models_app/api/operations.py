@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 
 from models_app.api.auth import acting
 from models_app.api.endpoints import public_option
-from models_app.api.errors import Problem, ProblemDocument
+from models_app.api.errors import Problem
 from models_app.api.paging import Listing, Page
 from models_app.inventory.models import Endpoint
 from models_app.operations.models import Operation, OperationLog, OperationStep
@@ -132,22 +132,19 @@ LISTING = Listing[Operation](
     searches=("model_name", "endpoint__name", "requested_by"),
     choices={"kind": frozenset(Operation.Kind.values), "state": frozenset(Operation.State.values)},
 )
-PROBLEMS = {401: ProblemDocument, 403: ProblemDocument, 404: ProblemDocument, 409: ProblemDocument, 422: ProblemDocument}
 
 
-@router.get("", response=Page[OperationOut], summary="List operations")
+@router.get("", response=Page[OperationOut], summary="List operations", openapi_extra=LISTING.describe())
 def list_operations(request: HttpRequest) -> dict[str, Any]:
     return LISTING.page(request, _operations(), lambda row: OperationOut(**_members(row)))
 
 
-@router.get("/{int:operation_id}", response={200: OperationDetail, **PROBLEMS}, summary="One operation")
+@router.get("/{int:operation_id}", response=OperationDetail, summary="One operation")
 def get_operation(request: HttpRequest, operation_id: int) -> OperationDetail:
     return _detail(get_object_or_404(_operations(), pk=operation_id))
 
 
-@router.post(
-    "", response={202: OperationDetail, **PROBLEMS}, summary="Load, unload, swap, pull, delete, set the keep-alive"
-)
+@router.post("", response={202: OperationDetail}, summary="Load, unload, swap, pull, delete, set the keep-alive")
 def create_operation(request: HttpRequest, response: HttpResponse, body: OperationIn) -> Any:
     """Send an `Idempotency-Key` header (up to 255 characters): a repeat with the same key answers the first operation."""
     try:
@@ -171,7 +168,7 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
     return 202, _detail(_operations().get(pk=operation.pk))
 
 
-@router.post("/{int:operation_id}/cancel", response={202: OperationDetail, **PROBLEMS}, summary="Cancel an operation")
+@router.post("/{int:operation_id}/cancel", response={202: OperationDetail}, summary="Cancel an operation")
 def cancel_operation(request: HttpRequest, operation_id: int) -> Any:
     """A queued operation ends at once; a running one at its next look, after undoing what it can."""
     operation = get_object_or_404(_operations(), pk=operation_id)

@@ -16,8 +16,9 @@ from ninja import Schema
 
 from models_app.api.errors import Problem
 
-PER_PAGE, MOST_PER_PAGE = 50, 200
-RESERVED = frozenset({"page", "per_page", "sort", "q"})
+PER_PAGE, MOST_PER_PAGE, MOST_PAGES = 50, 200, 1_000_000
+MOST_ID = 2**62
+PAGING = frozenset({"page", "per_page", "sort"})
 Row = TypeVar("Row", bound=Model)
 Item = TypeVar("Item")
 
@@ -45,14 +46,37 @@ class Listing(Generic[Row]):
     to_many: frozenset[str] = frozenset()
     """Filters that join several rows to one: their results are made distinct."""
 
+    def describe(self) -> dict[str, Any]:
+        """The parameters for the OpenAPI description of a list."""
+        page = {"type": "integer", "minimum": 1, "maximum": MOST_PAGES, "default": 1}
+        per_page = {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": PER_PAGE}
+        names = "|".join(sorted(self.sorts))
+        sort = {"type": "string", "default": self.default_sort, "pattern": f"^-?({names})(,-?({names}))*$"}
+        parameters = [_parameter("page", page), _parameter("per_page", per_page), _parameter("sort", sort)]
+        if self.searches:
+            parameters.append(_parameter("q", {"type": "string"}))
+        for name, lookup in self.filters.items():
+            parameters.append(_parameter(name, self._kind(name, lookup)))
+        return {"parameters": parameters}
+
+    def _kind(self, name: str, lookup: str) -> dict[str, Any]:
+        if _is_flag(name):
+            return {"type": "boolean"}
+        if _is_number(lookup):
+            return {"type": "integer", "minimum": 1, "maximum": MOST_ID}
+        if name in self.choices:
+            return {"type": "string", "enum": sorted(self.choices[name])}
+        return {"type": "string", "pattern": r"^[^\x00]*$"}
+
     def page(self, request: HttpRequest, rows: QuerySet[Row], show: Callable[[Row], Item]) -> dict[str, Any]:
         """The asked page of ``rows``. Raises Problem 422 for what cannot be asked."""
         asked = request.GET
-        unknown = set(asked) - RESERVED - set(self.filters)
+        known_names = PAGING | set(self.filters) | ({"q"} if self.searches else set())
+        unknown = set(asked) - known_names
         if unknown:
-            known = ", ".join(sorted(RESERVED | set(self.filters)))
+            known = ", ".join(sorted(known_names))
             raise _invalid(min(unknown), f"There is no such parameter; there are: {known}.")
-        number = _number(asked.get("page", "1"), "page", 1_000_000)
+        number = _number(asked.get("page", "1"), "page", MOST_PAGES)
         per_page = _number(asked.get("per_page", str(PER_PAGE)), "per_page", MOST_PER_PAGE)
         found = self._sorted(self._found(rows, request), asked.get("sort", self.default_sort))
         total = found.count()
@@ -80,12 +104,12 @@ class Listing(Generic[Row]):
         return rows
 
     def _value(self, name: str, lookup: str, text: str) -> Any:
-        if lookup.endswith(("__isnull",)) or name.startswith("is_") or name in {"pinned", "present"}:
+        if _is_flag(name):
             if text not in {"true", "false"}:
                 raise _invalid(name, "It must be true or false.")
             return text == "true"
-        if lookup.endswith(("_id", "__id", "id")):
-            return _number(text, name, 2**62)
+        if _is_number(lookup):
+            return _number(text, name, MOST_ID)
         if name in self.choices and text not in self.choices[name]:
             raise _invalid(name, f"It must be one of: {', '.join(sorted(self.choices[name]))}.")
         if "\x00" in text:
@@ -100,6 +124,18 @@ class Listing(Generic[Row]):
                 raise _invalid("sort", f"It must name some of: {', '.join(sorted(self.sorts))}.")
             order.append(("-" if word.startswith("-") else "") + self.sorts[name])
         return rows.order_by(*order, "pk")
+
+
+def _is_flag(name: str) -> bool:
+    return name.startswith("is_") or name in {"pinned", "present"}
+
+
+def _is_number(lookup: str) -> bool:
+    return lookup == "id" or lookup.endswith("_id")
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
 def _number(text: str, name: str, most: int) -> int:

@@ -73,7 +73,9 @@ LISTING = Listing[Host](
 )
 
 
-@router.get("/latest", response=Page[SampleOut], summary="The newest sample of every host")
+@router.get(
+    "/latest", response=Page[SampleOut], summary="The newest sample of every host", openapi_extra=LISTING.describe()
+)
 def list_latest(request: HttpRequest) -> dict[str, Any]:
     page = LISTING.page(request, Host.objects.all(), lambda host: host)
     samples = latest_by_host([host.pk for host in page["items"]])

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, URLResolver, path
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
+from ninja.openapi.schema import OpenAPISchema
 
 from models_app.api import endpoints, errors, health, hosts, models, operations, telemetry
 from models_app.api.auth import AUTH, for_members
 
-api = NinjaAPI(
+
+class Api(NinjaAPI):
+    """The API, whose description tells of the problem documents once for every operation."""
+
+    def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
+        """The OpenAPI description."""
+        schema = super().get_openapi_schema(*args, **kwargs)
+        schema["components"]["schemas"].update(errors.description())
+        for operation in (each for methods in schema["paths"].values() for each in methods.values()):
+            operation["responses"].update(errors.RESPONSES)
+        return schema
+
+
+api = Api(
     title="Berth",
     version="1",
     description="See and steer the VRAM of a team's GPUs. Errors are problem documents (RFC 9457) with a stable `code`.",
@@ -35,23 +54,39 @@ for prefix, router in (
     api.add_router(f"v1/{prefix}", router)
 
 
+@csrf_exempt
+@login_not_required
 def unknown(request: HttpRequest, rest: str) -> HttpResponse:
     """Everything else under ``/api/``."""
     return errors.respond(errors.Problem(404, "not_found", "There is no such address; /api/docs lists them."))
 
 
-def _without_login_page(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URLResolver]:
-    """The API authenticates by itself: a script wants a 401, not a login page."""
+def _for_scripts(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URLResolver]:
+    """The API authenticates by itself, and answers a wrong method like any other error: a script wants no page."""
     for pattern in patterns:
         if isinstance(pattern, URLPattern):
-            pattern.callback = login_not_required(pattern.callback)
+            pattern.callback = login_not_required(_problem_for_a_wrong_method(pattern.callback))
     return patterns
+
+
+def _problem_for_a_wrong_method(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        allowed = response["Allow"]
+        problem = errors.respond(errors.Problem(405, "method_not_allowed", f"This address takes {allowed}."))
+        problem["Allow"] = allowed
+        return problem
+
+    return answer
 
 
 _patterns, _app, _namespace = api.urls
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", login_not_required(health.alive), name="healthz"),
     path("readyz", login_not_required(health.ready), name="readyz"),
-    path("api/", (_without_login_page(_patterns), _app, _namespace)),
-    path("api/<path:rest>", login_not_required(unknown)),
+    path("api/", (_for_scripts(_patterns), _app, _namespace)),
+    path("api/<path:rest>", unknown),
 ]
