@@ -55,7 +55,7 @@ class Services:
 @contextmanager
 def running_services() -> Iterator[Services]:
     """Both servers while the block lasts; what they stored is gone afterwards. Raises ServiceMissing."""
-    with _folder() as folder, _postgresql(folder) as sockets, _redis() as redis_url:
+    with _folder() as folder, _postgresql(folder) as sockets, redis_server() as redis_url:
         yield Services(sockets, redis_url)
 
 
@@ -116,11 +116,12 @@ def _accepts(folder: Path) -> bool:
 
 
 @contextmanager
-def _redis() -> Iterator[str]:
+def redis_server(port: int | None = None) -> Iterator[str]:
+    """A Redis that keeps nothing, on the port or a free one, while the block lasts. Raises ServiceMissing."""
     program = shutil.which("redis-server")
     if program is None:
         raise ServiceMissing("There is no redis-server on this machine: apt-get install redis-server")
-    port = free_port()
+    port = port or free_port()
     command = ["setpriv", "--pdeathsig", "KILL", program, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
     url = f"redis://127.0.0.1:{port}/0"
     with (

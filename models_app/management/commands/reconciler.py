@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from models_app.inventory.hosts import ensure_local_host
+from models_app.operations.reconciler import Reconciler
 from models_app.runtime import background
 
 
@@ -28,4 +29,4 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         self.stdout.write("Reconciling.")
-        await background.run(stop)
+        await background.run(stop, Reconciler())
