@@ -109,7 +109,7 @@ class _DeviceGraph:
         graph = self._graph
         if "attn_norm.weight" not in layer.tensors:
             normed = hidden
-        normed = graph.norm(hidden) if normed is None else normed
+        normed = graph.layer_norm(hidden, layer, "attn_norm.weight") if normed is None else normed
         mixed = self._mix(layer, hidden, normed)
         if rows is not None:
             mixed, hidden, normed = graph.pick(mixed, rows), graph.pick(hidden, rows), graph.pick(normed, rows)

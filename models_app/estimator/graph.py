@@ -24,6 +24,7 @@ _PICKED_AFTER_NORM = frozenset({"qwen35", "qwen35moe", "qwen3next", "gemma4", "n
 _RESIDUAL_AFTER_FFN = frozenset({"command-r", "cohere2", "cohere2moe", "gptneox"})
 _RESIDUAL_FIRST = frozenset({"jamba", "lfm2", "lfm2moe"})
 _MOST_FUSED_EXPERTS = 15
+_MOST_CHOSEN_AMONG = 512
 SMALLEST_OFFLOADED_BATCH = 32
 """Tokens from which llama.cpp multiplies on the GPU although the weights are in host RAM."""
 
@@ -72,8 +73,14 @@ class Graph:
         return self.tape.input(*shape, width=width, copies=self._input_copies)
 
     def norm(self, source: Node, shape: tuple[int, ...] | None = None) -> Node:
-        """A normalisation with its weights."""
+        """A normalisation with its weights, or any other operation on one tensor that ggml may do in place."""
         return self.tape.op(shape or source.shape, source, in_place=True)
+
+    def layer_norm(self, source: Node, layer: Layer, name: str) -> Node:
+        """A normalisation with one of the layer's weights, which may have to be fetched."""
+        normed = self.norm(source)
+        weights = self.fetched(layer, name, self.tensor(layer, name))
+        return self.tape.op(source.shape, normed, *weights, in_place=True) if weights else normed
 
     def project(self, source: Node, layer: Layer, name: str) -> Node:
         """The product with one of the layer's matrices."""
@@ -123,10 +130,13 @@ class Graph:
         tape, used, tokens = self.tape, self.plan.shape.expert_used_count, source.shape[1]
         logits = logits or self.project(source, layer, "ffn_gate_inp.weight")
         probabilities = self.norm(logits)
-        chosen = tape.view(tape.op(logits.shape, probabilities))
+        ranked = tape.op(logits.shape, probabilities)
+        chosen = tape.view(ranked)
         chosen.shape = (used, tokens)
         weights = tape.op((1, used, tokens), tape.view(probabilities), chosen)
         tape.expand(weights)
+        if _is_fused_choice(layer, logits.shape[0]):
+            tape.expand(tape.store(logits, probabilities, ranked))
         active = self._active_experts(layer, tape.view(source), chosen)
         return self._weighted_sum(self._by_expert(layer, "ffn_down_exps.weight", active, chosen), weights)
 
@@ -144,7 +154,12 @@ class Graph:
         """The product of every token with the matrices of its experts."""
         tensor, used = self.tensor(layer, name), self.plan.shape.expert_used_count
         shape = (tensor.shape[1], used, chosen.shape[1])
-        return self.tape.op(shape, source, *self.fetched(layer, name, tensor), chosen)
+        product = self.tape.op(shape, source, *self.fetched(layer, name, tensor), chosen)
+        bias_name = name.replace(".weight", ".bias")
+        bias = layer.tensors.get(bias_name)
+        if bias is None:
+            return product
+        return self.tape.op(shape, product, *self.fetched(layer, bias_name, bias), chosen, in_place=True)
 
     def _weighted_sum(self, results: Node, weights: Node) -> Node:
         """The sum over the experts. CUDA fuses it and therefore keeps its inputs until it is done."""
@@ -191,13 +206,19 @@ class Graph:
             hidden = self.norm(hidden)
         if not _has_ffn(layer):
             return hidden
-        own_norm = "ffn_norm.weight" in layer.tensors
-        borrowed = "post_attention_norm.weight" in layer.tensors and "post_ffw_norm.weight" not in layer.tensors
-        output = self.feed_forward(layer, self.norm(hidden) if own_norm or borrowed else hidden)
+        output = self.feed_forward(layer, self._feed_forward_norm(layer, hidden))
         if "post_ffw_norm.weight" in layer.tensors:
             output = self.norm(output)
         hidden = self.add(hidden, output) if self.plan.name in _RESIDUAL_FIRST else self.add(output, hidden)
         return self.norm(hidden) if "layer_output_norm.weight" in layer.tensors else hidden
+
+    def _feed_forward_norm(self, layer: Layer, hidden: Node) -> Node:
+        """The norm before the feed-forward network, which some architectures call post-attention norm, and OLMo 2 lacks."""
+        if "ffn_norm.weight" in layer.tensors:
+            return self.layer_norm(hidden, layer, "ffn_norm.weight")
+        if "post_attention_norm.weight" in layer.tensors and "post_ffw_norm.weight" not in layer.tensors:
+            return self.layer_norm(hidden, layer, "post_attention_norm.weight")
+        return hidden
 
     def _parallel(self, layer: Layer, mixed: Node, residual: Node, normed: Node) -> Node:
         output = self.feed_forward(layer, self.norm(residual) if "ffn_norm.weight" in layer.tensors else normed)
@@ -239,6 +260,12 @@ class Graph:
 
 def _has_any(layer: Layer, *names: str) -> bool:
     return any(name in layer.tensors for name in names)
+
+
+def _is_fused_choice(layer: Layer, count: int) -> bool:
+    """Whether CUDA chooses the experts in one kernel, and so keeps every tensor of the choice until it is done."""
+    small_power_of_two = count <= _MOST_CHOSEN_AMONG and count & (count - 1) == 0
+    return small_power_of_two and "ffn_gate_inp.bias" not in layer.tensors
 
 
 def _has_ffn(layer: Layer) -> bool:

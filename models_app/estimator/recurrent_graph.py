@@ -53,7 +53,7 @@ class Recurrence:
         product = tape.op((embedding, self.tokens), tape.view(three), tape.view(three))
         convolved = self._convolve(product, embedding)
         result = tape.op((embedding, self.tokens), tape.view(three), convolved, in_place=True)
-        return self.graph.project(result, layer, "shortconv.out_proj.weight")
+        return tape.view(self.graph.project(result, layer, "shortconv.out_proj.weight"))
 
     def _mamba(self, layer: Layer, normed: Node) -> Node:
         tape, graph, inner, tokens = self.tape, self.graph, self.shape.ssm_inner_size, self.tokens
@@ -66,7 +66,7 @@ class Recurrence:
         if "ssm_b_norm.weight" in layer.tensors:
             kept = [graph.norm(view, (self.shape.ssm_state_size, tokens)) for view in kept]
         scanned = self._scan(tape.view(active), step, *kept)
-        return self._gated_output(layer, scanned, active, both)
+        return tape.view(self._gated_output(layer, scanned, active, both))
 
     def _mamba2(self, layer: Layer, normed: Node) -> Node:
         tape, graph, tokens, inner = self.tape, self.graph, self.tokens, self.shape.ssm_inner_size
@@ -112,4 +112,4 @@ class Recurrence:
         tape.expand(tape.store(tape.view(result)))
         output = graph.norm(tape.view(result), (inner, tokens))
         output = tape.op((inner, tokens), output, tape.op((inner, tokens), tape.view(gate), in_place=True), in_place=True)
-        return graph.project(output, layer, "ssm_out.weight")
+        return tape.view(graph.project(output, layer, "ssm_out.weight"))

@@ -79,7 +79,7 @@ class Tape:
 
     def view(self, source: Node) -> Node:
         """Another look at the memory of ``source``."""
-        node = Node((), 0, (source,), False)
+        node = Node(source.shape, 0, (source,), False)
         node.owner = source.owner
         return node
 
