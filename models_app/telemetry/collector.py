@@ -26,10 +26,7 @@ LEAST_CHANGE_BYTES = 1024**2
 
 
 def record_sample(host: Host, sample: HostSample) -> bool:
-    """Make the rows say what the sample shows; false for a sample that was recorded before or comes too late.
-
-    Samples of one boot are ordered by their sequence, those of different boots by their time.
-    """
+    """Make the rows say what the sample shows; false for a sample that was recorded before or comes too late."""
     before = LatestSample.objects.filter(host=host).first()
     if before is not None and not _is_newer(sample, before):
         return False
@@ -46,9 +43,9 @@ def record_sample(host: Host, sample: HostSample) -> bool:
 
 
 def _is_newer(sample: HostSample, before: LatestSample) -> bool:
-    if sample.boot_id == before.boot_id:
-        return sample.sequence > before.sequence
-    return sample.taken_at > before.taken_at
+    """By its time; within one boot also by its sequence, for a clock may be set back."""
+    is_next = sample.boot_id == before.boot_id and sample.sequence > before.sequence
+    return is_next or sample.taken_at > before.taken_at
 
 
 def _store(host: Host, sample: HostSample, shares: Shares, before: LatestSample | None) -> bool:

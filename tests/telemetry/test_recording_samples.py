@@ -78,6 +78,17 @@ def test_a_restart_begins_a_new_sequence(host: Host, simulated_host: SimulatedHo
     assert record_sample(host, replace(at(sample, 0.5), boot_id="yet another", sequence=9999)) is False
 
 
+def test_a_clock_that_was_set_back_stops_nothing(host: Host, simulated_host: SimulatedHost) -> None:
+    record_sample(host, at(simulated_host.sample(), 3600))
+    assert record_sample(host, at(simulated_host.sample(), 0)) is True
+
+
+def test_a_machine_that_counts_from_one_again_is_heard(host: Host, simulated_host: SimulatedHost) -> None:
+    sample = at(simulated_host.sample(), 0)
+    record_sample(host, replace(sample, sequence=1000))
+    assert record_sample(host, replace(at(sample, 1), sequence=1)) is True
+
+
 def test_the_ring_keeps_one_point_a_second_of_the_last_minutes(host: Host, simulated_host: SimulatedHost) -> None:
     pid = simulated_host.spawn("python3")
     for second in range(RECENT_POINTS + 5):
