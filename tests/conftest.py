@@ -16,5 +16,7 @@ PLUGINS = (
     "tests.fixtures.real_servers",
     "tests.fixtures.people",
     "tests.fixtures.services",
+    "tests.fixtures.panels",
+    "tests.fixtures.browser",
 )
 pytest_plugins = [name for name in PLUGINS if find_spec(name)]
