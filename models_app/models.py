@@ -4,8 +4,8 @@ from models_app.accounts.models import ApiToken, AuditEntry
 from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
 from models_app.live import Revision
+from models_app.operations.heartbeats import Heartbeat
 from models_app.operations.models import (
-    Heartbeat,
     Operation,
     OperationLog,
     OperationStep,

@@ -9,14 +9,14 @@ from django.conf import settings
 
 from models_app.backends.errors import AddressRefused, InvalidName
 from models_app.backends.names import OLLAMA_REGISTRY, check_registry
-from models_app.backends.protocol import Capability, LoadOptions
+from models_app.backends.protocol import Capability
 from models_app.catalog.models import Installation
 from models_app.inventory.connect import backend_for
-from models_app.inventory.models import Endpoint, Gpu, LoadedModel, Residency
+from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.matching import differing_options
 from models_app.operations.models import Operation
+from models_app.operations.option_checks import check_keep_alive, check_options
 from models_app.operations.preview import FitPreview, Verdict, fit_preview
-from models_app.operations.reckoning import installed_variant
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
 
@@ -67,7 +67,7 @@ def _check_endpoint(request: Request) -> None:
 
 def _check_load(request: Request) -> Checked:
     _check_installed(request)
-    _check_options(request)
+    check_options(request)
     loaded = _loaded(request)
     if loaded is None:
         return Checked(preview=_fitting(request, []))
@@ -77,7 +77,7 @@ def _check_load(request: Request) -> Checked:
 
 def _check_swap(request: Request) -> Checked:
     _check_installed(request)
-    _check_options(request)
+    check_options(request)
     if loaded := _loaded(request):
         raise RequestRefused("already_loaded", f"{loaded.name} is loaded already.", status=409, loaded=loaded)
     rows = LoadedModel.objects.filter(endpoint=request.endpoint, pk__in=request.unload)
@@ -114,11 +114,11 @@ def _check_delete(request: Request) -> Checked:
     return Checked([loaded.name])
 
 
-def _check_keep_alive(request: Request) -> Checked:
+def _check_new_keep_alive(request: Request) -> Checked:
     loaded = _required_loaded(request)
     if request.options.keep_alive_seconds is None:
         raise RequestRefused("invalid_option", "Say how long the model is to stay.", field="keep_alive")
-    _check_keep_alive_value(request.options)
+    check_keep_alive(request.options)
     if not request.confirmed and not _residency(request.endpoint, loaded.name):
         message = f"{loaded.name} was loaded by another client; confirm to change how long it stays."
         raise RequestRefused("foreign_model", message, status=409, loaded=loaded)
@@ -131,7 +131,7 @@ _CHECKS: dict[str, Callable[[Request], Checked]] = {
     Kind.UNLOAD: _check_unload,
     Kind.PULL: _check_pull,
     Kind.DELETE: _check_delete,
-    Kind.SET_KEEP_ALIVE: _check_keep_alive,
+    Kind.SET_KEEP_ALIVE: _check_new_keep_alive,
 }
 
 
@@ -139,43 +139,6 @@ def _check_installed(request: Request) -> None:
     if not Installation.objects.filter(endpoint=request.endpoint, name=request.model).exists():
         message = f"{request.endpoint.name} has no model {request.model}. Pull it first, or choose one that is installed."
         raise RequestRefused("unknown_model", message, field="model")
-
-
-def _check_options(request: Request) -> None:
-    given = request.options.given()
-    for name in given:
-        if name != "pinned" and name not in request.endpoint.load_options:
-            field = "keep_alive" if name == "keep_alive_seconds" else name
-            message = f"{request.endpoint.name} cannot honour the option {field} when it loads a model."
-            raise RequestRefused("unsupported_option", message, field=field)
-    _check_keep_alive_value(request.options)
-    if request.options.gpu is not None:
-        _check_gpu(request.endpoint, request.options.gpu)
-    _check_against_variant(request)
-
-
-def _check_keep_alive_value(options: LoadOptions) -> None:
-    if options.keep_alive_seconds == 0:
-        message = "A keep-alive of 0 would unload the model at once; give a time, or unload it."
-        raise RequestRefused("invalid_option", message, field="keep_alive")
-
-
-def _check_gpu(endpoint: Endpoint, uuid: str) -> None:
-    if not Gpu.objects.filter(host=endpoint.host_id, uuid=uuid, present=True).exists():
-        raise RequestRefused("unknown_gpu", f"{endpoint.host.name} has no GPU {uuid}.", field="gpu")
-
-
-def _check_against_variant(request: Request) -> None:
-    variant, _ = installed_variant(request.endpoint, request.model)
-    trained = variant.training_context_length if variant else None
-    wanted = request.options.context_length
-    if trained and wanted and wanted > trained and not request.load_anyway:
-        message = f"{request.model} was trained for a context of {trained:,} tokens; {wanted:,} is more."
-        raise RequestRefused("invalid_option", message, field="context_length")
-    layers, on_gpu = variant.layer_count if variant else None, request.options.gpu_layers
-    if layers and on_gpu is not None and on_gpu > layers + 1:
-        message = f"{request.model} has {layers} layers and an output layer; {on_gpu} cannot go to the GPU."
-        raise RequestRefused("invalid_option", message, field="gpu_layers")
 
 
 def _check_reload(request: Request, loaded: LoadedModel) -> None:

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-
-from models_app.operations.models import Heartbeat
 
 WORKER, RECONCILER = "worker", "reconciler"
 ALIVE_FOR = timedelta(seconds=15)
 LEASE_FOR = timedelta(seconds=10)
+
+
+class Heartbeat(models.Model):
+    """A sign of life of the one ``reconciler`` (whose lease this is) or of the ``worker``, for readiness."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    holder = models.CharField(max_length=36, blank=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%H:%M:%S}"
 
 
 def beat(name: str) -> None:

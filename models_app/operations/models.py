@@ -17,8 +17,8 @@ class Operation(models.Model):
     ``progress_bytes`` the measured rise (or the downloaded bytes of a pull). ``verified_by`` is ``process``, ``gpu`` or
     ``endpoint``. ``before_bytes`` and ``after_bytes`` are used VRAM on the GPUs of the host.
 
-    ``attempt`` counts the leases taken, ``due_at`` is when a queued one may be taken again, ``enqueued_at`` when a worker
-    was last told of it. An ``error_code`` on a running operation means that it is being undone.
+    ``due_at`` is when a queued one may be taken, ``enqueued_at`` when a worker was last told of it, ``attempt`` how many
+    leases were taken. A running operation with an ``error_code`` is being undone.
     """
 
     class Kind(models.TextChoices):
@@ -194,14 +194,3 @@ class OperationLog(models.Model):
 
     def __str__(self) -> str:
         return self.text
-
-
-class Heartbeat(models.Model):
-    """A sign of life of the one ``reconciler`` (whose lease this is) or of the ``worker``, for readiness."""
-
-    name = models.CharField(max_length=20, primary_key=True)
-    holder = models.CharField(max_length=36, blank=True)
-    at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"{self.name} at {self.at:%H:%M:%S}"

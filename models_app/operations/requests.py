@@ -7,23 +7,21 @@ Every function returns the queued ``Operation`` and raises ``RequestRefused``, w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from models_app.accounts import audit
 from models_app.accounts.roles import Actor
-from models_app.backends.protocol import Capability, LoadOptions
+from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.live import Topic, publish
 from models_app.operations import states
-from models_app.operations.checks import Checked, canonical_name, check
-from models_app.operations.models import Operation, OperationLog, OperationTarget
-from models_app.operations.options import FOREVER_SECONDS
+from models_app.operations.checks import canonical_name
+from models_app.operations.models import Operation, OperationLog
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import ANY, Request
-from models_app.operations.tasks import enqueue
+from models_app.operations.submission import submit
 
 __all__ = [
     "Request",
@@ -38,105 +36,6 @@ __all__ = [
     "set_pinned",
     "submit",
 ]
-
-
-def submit(request: Request) -> Operation:
-    """Check the request and queue its operation."""
-    request = replace(request, model=canonical_name(request.endpoint, request.model), options=_completed(request))
-    if first := _first_of_key(request):
-        return first
-    checked = check(request)
-    if busy := _in_the_way(request, checked):
-        raise _busy(busy)
-    try:
-        return _create(request, checked)
-    except IntegrityError as error:
-        if first := _first_of_key(request):
-            return first
-        raise _busy(_in_the_way(request, checked)) from error
-
-
-def _completed(request: Request) -> LoadOptions:
-    """A pinned model is kept for ever where nothing else was said and the endpoint can do so."""
-    options = request.options
-    can_keep = Capability.KEEP_ALIVE in request.endpoint.capabilities
-    if options.pinned and options.keep_alive_seconds is None and can_keep:
-        return replace(options, keep_alive_seconds=FOREVER_SECONDS)
-    return options
-
-
-def _first_of_key(request: Request) -> Operation | None:
-    if not request.idempotency_key or request.actor.user_id is None:
-        return None
-    mine = Operation.objects.filter(user_id=request.actor.user_id, idempotency_key=request.idempotency_key)
-    first = mine.select_related("endpoint").first()
-    if first and first.request_digest != request.digest():
-        message = f"The key {request.idempotency_key} was used for another request, operation {first.pk}."
-        raise RequestRefused("idempotency_conflict", message, field="Idempotency-Key", operation=first)
-    return first
-
-
-def _in_the_way(request: Request, checked: Checked) -> Operation | None:
-    names = [request.model, *checked.unload]
-    targets = OperationTarget.objects.filter(endpoint=request.endpoint, model_name__in=names, active=True)
-    target = targets.select_related("operation__endpoint").first()
-    return target.operation if target else None
-
-
-def _busy(operation: Operation | None) -> RequestRefused:
-    what = f"Operation {operation.pk} of {operation.requested_by} ({operation})" if operation else "Another operation"
-    message = f"{what} is at work on this model. Wait for it, or cancel it."
-    return RequestRefused("target_busy", message, field="model", status=409, operation=operation)
-
-
-@transaction.atomic
-def _create(request: Request, checked: Checked) -> Operation:
-    operation = Operation.objects.create(
-        kind=request.kind,
-        endpoint=request.endpoint,
-        model_name=request.model,
-        options=request.options.given(),
-        unload=checked.unload,
-        load_anyway=request.load_anyway,
-        reload=request.reload,
-        user_id=request.actor.user_id,
-        requested_by=request.actor.name,
-        via=request.actor.via.value,
-        idempotency_key=request.idempotency_key,
-        request_digest=request.digest(),
-        enqueued_at=timezone.now(),
-        phase="queued",
-        estimate=checked.preview.as_row() if checked.preview else {},
-        progress_total_bytes=checked.preview.needed_bytes if checked.preview else None,
-    )
-    OperationTarget.objects.bulk_create(
-        OperationTarget(operation=operation, endpoint=request.endpoint, model_name=name)
-        for name in dict.fromkeys([request.model, *checked.unload])
-    )
-    _tell(request, operation, checked)
-    transaction.on_commit(lambda: enqueue(operation.pk))
-    return operation
-
-
-def _tell(request: Request, operation: Operation, checked: Checked) -> None:
-    """The log's first lines, the audit entry, and the event."""
-    lines = [f"Asked for by {request.actor.name}."]
-    if checked.preview:
-        lines.append(checked.preview.sentence + (" Loaded all the same." if request.load_anyway else ""))
-    OperationLog.objects.bulk_create(OperationLog(operation=operation, text=line) for line in lines)
-    audit.record(
-        request.actor,
-        f"operation.{request.kind}",
-        operation,
-        endpoint=request.endpoint.name,
-        model=request.model,
-        options=request.options.given(),
-        unload=checked.unload,
-        load_anyway=request.load_anyway,
-        reload=request.reload,
-        confirmed=request.confirmed,
-    )
-    publish(Topic.OPERATION, operation.pk)
 
 
 def request_load(

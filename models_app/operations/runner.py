@@ -124,8 +124,9 @@ def _result(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
 
 
 async def _wait(job: Job, waiting: Waiting) -> None:
-    """Waiting is no attempt."""
-    job.say(f"{str(waiting).capitalize()}.")
+    """Waiting is no attempt, and is told once."""
+    if job.operation.phase != str(waiting):
+        job.say(f"{str(waiting).capitalize()}.")
     columns = {"phase": str(waiting), "waiting_for_id": waiting.operation_id, "attempt": F("attempt") - 1}
     await job.database(records.put_back, job.lease, timezone.now() + WAIT, job.taken_lines(), columns)
 

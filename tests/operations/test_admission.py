@@ -49,6 +49,15 @@ def test_a_second_operation_waits_while_processes_are_hidden(ollama: Stage) -> N
     assert not operation.reservations.exists()
 
 
+def test_waiting_is_told_once_however_often_it_is_tried(ollama: Stage) -> None:
+    at_work(ollama)
+    operation = ollama.ask("load", SMALL)
+    for _ in range(3):
+        Operation.objects.filter(pk=operation.pk).update(due_at=None)
+        ollama.work(operation)
+    assert sum("Waiting for operation" in line for line in log_of(operation)) == 1
+
+
 def test_the_one_that_waits_goes_on_when_the_other_has_ended(ollama: Stage) -> None:
     other = at_work(ollama)
     operation = ollama.work(ollama.ask("load", SMALL))

@@ -12,8 +12,8 @@ from models_app.accounts.models import AuditEntry
 from models_app.inventory.models import Residency
 from models_app.operations import reconciler as module
 from models_app.operations import records
-from models_app.operations.heartbeats import RECONCILER, WORKER, is_alive
-from models_app.operations.models import Heartbeat, Operation
+from models_app.operations.heartbeats import RECONCILER, WORKER, Heartbeat, is_alive
+from models_app.operations.models import Operation
 from models_app.operations.reconciler import Reconciler
 from models_app.operations.tasks import beat
 from tests.operations.conftest import SMALL, Stage, log_of
