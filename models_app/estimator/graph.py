@@ -85,8 +85,7 @@ class Graph:
     def project(self, source: Node, layer: Layer, name: str) -> Node:
         """The product with one of the layer's matrices."""
         tensor = self.tensor(layer, name)
-        width = tensor.shape[1] if len(tensor.shape) > 1 else 1
-        return self.tape.op((width, *source.shape[1:]), source, *self.fetched(layer, name, tensor))
+        return self.tape.op((tensor.rows, *source.shape[1:]), source, *self.fetched(layer, name, tensor))
 
     def tensor(self, layer: Layer, name: str) -> TensorInfo:
         """One of a layer's weights. Raises ``UnfamiliarGraph`` where the layer has none of that name."""
@@ -110,12 +109,12 @@ class Graph:
         return self.tape.op(first.shape, first, second, in_place=True)
 
     def _weight_copy(self, tensor: TensorInfo) -> Node:
-        size = gpu_bytes(tensor.type, tensor.shape[0], tensor.size_bytes)
+        size = gpu_bytes(tensor.type, tensor.row_elements, tensor.size_bytes)
         return self.tape.copy(size, starts_split=True)
 
     def dense(self, source: Node, layer: Layer, suffix: str = "") -> Node:
         """A feed-forward network: up, perhaps gated, down."""
-        inner = self.tensor(layer, f"ffn_down{suffix}.weight").shape[0]
+        inner = self.tensor(layer, f"ffn_down{suffix}.weight").row_elements
         up = self.project(source, layer, f"ffn_up{suffix}.weight")
         if f"ffn_gate{suffix}.weight" in layer.tensors:
             active = self.tape.op(up.shape, self.project(source, layer, f"ffn_gate{suffix}.weight"), up)
@@ -153,7 +152,7 @@ class Graph:
     def _by_expert(self, layer: Layer, name: str, source: Node, chosen: Node) -> Node:
         """The product of every token with the matrices of its experts."""
         tensor, used = self.tensor(layer, name), self.plan.shape.expert_used_count
-        shape = (tensor.shape[1], used, chosen.shape[1])
+        shape = (tensor.rows, used, chosen.shape[1])
         product = self.tape.op(shape, source, *self.fetched(layer, name, tensor), chosen)
         bias_name = name.replace(".weight", ".bias")
         bias = layer.tensors.get(bias_name)
@@ -277,7 +276,7 @@ def steady_layers(plan: Plan, layers: Sequence[Layer]) -> list[Layer]:
     chosen: list[Layer] = []
     for _, stretch in groupby(layers, key=lambda layer: _placed_alike(plan, layer)):
         chosen += list(stretch)[:_ENOUGH_LAYERS]
-    return chosen if chosen[-1] is layers[-1] else [*chosen, layers[-1]]
+    return chosen if chosen[-1:] == list(layers[-1:]) else [*chosen, layers[-1]]
 
 
 def _placed_alike(plan: Plan, layer: Layer) -> tuple[bool, bool]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 from models_app.estimator.architectures import Architecture, Memory, architecture
 from models_app.estimator.types import EstimateError, MissingShape
-from models_app.gguf.header import GgufHeader, TensorInfo, Value
+from models_app.gguf.header import GgufHeader, SkippedArray, TensorInfo, Value
 
 MAX_LAYERS = 1024
+MAX_EXPERTS_USED = 1024
+_LARGEST_NUMBER = 2**40
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 
 
@@ -50,7 +52,7 @@ class Layer:
     def width(self, name: str) -> int:
         """Rows of the matrix ``name`` (its output length), 0 where the layer has none."""
         tensor = self.tensors.get(name)
-        return tensor.shape[1] if tensor is not None and len(tensor.shape) > 1 else 0
+        return tensor.rows if tensor is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +121,24 @@ class _Keys:
         return self._metadata.get(f"{self._name}.{key}")
 
     def whole(self, key: str, default: int = 0) -> int:
+        """A number, or the first that is not zero where the header lists one for each layer."""
         value = self.value(key)
         if isinstance(value, tuple):
             value = next((item for item in value if item), default)
-        return int(value) if isinstance(value, int | float) else default
+        return default if value is None or isinstance(value, str | SkippedArray) else self._checked(key, value)
 
     def per_layer(self, key: str, count: int, default: int = 0) -> list[int]:
+        """One number for each of ``count`` layers."""
         value = self.value(key)
         if isinstance(value, tuple):
-            return [int(item) for item in value[:count]] + [default] * (count - len(value))
+            numbers = [self._checked(key, item) for item in value[:count]]
+            return numbers + [default] * (count - len(numbers))
         return [self.whole(key, default)] * count
+
+    def _checked(self, key: str, value: int | float | bool) -> int:
+        if not 0 <= value <= _LARGEST_NUMBER:
+            raise UnsupportedModel(f"{self._name}.{key} is {value}, which is impossible.")
+        return int(value)
 
 
 def read_shape(header: GgufHeader) -> Shape:
@@ -140,6 +150,8 @@ def read_shape(header: GgufHeader) -> Shape:
     layer_count, embedding_length = keys.whole("block_count"), keys.whole("embedding_length")
     if not 0 < layer_count <= MAX_LAYERS or embedding_length <= 0:
         raise MissingShape((f"{name}.block_count (1 to {MAX_LAYERS})", f"{name}.embedding_length"))
+    if keys.whole("expert_used_count") > MAX_EXPERTS_USED:
+        raise UnsupportedModel(f"{name}.expert_used_count exceeds {MAX_EXPERTS_USED}.")
     layer_tensors, other_tensors = _group(header.tensors)
     window_size = _window_size(keys, facts)
     return Shape(
@@ -193,7 +205,7 @@ def _layers(
     window_size: int,
     tensors: Mapping[int, Mapping[str, TensorInfo]],
 ) -> tuple[Layer, ...]:
-    trunk_count = count - min(keys.whole("nextn_predict_layers"), count)
+    trunk_count = count - min(keys.whole("nextn_predict_layers"), count - 1)
     head_counts = keys.per_layer("attention.head_count", count)
     kv_head_counts = keys.per_layer("attention.head_count_kv", count, 0)
     if keys.value("attention.head_count_kv") is None:
@@ -277,7 +289,7 @@ def _recurrent_layers(
         return [bool(item) for item in keys.per_layer("attention.recurrent_layers", count)]
     if facts.default_full_attention_interval:
         interval = keys.whole("full_attention_interval", facts.default_full_attention_interval)
-        return [i < trunk_count and (i + 1) % interval != 0 for i in range(count)]
+        return [i < trunk_count and (i + 1) % max(1, interval) != 0 for i in range(count)]
     mixed = _lists_feed_forward(keys)
     return [heads == 0 and not (mixed and feed_forward[i]) for i, heads in enumerate(kv_head_counts)]
 
@@ -297,5 +309,4 @@ def _vocabulary_size(header: GgufHeader, keys: _Keys) -> int:
     if header.vocabulary_size:
         return header.vocabulary_size
     embedding = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
-    rows = embedding.shape[1] if embedding is not None and len(embedding.shape) > 1 else 0
-    return keys.whole("vocab_size", rows)
+    return keys.whole("vocab_size", embedding.rows if embedding is not None else 0)

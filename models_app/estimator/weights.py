@@ -80,4 +80,4 @@ def _add(total: Counter[int], tensor: TensorInfo, device: int) -> None:
     if device == HOST:
         total[HOST] += padded(tensor.size_bytes, HOST_ALIGNMENT)
     else:
-        total[device] += gpu_bytes(tensor.type, tensor.shape[0], tensor.size_bytes)
+        total[device] += gpu_bytes(tensor.type, tensor.row_elements, tensor.size_bytes)

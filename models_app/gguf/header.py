@@ -37,6 +37,16 @@ class TensorInfo:
         return count
 
     @property
+    def row_elements(self) -> int:
+        """Elements of one row: the input length of a matrix."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of one matrix: its output length; 1 for a vector."""
+        return self.shape[1] if len(self.shape) > 1 else 1
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of the contents, without padding."""
         return self.type.row_bytes(self.elements)

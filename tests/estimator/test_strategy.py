@@ -1,0 +1,51 @@
+"""Strategies, keep-alive times and hardware tiers follow the published tables, with a reason each."""
+
+import pytest
+
+from models_app.estimator.strategy import (
+    HARDWARE_TIERS,
+    Strategy,
+    advise_keep_alive,
+    advise_strategy,
+    tiers_for,
+)
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("vram_gib", "needed_gib", "latency", "expected"),
+    [
+        (24, [5, 6], 60, Strategy.CONCURRENT),
+        (8, [5, 6], 60, Strategy.HOT_SWAP),
+        (16, [9, 9, 9], 60, Strategy.HOT_SWAP),
+        (24, [9, 9, 9], 60, Strategy.HYBRID),
+        (24, [9] * 6, 60, Strategy.CONTAINERS),
+        (48, [20, 20, 20], 60, Strategy.HYBRID),
+        (24, [9, 9, 9], 1, Strategy.HYBRID),
+        (24, [40, 5], 60, Strategy.HOT_SWAP),
+    ],
+)
+def test_a_strategy_follows_from_vram_number_and_patience(
+    vram_gib: int, needed_gib: list[int], latency: float, expected: Strategy
+) -> None:
+    advice = advise_strategy(vram_gib * GIB, [need * GIB for need in needed_gib], latency)
+    assert advice.strategy is expected
+    assert advice.reason
+
+
+@pytest.mark.parametrize(
+    ("requests_per_hour", "seconds"), [(0, 0), (1, 300), (4, 1800), (6, 1200), (12, 600), (60, 300), (1000, 300)]
+)
+def test_an_idle_model_stays_for_twice_the_usual_gap_within_bounds(requests_per_hour: float, seconds: int) -> None:
+    assert advise_keep_alive(requests_per_hour).seconds == seconds
+
+
+def test_every_kind_of_machine_has_tiers() -> None:
+    assert {tier.kind for tier in HARDWARE_TIERS} == {"gpu", "cpu", "unified"}
+
+
+def test_a_machine_gets_the_largest_tier_that_it_reaches() -> None:
+    assert {tier.memory_bytes for tier in tiers_for(20 * GIB, "gpu")} == {16 * GIB}
+    assert tiers_for(4 * GIB, "gpu") == ()
+    assert tiers_for(1024 * GIB, "unified")[0].quantization == "Q6_K"
