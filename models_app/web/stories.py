@@ -20,6 +20,7 @@ _LOOKS = {
     State.FAILED: ("circle-x", "bad"),
     State.CANCELLED: ("ban", "warn"),
 }
+MOVES_MEMORY = {Kind.LOAD, Kind.UNLOAD, Kind.SWAP}
 _VERIFIED = {
     "process": "measured per process",
     "gpu": "measured on the GPU",
@@ -111,7 +112,7 @@ def _outcome(operation: Operation) -> str:
         _did("loaded", (step for step in steps if step.action == Action.LOAD)),
     ]
     words = ", ".join(part for part in parts if part) or f"{operation.get_state_display()} in {_duration(operation)}"
-    verified = _VERIFIED.get(operation.verified_by, "")
+    verified = _VERIFIED.get(operation.verified_by, "") if operation.kind in MOVES_MEMORY else ""
     return f"{words}; {verified}." if verified else f"{words}."
 
 

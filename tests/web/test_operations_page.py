@@ -114,6 +114,13 @@ def test_a_success_is_told_in_figures_words_and_lines(as_member, done):
         assert words in shown
 
 
+def test_what_moves_no_memory_speaks_of_none(as_member, db):
+    shown = page(as_member, ended("succeeded", kind="delete", verified_by="endpoint"))
+    assert "Succeeded in 4.0 s." in shown
+    assert "telemetry" not in shown
+    assert "VRAM" not in shown
+
+
 def test_a_failure_says_why_and_what_to_do_next(as_admin, db):
     failed = ended("failed", error_code="memory_held", error_message="Only 0.1 GiB of 6.0 GiB came back.")
     shown = page(as_admin, failed)

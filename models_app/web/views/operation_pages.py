@@ -15,7 +15,7 @@ from models_app.operations.models import Operation, OperationStep
 from models_app.web.access import member_required
 from models_app.web.advice import next_step
 from models_app.web.listing import Filter, Listing
-from models_app.web.stories import story
+from models_app.web.stories import MOVES_MEMORY, story
 from models_app.web.templatetags.berth import clock
 
 LISTING = Listing[Operation](
@@ -26,6 +26,7 @@ LISTING = Listing[Operation](
 )
 STATE = Filter("state", "State", tuple((str(value), str(label)) for value, label in Operation.State.choices))
 KIND = Filter("kind", "Kind", tuple((str(value), str(label)) for value, label in Operation.Kind.choices))
+
 VERDICTS = {
     "process": "Measured on the model's own process.",
     "gpu": "Measured on the GPU: its used memory moved by about what was expected.",
@@ -65,6 +66,7 @@ def detail(request: HttpRequest, operation_id: int) -> HttpResponse:
         "operation": operation,
         "story": story(operation),
         "steps": [(step, _took(step)) for step in operation.steps.all()],
+        "moves_memory": operation.kind in MOVES_MEMORY,
         "verdict": VERDICTS.get(operation.verified_by, ""),
         "advice": next_step(operation.error_code) if operation.state == Operation.State.FAILED else "",
         "options": _option_words(operation),
