@@ -70,7 +70,11 @@ class Attention:
         tape, graph = self.tape, self.graph
         if "attn_qkv.weight" in layer.tensors:
             fused = graph.project(normed, layer, "attn_qkv.weight")
-            return tape.view(fused), tape.view(fused), tape.view(fused)
+            if self.plan.profile.one_step_gates:
+                return tape.view(fused), tape.view(fused), tape.view(fused)
+            widths = (layer.key_length * layer.head_count, layer.kv_key_width, layer.kv_value_width)
+            query, key, value = (tape.op((width, self.plan.tokens), tape.view(fused)) for width in widths)
+            return tape.view(query), tape.view(key), tape.view(value)
         query = tape.view(graph.project(normed, layer, "attn_q.weight"))
         if not layer.keeps_kv and not self.plan.is_encoder:
             return query, None, None
@@ -251,6 +255,7 @@ class Attention:
         plan, graph = self.plan, self.graph
         cells = plan.context.window_cells if layer.is_windowed else plan.context.cells
         value_rows = 1 if plan.flash else plan.shape.largest_kv_value_width
+        value_rows *= plan.profile.indexed_writes
         key_rotation = self._rotation(plan.settings.cache_type_k, _rotation_size(layer.key_length))
         value_rotation = self._rotation(plan.settings.cache_type_v, 64 if layer.value_length % 64 == 0 else 0)
         return CacheInputs(
@@ -259,8 +264,17 @@ class Attention:
             value_rotation=value_rotation,
             key_index=graph.input(plan.tokens, width=8),
             value_index=graph.input(plan.tokens * value_rows, width=8),
-            mask=graph.input(cells, plan.tokens, width=2 if plan.flash else 4),
+            mask=self._mask(cells),
         )
+
+    def _mask(self, cells: int) -> Node:
+        """The mask, as the attention reads it."""
+        plan = self.plan
+        arrives_as_f16 = plan.flash and plan.profile.mask_is_f16
+        mask = self.graph.input(cells, plan.tokens, width=2 if arrives_as_f16 else 4)
+        if plan.flash and not arrives_as_f16:
+            return self.tape.op((cells, plan.tokens), mask, width=2)
+        return mask
 
     def _rotation(self, kind: str, size: int) -> Node | None:
         wanted = cache_type(kind).is_quantized and size and not self.plan.shape.is_mla

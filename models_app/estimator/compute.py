@@ -51,13 +51,14 @@ def host_bytes(plan: Plan) -> int:
     """Bytes of the inputs, which are prepared in host RAM: embeddings, positions, masks, places in the caches."""
     shape, context, tokens = plan.shape, plan.context, plan.tokens
     embeddings = 4 * shape.embedding_length * tokens
-    inputs = embeddings + 8 * tokens + 4 * context.output_rows
+    inputs = embeddings * plan.profile.indexed_writes + 8 * tokens + 4 * context.output_rows
     if PER_LAYER_WEIGHT in shape.other_tensors:
         embeddings += 4 * shape.per_layer_embedding_length * len(shape.trunk) * tokens
-    width = 2 if plan.flash else 4
+    width = 2 if plan.flash and plan.profile.mask_is_f16 else 4
     if plan.is_encoder:
         return embeddings + inputs + width * tokens * tokens * (2 if shape.window_size else 1)
     value_rows = 1 if plan.flash else shape.largest_kv_value_width
+    value_rows *= plan.profile.indexed_writes
     for windowed in {layer.is_windowed for layer in shape.trunk if layer.keeps_kv}:
         cells = context.window_cells if windowed else context.cells
         inputs += width * cells * tokens + 8 * tokens * (1 + value_rows)

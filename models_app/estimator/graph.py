@@ -117,12 +117,18 @@ class Graph:
         inner = self.tensor(layer, f"ffn_down{suffix}.weight").row_elements
         up = self.project(source, layer, f"ffn_up{suffix}.weight")
         if f"ffn_gate{suffix}.weight" in layer.tensors:
-            active = self.tape.op(up.shape, self.project(source, layer, f"ffn_gate{suffix}.weight"), up)
+            active = self._gated(self.project(source, layer, f"ffn_gate{suffix}.weight"), up)
         elif up.shape[0] == 2 * inner:
             active = self.tape.op((inner, *source.shape[1:]), up)
         else:
             active = self.norm(up)
         return self.project(active, layer, f"ffn_down{suffix}.weight")
+
+    def _gated(self, gate: Node, up: Node) -> Node:
+        """The activation of the gate times the up projection."""
+        if self.plan.profile.one_step_gates:
+            return self.tape.op(up.shape, gate, up)
+        return self.tape.op(up.shape, self.norm(gate), up, in_place=True)
 
     def experts(self, layer: Layer, source: Node, logits: Node | None = None) -> Node:
         """The routed experts: every token through ``expert_used_count`` of them, then their weighted sum."""
@@ -146,7 +152,7 @@ class Graph:
             return tape.op((both.shape[0] // 2, *both.shape[1:]), tape.view(both), tape.view(both))
         up = self._by_expert(layer, "ffn_up_exps.weight", source, chosen)
         if "ffn_gate_exps.weight" in layer.tensors:
-            return tape.op(up.shape, self._by_expert(layer, "ffn_gate_exps.weight", source, chosen), up)
+            return self._gated(self._by_expert(layer, "ffn_gate_exps.weight", source, chosen), up)
         return self.norm(up)
 
     def _by_expert(self, layer: Layer, name: str, source: Node, chosen: Node) -> Node:

@@ -30,6 +30,13 @@ class BuildProfile:
     """MLA models cache the latent once, not as K and as V."""
     scratch_in_compute_buffer: bool = True
     """Flash attention plans its f16 copies of a quantised cache inside the compute buffer."""
+    mask_is_f16: bool = True
+    """The mask for flash attention arrives as f16; before, it arrived as f32 and was converted."""
+    one_step_gates: bool = True
+    """A gated activation is one operation with a result of its own; before, it was two in place, and a fused projection of
+    queries, keys and values was taken apart into copies."""
+    indexed_writes: bool = True
+    """Rows are written to the cache by index, and the indices are inputs, as are ready-made embeddings."""
 
 
 CURRENT = BuildProfile("llama.cpp-2026-06", "llama.cpp from June 2026, and Ollama from 0.30")
@@ -43,18 +50,26 @@ _BEFORE_SLOTS = replace(
 )
 _OLD_LAYERS = replace(
     _BEFORE_SLOTS,
-    name="llama.cpp-2025-05",
-    summary="llama.cpp from May to November 2025: the output layer goes to the GPU last",
+    name="llama.cpp-2025-08",
+    summary="llama.cpp from August to November 2025: the output layer goes to the GPU last",
     output_layer_first=False,
+    mask_is_f16=False,
+)
+_OLD_GRAPH = replace(
+    _OLD_LAYERS,
+    name="llama.cpp-2025-05",
+    summary="llama.cpp from May to July 2025: gates in two steps",
+    one_step_gates=False,
+    indexed_writes=False,
 )
 _FULL_WINDOWS = replace(
-    _OLD_LAYERS,
+    _OLD_GRAPH,
     name="llama.cpp-2024",
     summary="llama.cpp before May 2025, and Ollama's own runner before 0.30: windows at full length",
     windowed_cache=False,
 )
 
-PROFILES: dict[str, BuildProfile] = {p.name: p for p in (CURRENT, _BEFORE_SLOTS, _OLD_LAYERS, _FULL_WINDOWS)}
+PROFILES: dict[str, BuildProfile] = {p.name: p for p in (CURRENT, _BEFORE_SLOTS, _OLD_LAYERS, _OLD_GRAPH, _FULL_WINDOWS)}
 """Every profile by name, newest first."""
 
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--parallel", type=int, default=1, help="slots, which divide the context (1)")
         parser.add_argument("--kv-unified", action="store_true", help="the slots share one cache of the whole context")
         parser.add_argument("--ngl", type=int, help="layers on the GPU, the output layer included (all)")
-        parser.add_argument("--gpu-bytes", type=_whole_numbers, metavar="N[,N]", help="free bytes of each GPU; 0 for no GPU")
+        parser.add_argument("--gpu-bytes", type=_whole_numbers, metavar="N[,N]", help="free bytes of each GPU; 0 for none")
         parser.add_argument("--cache-type-k", choices=CACHE_TYPES, default="f16")
         parser.add_argument("--cache-type-v", choices=CACHE_TYPES, default="f16")
         parser.add_argument("--batch", type=int, default=2048)
