@@ -8,10 +8,12 @@ from django.http import HttpRequest
 from models_app.backends.errors import BackendError
 from models_app.inventory.addresses import address_key
 from models_app.inventory.connect import ConnectionReport, test_connection
-from models_app.inventory.models import Endpoint
+from models_app.inventory.endpoints import add_endpoint
+from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.observe import look_and_record
 from models_app.inventory.refresh import refresh_installed
 from models_app.web.host_forms import EndpointChangeForm, EndpointForm
+from models_app.web.people import acting
 
 
 def requested_test(request: HttpRequest, form: EndpointForm, endpoint: Endpoint | None = None) -> ConnectionReport | None:
@@ -21,7 +23,7 @@ def requested_test(request: HttpRequest, form: EndpointForm, endpoint: Endpoint 
     form.is_valid()
     for name in [name for name in form.errors if name != "url"]:
         del form.errors[name]
-    return report_of(form, endpoint) if form.cleaned_data.get("url") else None
+    return report_of(form, endpoint) if form.cleaned_data.get("url") else ConnectionReport(False, message="Enter an address.")
 
 
 def report_of(form: EndpointForm, endpoint: Endpoint | None = None) -> ConnectionReport:
@@ -31,6 +33,16 @@ def report_of(form: EndpointForm, endpoint: Endpoint | None = None) -> Connectio
     if endpoint and isinstance(form, EndpointChangeForm) and form.new_key is None and _is_same(chosen["url"], endpoint.url):
         key = endpoint.api_key
     return async_to_sync(test_connection)(chosen["url"], form.chosen_kind, key)
+
+
+def new_endpoint(request: HttpRequest, host: Host, form: EndpointForm) -> Endpoint:
+    """The form's endpoint, added to the host, with what it has installed. Raises ``InventoryRefused``."""
+    chosen = form.cleaned_data
+    endpoint = async_to_sync(add_endpoint)(
+        acting(request), host, chosen["endpoint_name"], chosen["url"], chosen["api_key"], form.chosen_kind
+    )
+    look_again(endpoint)
+    return endpoint
 
 
 def look_again(endpoint: Endpoint) -> bool:

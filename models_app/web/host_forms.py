@@ -22,11 +22,13 @@ def _tags() -> forms.CharField:
 class RefusableForm(forms.Form):
     """A form that shows beside its fields why a service refused what it says."""
 
-    def refuse(self, refused: InventoryRefused) -> None:
-        """Show the sentence, and what to do about it, beside the field at fault or above all of them."""
-        self.add_error(
-            refused.field if refused.field in self.fields else None, " ".join(filter(None, (refused.message, refused.hint)))
-        )
+    def refuse(self, refused: InventoryRefused, **called: str) -> None:
+        """Show the sentence, and what to do about it, beside the field at fault or above them all.
+
+        ``called`` gives the form's name of a field that the service calls otherwise.
+        """
+        field = called.get(refused.field, refused.field)
+        self.add_error(field if field in self.fields else None, f"{refused.message} {refused.hint}".strip())
 
     def chosen_tags(self) -> list[str]:
         """The tags as they were typed, one by one."""
@@ -62,12 +64,6 @@ class EndpointForm(RefusableForm):
         help_text="Empty for one made from the program and the host.",
         widget=forms.TextInput(attrs=PLAIN),
     )
-
-    def refuse(self, refused: InventoryRefused) -> None:
-        """The service calls the endpoint's name ``name``."""
-        if refused.field == "name" and "name" not in self.fields:
-            refused.field = "endpoint_name"
-        super().refuse(refused)
 
     @property
     def chosen_kind(self) -> BackendKind | None:

@@ -95,6 +95,10 @@ def test_a_refused_connection_says_what_to_do(as_admin, nobody_there):
     assert "server on this machine, or correct the port" in found
 
 
+def test_testing_without_an_address_asks_for_one(as_admin, db):
+    assert "Enter an address." in report(as_admin, "")
+
+
 def test_a_wrong_key_is_called_so(as_admin, served, router):
     address = served(router)
     assert "key" in report(as_admin, address, api_key="wrong").lower()
@@ -151,6 +155,13 @@ def test_a_bad_name_adds_nothing(as_admin, served, ollama, name):
     assert as_admin.post(ADD, entry(served(ollama), name=name)).status_code == 422
     assert Host.objects.count() == 1
     assert not Endpoint.objects.exists()
+
+
+def test_an_endpoint_name_that_is_taken_adds_no_host(as_admin, served, ollama):
+    EndpointFactory(name="taken")
+    answer = as_admin.post(ADD, entry(served(ollama), endpoint_name="Taken"))
+    assert answer.context["form"].errors.keys() == {"endpoint_name"}
+    assert not Host.objects.filter(name="gpu-1").exists()
 
 
 def test_an_address_that_is_in_the_list_already_adds_no_second_host(as_admin, served, ollama):

@@ -15,7 +15,7 @@ from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host
 from models_app.web.access import admin_required
 from models_app.web.confirm import Question, ask
-from models_app.web.connection import look_again, requested_test
+from models_app.web.connection import look_again, new_endpoint, requested_test
 from models_app.web.host_forms import EndpointChangeForm, EndpointForm
 from models_app.web.in_use import in_use, loss_sentences
 from models_app.web.people import acting
@@ -29,15 +29,11 @@ def add(request: HttpRequest, host_id: int) -> HttpResponse:
     form = EndpointForm(request.POST or None)
     report = requested_test(request, form)
     if report is None and request.method == "POST" and form.is_valid():
-        chosen = form.cleaned_data
         try:
-            endpoint = async_to_sync(endpoints.add_endpoint)(
-                acting(request), host, chosen["endpoint_name"], chosen["url"], chosen["api_key"], form.chosen_kind
-            )
+            endpoint = new_endpoint(request, host, form)
         except InventoryRefused as refused:
-            form.refuse(refused)
+            form.refuse(refused, name="endpoint_name")
         else:
-            look_again(endpoint)
             messages.success(request, f"{endpoint.name} is added.")
             return redirect("hosts")
     context = {"form": form, "host": host, "report": report}
@@ -58,7 +54,7 @@ def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
                 acting(request), endpoint, name=name, url=url, api_key=form.new_key
             )
         except InventoryRefused as refused:
-            form.refuse(refused)
+            form.refuse(refused, name="endpoint_name")
         else:
             look_again(endpoint)
             messages.success(request, f"{endpoint.name} is saved.")

@@ -12,15 +12,15 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from models_app.inventory import hosts
+from models_app.inventory.addresses import checked_url
 from models_app.inventory.discovery import discover
-from models_app.inventory.endpoints import add_endpoint
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.names import checked_name
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
-from models_app.web.connection import look_again, report_of, requested_test
+from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
 from models_app.web.host_forms import HostForm, NewHostForm
 from models_app.web.in_use import in_use, loss_sentences
 from models_app.web.people import acting
@@ -45,26 +45,30 @@ def add(request: HttpRequest) -> HttpResponse:
 
 
 def _add(request: HttpRequest, form: NewHostForm) -> bool:
-    chosen = form.cleaned_data
     try:
-        checked_name(chosen["name"], Host)
-        if (report := report_of(form)) and not report.ok:
-            raise InventoryRefused(report.code, report.message, "url", report.hint)
-        host = hosts.add_host(acting(request), chosen["name"], form.chosen_tags())
+        _check_answers(form)
+        host = hosts.add_host(acting(request), form.cleaned_data["name"], form.chosen_tags())
     except InventoryRefused as refused:
         form.refuse(refused)
         return False
     try:
-        endpoint = async_to_sync(add_endpoint)(
-            acting(request), host, chosen["endpoint_name"], chosen["url"], chosen["api_key"], form.chosen_kind
-        )
+        endpoint = new_endpoint(request, host, form)
     except InventoryRefused as refused:
         hosts.remove_host(acting(request), host, guard=in_use)
-        form.refuse(refused)
+        form.refuse(refused, name="endpoint_name")
         return False
-    look_again(endpoint)
     messages.success(request, f"{host.name} is added with {endpoint.name}.")
     return True
+
+
+def _check_answers(form: NewHostForm) -> None:
+    """Raises ``InventoryRefused`` before anything is written: a host is added only with an endpoint that answers."""
+    checked_name(form.cleaned_data["name"], Host)
+    checked_url(form.cleaned_data["url"])
+    report = report_of(form)
+    if not report.ok:
+        field = "api_key" if report.code == "endpoint_unauthorized" else "url"
+        raise InventoryRefused(report.code, report.message, field, report.hint)
 
 
 @admin_required

@@ -26,7 +26,6 @@ LISTING = Listing[Operation](
 )
 STATE = Filter("state", "State", tuple((str(value), str(label)) for value, label in Operation.State.choices))
 KIND = Filter("kind", "Kind", tuple((str(value), str(label)) for value, label in Operation.Kind.choices))
-
 VERDICTS = {
     "process": "Measured on the model's own process.",
     "gpu": "Measured on the GPU: its used memory moved by about what was expected.",
