@@ -23,7 +23,9 @@ def requested_test(request: HttpRequest, form: EndpointForm, endpoint: Endpoint 
     form.is_valid()
     for name in [name for name in form.errors if name != "url"]:
         del form.errors[name]
-    return report_of(form, endpoint) if form.cleaned_data.get("url") else ConnectionReport(False, message="Enter an address.")
+    if not form.cleaned_data.get("url"):
+        return ConnectionReport(False, message="Enter an address.")
+    return report_of(form, endpoint)
 
 
 def report_of(form: EndpointForm, endpoint: Endpoint | None = None) -> ConnectionReport:
