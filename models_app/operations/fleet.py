@@ -20,24 +20,28 @@ from models_app.telemetry.latest import Latest, latest_by_host
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Everything that the view is made of, by what it belongs to."""
+class Rows:
+    """Everything that the view is made of but the samples."""
 
     hosts: list[Host]
-    samples: dict[int, Latest]
     about: About
     installed: dict[int, int]
     promises: dict[int, list[Promise]]
 
 
-def fleet() -> FleetView:
-    """Every host with its GPUs, endpoints and models, as measured last."""
-    rows = _rows()
-    hosts = tuple(_host(host, rows) for host in rows.hosts)
+def fleet(rows: Rows | None = None) -> FleetView:
+    """Every host with its GPUs, endpoints and models, as measured last.
+
+    ``rows`` are given where only a new sample is news: the samples are then all that is read.
+    """
+    rows = rows or read_rows()
+    samples = latest_by_host()
+    hosts = tuple(_host(host, rows, samples.get(host.pk)) for host in rows.hosts)
     return FleetView(hosts, _sums(hosts))
 
 
-def _rows() -> _Rows:
+def read_rows() -> Rows:
+    """The rows as they are now."""
     about = About(
         variants={(row.endpoint_id, row.name): row.variant for row in _installations_in_memory()},
         residencies={(row.endpoint_id, row.name): row for row in Residency.objects.filter(lost_at=None)},
@@ -45,7 +49,7 @@ def _rows() -> _Rows:
     )
     installed = dict(Installation.objects.order_by().values_list("endpoint").annotate(Count("id")))
     hosts = list(Host.objects.prefetch_related("gpus", "endpoints__loaded_models"))
-    return _Rows(hosts, latest_by_host(), about, installed, _promises(about.variants))
+    return Rows(hosts, about, installed, _promises(about.variants))
 
 
 def _promises(variants: dict[Key, Variant]) -> dict[int, list[Promise]]:
@@ -63,8 +67,8 @@ def _installations_in_memory() -> Iterable[Installation]:
     return Installation.objects.filter(named).select_related("variant")
 
 
-def _host(host: Host, rows: _Rows) -> HostView:
-    endpoints, latest = list(host.endpoints.all()), rows.samples.get(host.pk)
+def _host(host: Host, rows: Rows, latest: Latest | None) -> HostView:
+    endpoints = list(host.endpoints.all())
     shares = latest.shares if latest else {}
     models = [
         model_view(row, endpoint, shares, rows.about) for endpoint in endpoints for row in endpoint.loaded_models.all()
@@ -111,7 +115,7 @@ def _endpoint(row: Endpoint, installed_count: int) -> EndpointView:
     )
 
 
-def _gpu(gpu: Gpu, latest: Latest | None, models: list[ModelView], rows: _Rows) -> GpuView:
+def _gpu(gpu: Gpu, latest: Latest | None, models: list[ModelView], rows: Rows) -> GpuView:
     sample = latest.gpu(gpu.uuid) if latest else None
     figures = sample or GpuSample(gpu.uuid, gpu.index, gpu.name, GpuState(gpu.state), gpu.state_reason)
     others = latest.shares[gpu.uuid].others if latest and gpu.uuid in latest.shares else {}

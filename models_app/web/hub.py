@@ -21,21 +21,24 @@ from django.db import close_old_connections
 from models_app import live
 from models_app.accounts.roles import Role
 from models_app.accounts.standing import Login, Standing, standings
-from models_app.web.screens import SCREENS, Screen
+from models_app.web.screens import SCREENS, Renderer, Screen
 from models_app.web.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
 LEAST_PAUSE_SECONDS = 0.05
 """Between two renderings: what happens meanwhile goes out together."""
-IDLE_SECONDS = 1.0
-"""Without an event, how long until the revision is read and the time-dependent parts are rendered again."""
+IDLE_SECONDS = 1.2
+"""Without an event, how long until the revision is read and the time-dependent parts are rendered again. A little more than
+the time between two samples, so that this does not get in their way."""
 CHECK_SECONDS = 3.0
 """Between two checks of everybody's role and session."""
 RESUBSCRIBE_SECONDS = 3600
 """Channel layers forget the members of a group after a day."""
 
 NOT_SIGNED_IN, NO_ROLE = 4401, 4403
+ANY = "any"
+"""Stands for the topics of events that only their revision tells of."""
 
 
 class Hub:
@@ -46,8 +49,10 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._topics: set[str] = set()
+        self._heard = 0
         self._revision = 0
         self._sent: dict[tuple[str, Role], Screen] = {}
+        self._renderers: dict[str, Renderer] = {}
         self._checked_at = -CHECK_SECONDS
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-hub")
 
@@ -86,8 +91,7 @@ class Hub:
 
     def _hear(self, event: dict[str, Any]) -> None:
         self._topics.add(event["topic"])
-        if event["topic"] == live.Topic.ACCOUNTS:
-            self._checked_at = -CHECK_SECONDS
+        self._heard += 1
         self._wake.set()
 
     async def _serve(self) -> None:
@@ -108,17 +112,34 @@ class Hub:
         """Check who may still look, render what is looked at, and send what changed."""
         self._wake.clear()
         topics, self._topics = self._topics, set()
-        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+        if live.Topic.ACCOUNTS in topics:
             await self._check_everybody()
         wanted: dict[str, set[Role]] = defaultdict(set)
         for viewer in self._viewers:
             wanted[viewer.screen].add(viewer.role)
-        revision, screens = await self._in_thread(_read, dict(wanted))
-        if revision > self._revision and not topics:
-            topics = {"any"}
+        heard, self._heard = self._heard, 0
+        revision, screens = await self._in_thread(self._read, dict(wanted), topics, heard)
         for key, screen in screens.items():
             self._send(key, screen, revision, sorted(topics))
         self._revision = revision
+        await self._in_thread(self._prepare)
+        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+            await self._check_everybody()
+
+    def _read(
+        self, wanted: dict[str, set[Role]], topics: set[str], heard: int
+    ) -> tuple[int, dict[tuple[str, Role], Screen]]:
+        """The revision first, so that the screens are at least as new."""
+        revision = live.current_revision()
+        if revision - self._revision > heard:
+            topics.add(ANY)
+        self._renderers = {name: self._renderers.get(name) or SCREENS[name]() for name in wanted}
+        screens = {name: self._renderers[name].render(roles, topics) for name, roles in wanted.items()}
+        return revision, {(name, role): screen for name, found in screens.items() for role, screen in found.items()}
+
+    def _prepare(self) -> None:
+        for renderer in self._renderers.values():
+            renderer.prepare()
 
     def _send(self, key: tuple[str, Role], screen: Screen, revision: int, topics: list[str]) -> None:
         before = self._sent.get(key, Screen())
@@ -155,14 +176,6 @@ def _with_connection(work: Any, *arguments: Any) -> Any:
         return work(*arguments)
     finally:
         close_old_connections()
-
-
-def _read(wanted: dict[str, set[Role]]) -> tuple[int, dict[tuple[str, Role], Screen]]:
-    """The revision first, so that the screens are at least as new."""
-    revision = live.current_revision()
-    return revision, {
-        (name, role): screen for name, roles in wanted.items() for role, screen in SCREENS[name](roles).items()
-    }
 
 
 def _standings(logins: set[Login]) -> dict[Login, Standing]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.template.loader import get_template
 
 from models_app.accounts.roles import Role
-from models_app.operations.fleet import fleet
-from models_app.operations.fleet_view import FleetView
+from models_app.live import Topic
+from models_app.operations.fleet import fleet, read_rows
+from models_app.operations.fleet_view import FleetView, HostView
 from models_app.web.stories import Story, recent_stories
 
 
@@ -27,6 +27,18 @@ class Screen:
         return Screen(fragments, lists)
 
 
+_host_memo: dict[tuple[int, Role], tuple[HostView, str]] = {}
+"""Each host as it was rendered last: of many hosts, only those with news cost time."""
+
+
+def _host_html(host: HostView, role: Role) -> str:
+    before, html = _host_memo.get((host.id, role), (None, ""))
+    if before != host or host.is_stale:  # an old sample's age is part of the text
+        html = get_template("fleet/host.html").render({"host": host, "is_admin": role is Role.ADMIN})
+        _host_memo[host.id, role] = host, html
+    return html
+
+
 def fleet_screen(view: FleetView, stories: list[Story], role: Role) -> Screen:
     """The live parts of the Fleet page."""
 
@@ -34,22 +46,45 @@ def fleet_screen(view: FleetView, stories: list[Story], role: Role) -> Screen:
         return get_template(template).render(context | {"is_admin": role is Role.ADMIN})
 
     head = {"fleet-head": rendered("fleet/head.html", fleet=view)}
-    hosts = {f"host-{host.id}": rendered("fleet/host.html", host=host) for host in view.hosts}
+    hosts = {f"host-{host.id}": _host_html(host, role) for host in view.hosts}
     operations = {f"operation-{story.id}": rendered("components/operation.html", story=story) for story in stories}
     hosts = hosts or {"no-hosts": rendered("fleet/empty.html")}
     operations = operations or {"no-operations": rendered("fleet/no_operations.html")}
     return Screen(head | hosts | operations, {"fleet-hosts": list(hosts), "fleet-operations": list(operations)})
 
 
-def _fleet_for(roles: set[Role]) -> dict[Role, Screen]:
-    view, stories = fleet(), recent_stories()
-    return {role: fleet_screen(view, stories, role) for role in roles}
+class Renderer:
+    """A screen without fragments: its pages fetch themselves again when they hear of an event."""
+
+    def render(self, roles: set[Role], topics: set[str]) -> dict[Role, Screen]:
+        """The screen as each role sees it, after events of these topics."""
+        del topics
+        return {role: Screen() for role in roles}
+
+    def prepare(self) -> None:
+        """Whatever makes the next rendering quicker; called when everybody has been served."""
 
 
-def _nothing_for(roles: set[Role]) -> dict[Role, Screen]:
-    return {role: Screen() for role in roles}
+class FleetRenderer(Renderer):
+    """The Fleet page. After a mere sample it reads only samples: the other rows were read after the last rendering."""
+
+    def __init__(self) -> None:
+        self._read()
+
+    def render(self, roles: set[Role], topics: set[str]) -> dict[Role, Screen]:
+        """Each part once per role."""
+        if topics != {Topic.TELEMETRY}:
+            self._read()
+        view = fleet(self._rows)
+        return {role: fleet_screen(view, self._stories, role) for role in roles}
+
+    def prepare(self) -> None:
+        """Read what no event told of."""
+        self._read()
+
+    def _read(self) -> None:
+        self._rows, self._stories = read_rows(), recent_stories()
 
 
-Renderer = Callable[[set[Role]], dict[Role, Screen]]
-SCREENS: dict[str, Renderer] = {"fleet": _fleet_for, "events": _nothing_for}
-"""By name, as in the socket's address. ``events`` has no fragments: its pages fetch themselves again when told."""
+SCREENS: dict[str, type[Renderer]] = {"fleet": FleetRenderer, "events": Renderer}
+"""By name, as in the socket's address."""

@@ -147,8 +147,9 @@ async def test_a_change_by_another_process_is_noticed_by_its_revision(rows, as_m
 
 async def test_each_fragment_is_rendered_once_per_role_however_many_look(rows, as_member, as_admin, monkeypatch):
     rendered: list[set[Role]] = []
-    fleet_for = screens.SCREENS["fleet"]
-    monkeypatch.setitem(screens.SCREENS, "fleet", lambda roles: rendered.append(set(roles)) or fleet_for(roles))
+    render = screens.FleetRenderer.render
+    remember = lambda self, roles, topics: rendered.append(set(roles)) or render(self, roles, topics)  # noqa: E731
+    monkeypatch.setattr(screens.FleetRenderer, "render", remember)
     async with Browser(as_member) as one, Browser(as_member) as two, Browser(as_admin) as three:
         everybody = (one, two, three)
         await asyncio.gather(*(browser.message() for browser in everybody))
