@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,15 @@ STATIC_ROOT = env.text("BERTH_STATIC_ROOT", "", "Folder for `collectstatic`, whe
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+# WhiteNoise reads its files in a thread. They are small, and nobody at the terminal can do anything about it.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 # ── Celery ───────────────────────────────────────────────────────────────────
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {} if REDIS_URL else {"polling_interval": 0.01}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"socket_connect_timeout": 3, "socket_timeout": 5} if REDIS_URL else {"polling_interval": 0.01}
+)
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what a busy worker has taken would wait while another one is idle
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

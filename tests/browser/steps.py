@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.fixtures.panels import ADMIN, PASSWORD
+from tests.fixtures.panels import ADMIN, PASSWORD, wait_until
 
 MOVE_MILLISECONDS = 60_000
 """How long an operation may take until the page shows its end."""
@@ -97,8 +97,18 @@ def last_operation(page: Page) -> dict[str, Any]:
 
 def finish(page: Page) -> dict[str, Any]:
     """The newest operation once it has ended."""
-    expect(page.locator("#fleet-operations > li progress")).to_have_count(0, timeout=MOVE_MILLISECONDS)
+    ended = {"succeeded", "failed", "cancelled"}
+    wait_until(lambda: last_operation(page)["state"] in ended, "the operation has ended")
     return last_operation(page)
+
+
+def add_user(admin: Page, name: str, role: str = "member") -> str:
+    """Add a user by clicking; the password that the panel made and shows once."""
+    admin.goto("/users/new/")
+    admin.get_by_label("Name").fill(name)
+    admin.get_by_label("Role").select_option(role)
+    admin.get_by_role("button", name="Add").click()
+    return admin.get_by_label("Password").input_value()
 
 
 def bar_width(page: Page, model: str) -> float:
