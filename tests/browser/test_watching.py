@@ -1,0 +1,142 @@
+"""What the live pages show to those who watch, while the panel comes, goes and changes its mind about them."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import steps
+from tests.fixtures.browser import Visits
+from tests.fixtures.panels import Panel
+
+pytestmark = pytest.mark.browser
+
+MODEL, OTHER = "llama3.2:3b", "llama3.1:8b"
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(ollama_process: str) -> Iterator[None]:
+    yield
+    for model in httpx.get(f"{ollama_process}/api/ps").json()["models"]:
+        httpx.post(f"{ollama_process}/api/generate", json={"model": model["name"], "keep_alive": 0, "stream": False})
+
+
+@pytest.fixture(scope="module")
+def passwords() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def admin(ollama_panel: Panel, visits: Visits) -> Page:
+    return visits.person(ollama_panel)
+
+
+@pytest.fixture
+def member(ollama_panel: Panel, visits: Visits, admin: Page, passwords: dict[str, str]) -> Page:
+    if "max" not in passwords:
+        passwords["max"] = steps.add_user(admin, "max")
+    return visits.person(ollama_panel, "max", passwords["max"])
+
+
+def load_elsewhere(ollama: str, model: str) -> None:
+    """Load a model as another client of the server would."""
+    httpx.post(f"{ollama}/api/generate", json={"model": model, "stream": False}, timeout=60).raise_for_status()
+
+
+def test_a_member_sees_a_load_live_and_has_no_buttons(admin: Page, member: Page) -> None:
+    steps.open_fleet(member)
+    steps.open_fleet(admin)
+    steps.load(admin, MODEL)
+    expect(steps.row(member, MODEL)).to_contain_text("by admin")
+    expect(member.locator("#fleet-operations")).to_contain_text(f"Load {MODEL}")
+    steps.expect_same_document(member)
+    buttons = member.locator("main").get_by_role("button").or_(member.locator("main summary"))
+    expect(buttons).to_have_count(0)
+    expect(steps.row(admin, MODEL).get_by_role("button")).not_to_have_count(0)
+
+
+def test_a_changed_keep_alive_shows_at_once(admin: Page) -> None:
+    steps.open_fleet(admin)
+    steps.load(admin, MODEL)
+    expect(steps.row(admin, MODEL)).to_contain_text("unloads in")
+    steps.open_menu(admin, MODEL).get_by_role("link", name="Keep-alive…").click()
+    admin.locator("#dialog").get_by_label("Stays when idle for").fill("forever")
+    admin.locator("#dialog").get_by_role("button", name="Change").click()
+    expect(steps.row(admin, MODEL)).to_contain_text("for ever")
+    steps.expect_same_document(admin)
+
+
+def test_a_keep_alive_that_is_no_duration_is_refused_in_the_dialog(admin: Page) -> None:
+    steps.open_fleet(admin)
+    steps.load(admin, MODEL)
+    steps.open_menu(admin, MODEL).get_by_role("link", name="Keep-alive…").click()
+    admin.locator("#dialog").get_by_label("Stays when idle for").fill("soon")
+    admin.locator("#dialog").get_by_role("button", name="Change").click()
+    expect(admin.locator("#dialog .error")).to_be_visible()
+    expect(admin.locator("#dialog").get_by_label("Stays when idle for")).to_have_value("soon")
+
+
+def test_what_another_client_loads_appears_by_itself(admin: Page, ollama_process: str) -> None:
+    steps.open_fleet(admin)
+    load_elsewhere(ollama_process, OTHER)
+    expect(steps.row(admin, OTHER)).to_contain_text("by another client")
+    steps.expect_same_document(admin)
+
+
+def test_a_panel_that_hangs_makes_the_page_say_how_old_it_is(admin: Page, ollama_panel: Panel) -> None:
+    steps.open_fleet(admin)
+    status = admin.locator("#live-status")
+    assert ollama_panel.process
+    ollama_panel.process.send_signal(signal.SIGSTOP)
+    try:
+        expect(status).to_have_attribute("data-state", "stale")
+        expect(status).to_have_text(re.compile(r"stale for \d+ s"))
+    finally:
+        ollama_panel.process.send_signal(signal.SIGCONT)
+    steps.expect_live(admin)
+    steps.expect_same_document(admin)
+
+
+def test_a_lost_socket_comes_back_with_what_happened_meanwhile(
+    admin: Page, ollama_panel: Panel, ollama_process: str, visits: Visits
+) -> None:
+    steps.open_fleet(admin)
+    assert ollama_panel.stop() == 0
+    expect(admin.locator("#live-status")).to_have_text("reconnecting")
+    load_elsewhere(ollama_process, OTHER)
+    ollama_panel.start()
+    steps.expect_live(admin)
+    expect(steps.row(admin, OTHER)).to_be_visible()
+    steps.expect_same_document(admin)
+    visits.forgive("WebSocket connection")
+
+
+def test_whoever_loses_their_access_is_shown_the_door_within_five_seconds(
+    admin: Page, member: Page, passwords: dict[str, str]
+) -> None:
+    steps.open_fleet(member)
+    admin.goto("/users/")
+    admin.get_by_role("link", name="max").click()
+    admin.get_by_role("link", name="Deactivate…").click()
+    admin.locator("#dialog").get_by_role("button", name="Deactivate").click()
+    expect(member.get_by_role("button", name="Log in")).to_be_visible(timeout=5_000)
+    passwords.clear()
+
+
+def test_an_admin_who_becomes_a_member_loses_the_buttons_within_five_seconds(
+    admin: Page, ollama_panel: Panel, visits: Visits
+) -> None:
+    other = visits.person(ollama_panel, "ada", steps.add_user(admin, "ada", "admin"))
+    steps.open_fleet(other)
+    expect(other.locator("#load-panel")).to_be_visible()
+    admin.goto("/users/")
+    admin.get_by_role("link", name="ada").click()
+    admin.get_by_label("Role").select_option("member")
+    admin.get_by_role("button", name="Save the role").click()
+    expect(other.locator("#load-panel")).to_have_count(0, timeout=5_000)
+    steps.expect_live(other)
