@@ -1,10 +1,11 @@
 """Every model, for Django's registry; nobody imports from here."""
 
 from models_app.accounts.models import ApiToken, AuditEntry
-from models_app.catalog.models import CatalogModel, Installation, Variant
+from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
 from models_app.live import Revision
 from models_app.operations.heartbeats import Heartbeat
+from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.models import (
     Operation,
     OperationLog,
@@ -24,6 +25,7 @@ __all__ = [
     "Host",
     "Installation",
     "LatestSample",
+    "LoadMeasurement",
     "LoadedModel",
     "Operation",
     "OperationLog",
@@ -33,4 +35,5 @@ __all__ = [
     "Residency",
     "Revision",
     "Variant",
+    "VariantHeader",
 ]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from models_app.backends.errors import UnsupportedCall
 from models_app.backends.http import Http
-from models_app.backends.protocol import LoadOptions, Progress
+from models_app.backends.protocol import HeaderAnswer, LoadOptions, Progress
 
 T = TypeVar("T")
 
@@ -25,6 +25,9 @@ class HttpBackend:
 
     def load(self, name: str, options: LoadOptions) -> AsyncGenerator[Progress, None]:  # noqa: ARG002
         raise UnsupportedCall(f"{self.PROGRAM} cannot load {name}: {self.REASON}.")
+
+    async def header(self, name: str) -> HeaderAnswer:
+        raise UnsupportedCall(f"{self.PROGRAM} does not tell the header of {name}.")
 
     async def unload(self, name: str) -> None:
         raise UnsupportedCall(f"{self.PROGRAM} cannot unload {name}: {self.REASON}.")

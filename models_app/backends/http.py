@@ -21,6 +21,8 @@ from models_app.backends.transport import GuardedTransport
 
 MIB = 1024 * 1024
 CONNECT_SECONDS = 3.0
+DECODED_AT_ONCE_BYTES = MIB
+"""A larger answer is decoded in a thread: the event loop goes on meanwhile."""
 
 # The header has whole seconds, and the answer takes a moment.
 _DATE_PRECISION = timedelta(seconds=3)
@@ -98,11 +100,14 @@ class Http:
         call: Call = Call.POLL,
         body: dict[str, Any] | None = None,
         query: dict[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> Any:
-        """The decoded answer; ``None`` where the answer is empty."""
+        """The decoded answer; ``None`` where the answer is empty. ``most_bytes`` allows an uncommonly large one."""
         seconds = self.limits.seconds(call)
         async with self._translated(), asyncio.timeout(seconds), self._answer(method, path, call, body, query) as answer:
-            content = await self._read(answer, self.limits.answer_bytes)
+            content = await self._read(answer, most_bytes or self.limits.answer_bytes)
+        if len(content) > DECODED_AT_ONCE_BYTES:
+            return await asyncio.to_thread(decoded, content)
         return decoded(content) if content else None
 
     async def lines(self, method: str, path: str, *, body: dict[str, Any] | None = None) -> AsyncGenerator[bytes, None]:

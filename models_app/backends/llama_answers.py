@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from models_app.backends.errors import BadAnswer
+from models_app.backends.llama_launch import launch_settings
 from models_app.backends.protocol import InstalledModel, ModelShape, ModelState, Progress, ResidentModel
 from models_app.backends.shapes import Object, as_object, as_objects, count, decoded, part, text, texts
 
@@ -15,7 +16,6 @@ RESIDENT_STATES = {
     "unloading": ModelState.STOPPING,
 }
 _ABSENT_STATES = frozenset({"downloading"})
-_EMBEDDING_FLAGS = frozenset({"--embedding", "--embeddings", "--rerank", "--reranking"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def resident_from_router(entry: RouterEntry) -> ResidentModel:
 def installed_from_router(entry: RouterEntry) -> InstalledModel:
     """The size is known only while the model is loaded."""
     model = installed_from_meta(entry.name, entry.meta, entry.path or entry.flag("--model", "-m"))
-    return replace(model, is_embedding=not _EMBEDDING_FLAGS.isdisjoint(entry.args))
+    launch = launch_settings(entry.args)
+    return replace(model, is_embedding=bool(launch.get("embedding")), launch=launch)
 
 
 def installed_from_meta(name: str, meta: Object, path: str) -> InstalledModel:

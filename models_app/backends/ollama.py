@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from models_app.backends.base import HttpBackend, in_background
 from models_app.backends.errors import BadAnswer, LoadFailed, NotFound, Rejected, ServerFault, UnsupportedOption
-from models_app.backends.http import Call, Http
+from models_app.backends.http import MIB, Call, Http
 from models_app.backends.names import OLLAMA_REGISTRY, canonical_ollama_name, check_registry
 from models_app.backends.ollama_answers import (
+    header_answer,
     installed_model,
     model_shape,
+    needs_arrays,
     pull_progress,
     resident_model,
     version_warnings,
@@ -23,6 +25,7 @@ from models_app.backends.protocol import (
     BackendKind,
     Capability,
     EndpointInfo,
+    HeaderAnswer,
     InstalledModel,
     LoadOptions,
     ModelShape,
@@ -31,7 +34,18 @@ from models_app.backends.protocol import (
 )
 from models_app.backends.shapes import Object, as_object, as_objects, text
 
-CAPABILITIES = frozenset({Capability.LOAD, Capability.UNLOAD, Capability.PULL, Capability.DELETE, Capability.KEEP_ALIVE})
+CAPABILITIES = frozenset(
+    {
+        Capability.LOAD,
+        Capability.UNLOAD,
+        Capability.PULL,
+        Capability.DELETE,
+        Capability.KEEP_ALIVE,
+        Capability.HEADER,
+    }
+)
+LARGEST_HEADER_BYTES = 64 * MIB
+"""A header with its vocabulary; the largest ones make some 30 MiB of JSON."""
 
 _OPTION_NAMES = {"context_length": "num_ctx", "gpu_layers": "num_gpu", "batch": "num_batch"}
 _NOT_FOR_TEXT = "does not support generate"
@@ -75,9 +89,15 @@ class OllamaBackend(HttpBackend):
         return [installed_model(entry) for entry in await self._models("/api/tags") if text(entry.get("name"))]
 
     async def shape(self, name: str) -> ModelShape:
-        body = {"model": self.canonical(name)}
-        answer = await self._http.json("POST", "/api/show", call=Call.COMMAND, body=body)
-        return model_shape(as_object(answer, "The description of the model"))
+        return model_shape(await self._show({"model": self.canonical(name)}))
+
+    async def header(self, name: str) -> HeaderAnswer:
+        """Asked for without its arrays, and with them only where the model needs one: vocabularies make megabytes."""
+        body: Object = {"model": self.canonical(name)}
+        answer = await self._show(body)
+        if needs_arrays(answer):
+            answer = await self._show(body | {"verbose": True})
+        return header_answer(answer)
 
     async def observe(self) -> Observation:
         models = await self._models("/api/ps")
@@ -118,6 +138,10 @@ class OllamaBackend(HttpBackend):
 
     async def delete(self, name: str) -> None:
         await self._http.json("DELETE", "/api/delete", call=Call.COMMAND, body={"model": self.canonical(name)})
+
+    async def _show(self, body: Object) -> Object:
+        show = self._http.json("POST", "/api/show", call=Call.COMMAND, body=body, most_bytes=LARGEST_HEADER_BYTES)
+        return as_object(await show, "The description of the model")
 
     async def _models(self, path: str) -> list[Object]:
         answer = as_object(await self._http.json("GET", path), "The list of models")

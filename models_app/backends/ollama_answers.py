@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from models_app.backends.errors import BackendError, NotFound, OutOfMemory, ServerFault
+from models_app.backends.errors import BackendError, BadAnswer, NotFound, OutOfMemory, ServerFault
 from models_app.backends.failures import is_out_of_memory
-from models_app.backends.protocol import InstalledModel, ModelShape, ModelState, Progress, ResidentModel
+from models_app.backends.protocol import (
+    HeaderAnswer,
+    InstalledModel,
+    ModelShape,
+    ModelState,
+    Progress,
+    ResidentModel,
+)
 from models_app.backends.shapes import Object, as_object, count, decoded, instant, part, text, texts
+from models_app.gguf.errors import GgufError
+from models_app.gguf.ollama_show import header_from_show
 
 FIRST_SAFE_VERSION = (0, 17, 1)
 
+_BLOB = re.compile(r"^FROM (\S.*[/\\]blobs[/\\]sha256-[0-9a-f]{64})$", re.MULTILINE)
 _FOR_EVER = timedelta(days=3653)
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
@@ -75,6 +85,25 @@ def model_shape(answer: Object) -> ModelShape:
         parameter_count=count(info.get("general.parameter_count")),
         is_embedding=_is_embedding(answer, architecture),
     )
+
+
+def needs_arrays(answer: Object) -> bool:
+    """Whether ``/api/show`` left out an array that says how a layer differs from the others."""
+    info = part(answer, "model_info")
+    prefix = text(info.get("general.architecture")) + "."
+    return any(key.startswith(prefix) and not value and isinstance(value, list | None) for key, value in info.items())
+
+
+def header_answer(answer: Object) -> HeaderAnswer:
+    """The header in an answer of ``/api/show``, and the model's file on the server's own host."""
+    blob = _BLOB.search(raw) if isinstance(raw := answer.get("modelfile"), str) else None
+    path = text(blob[1]) if blob else ""
+    if not answer.get("tensors"):
+        return HeaderAnswer(None, path)
+    try:
+        return HeaderAnswer(header_from_show(answer), path)
+    except GgufError as error:
+        raise BadAnswer(f"The description holds no usable header: {error}") from error
 
 
 def resident_model(entry: Object, clock_skew: timedelta) -> ResidentModel:

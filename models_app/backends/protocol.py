@@ -6,11 +6,13 @@ Nothing above this package knows a backend by its kind: it asks for ``capabiliti
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
+
+from models_app.gguf.header import GgufHeader
 
 
 class BackendKind(StrEnum):
@@ -31,6 +33,8 @@ class Capability(StrEnum):
     LOAD_PROGRESS = "load_progress"
     """It reports how far a load has come; elsewhere progress is bytes risen."""
     RESTART = "restart"
+    HEADER = "header"
+    """It tells a model's whole GGUF header."""
 
 
 class ModelState(StrEnum):
@@ -85,7 +89,8 @@ class InstalledModel:
     """A model that an endpoint could load.
 
     ``size_bytes`` is the size of its files, 0 where the endpoint does not tell. ``parameter_count`` and the fields after it
-    are ``None`` or empty where unknown. ``is_embedding`` is what the endpoint says or the family suggests.
+    are ``None`` or empty where unknown. ``is_embedding`` is what the endpoint says or the family suggests. ``launch`` is
+    how the endpoint says that it starts the model, as far as that moves memory: values by the names in ``llama_launch``.
     """
 
     name: str
@@ -97,6 +102,7 @@ class InstalledModel:
     is_embedding: bool = False
     modified_at: datetime | None = None
     path: str = ""
+    launch: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,17 @@ class ModelShape:
     training_context_length: int | None = None
     parameter_count: int | None = None
     is_embedding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAnswer:
+    """A model's header as an endpoint tells it; ``None`` where it has none, as for a model that is no GGUF file.
+
+    ``path`` is where the endpoint says that the model's file lies on its own host, or empty.
+    """
+
+    header: GgufHeader | None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +193,9 @@ class Backend(Protocol):
 
     async def shape(self, name: str) -> ModelShape:
         """What the endpoint knows of a model's header; an empty shape where it knows nothing."""
+
+    async def header(self, name: str) -> HeaderAnswer:
+        """The model's whole GGUF header, or where its file lies. Never wakes or loads a model."""
 
     async def observe(self) -> Observation:
         """What is in memory now. Never wakes or loads a model."""

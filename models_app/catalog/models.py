@@ -50,8 +50,31 @@ class Variant(models.Model):
         return self.name
 
 
+class VariantHeader(models.Model):
+    """A variant's GGUF header, reduced to what an estimate needs; ``content`` is written and read by ``catalog.headers``.
+
+    ``fingerprint`` tells which file it was read from: the digest, or a file's size and time of change.
+    """
+
+    class Source(models.TextChoices):
+        ENDPOINT = "endpoint", "Told by the endpoint"
+        FILE = "file", "Read from the file"
+
+    variant = models.OneToOneField(Variant, on_delete=models.CASCADE, related_name="header")
+    fingerprint = models.CharField(max_length=80)
+    source = models.CharField(max_length=10, choices=Source.choices)
+    content = models.BinaryField()
+    learnt_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"header of {self.variant}"
+
+
 class Installation(models.Model):
-    """A variant that an endpoint can load, under the endpoint's own name for it. Gone from the endpoint: row deleted."""
+    """A variant that an endpoint can load, under the endpoint's own name for it. Gone from the endpoint: row deleted.
+
+    ``launch`` is how the endpoint says that it starts the model, as far as that moves memory.
+    """
 
     variant = models.ForeignKey(Variant, on_delete=models.CASCADE, related_name="installations")
     endpoint = models.ForeignKey("models_app.Endpoint", on_delete=models.CASCADE, related_name="installations")
@@ -60,6 +83,7 @@ class Installation(models.Model):
     modified_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField()
     last_failure = models.TextField(blank=True)
+    launch = models.JSONField(default=dict, blank=True)
 
     class Meta:
         ordering = ["name", "id"]

@@ -177,6 +177,7 @@ def _place(endpoint_id: int, listed: Mapping[str, InstalledModel], variants: Map
             variant=variants[_key(model)],
             size_bytes=model.size_bytes,
             modified_at=model.modified_at,
+            launch=dict(model.launch),
             seen_at=now,
         )
         for name, model in listed.items()
@@ -188,7 +189,7 @@ def _place(endpoint_id: int, listed: Mapping[str, InstalledModel], variants: Map
         news,
         update_conflicts=True,
         unique_fields=["endpoint", "name"],
-        update_fields=["variant", "size_bytes", "modified_at", "seen_at", "last_failure"],
+        update_fields=["variant", "size_bytes", "modified_at", "launch", "seen_at", "last_failure"],
     )
     for batch in _batches(gone):
         Installation.objects.filter(pk__in=batch).delete()
@@ -196,7 +197,8 @@ def _place(endpoint_id: int, listed: Mapping[str, InstalledModel], variants: Map
 
 
 def _differs(row: Installation, before: Installation) -> bool:
-    return any(getattr(row, name) != getattr(before, name) for name in ("variant_id", "size_bytes", "modified_at"))
+    told = ("variant_id", "size_bytes", "modified_at", "launch")
+    return any(getattr(row, name) != getattr(before, name) for name in told)
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -166,14 +166,17 @@ class Reservation(models.Model):
     """Bytes of one GPU promised to a running operation. ``baseline_bytes`` is used VRAM when it was taken.
 
     What admission still holds back for it is ``max(0, reservation_bytes - risen since the baseline)``, where what an unload
-    has freed counts as a negative rise. With 0 bytes it only says that the operation concerns the GPU. The row is deleted
-    once a sample taken after the operation's end shows the result.
+    has freed counts as a negative rise. Only the operation's own models count as risen where their processes show:
+    ``own_baseline_bytes`` is what they held when it was taken, ``None`` where processes do not tell. With 0 bytes it only
+    says that the operation concerns the GPU. The row is deleted once a sample taken after the operation's end shows the
+    result.
     """
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="reservations")
     gpu = models.ForeignKey(Gpu, on_delete=models.CASCADE, related_name="reservations")
     reservation_bytes = models.BigIntegerField()
     baseline_bytes = models.BigIntegerField()
+    own_baseline_bytes = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["operation", "gpu"], name="one_reservation_per_operation_and_gpu")]

@@ -1,0 +1,152 @@
+"""Headers of variants: what an estimate needs of them, kept small, and read back once.
+
+A header is kept as compressed JSON: the scalar values and the short arrays of the model's own architecture, the number of
+tokens, and every tensor's name, type and shape. Texts, templates and vocabularies stay out.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from django.db import transaction
+
+from models_app.catalog.models import Installation, VariantHeader
+from models_app.estimator.shape import Shape, read_shape
+from models_app.estimator.types import EstimateError
+from models_app.gguf.header import GgufHeader, SkippedArray, TensorInfo, Value
+from models_app.gguf.tensor_types import TENSOR_TYPES_BY_NAME
+from models_app.live import Topic, publish
+
+MAX_STORED_BYTES = 256 * 1024
+"""The largest real headers take 10 KiB: 1800 tensors whose names repeat."""
+MAX_DECODED_BYTES = 16 * 1024**2
+SHAPES_KEPT = 256
+_TOKENS = "tokenizer.ggml.tokens"
+
+
+class HeaderTooLarge(ValueError):
+    """The header does not fit into a row."""
+
+
+def encoded(header: GgufHeader) -> bytes:
+    """The header as it is stored. Raises ``HeaderTooLarge``."""
+    prefix = f"{header.architecture}."
+    metadata = {key: value for key, value in header.metadata.items() if key.startswith(prefix) and _is_kept(value)}
+    document = {
+        "architecture": header.architecture,
+        "metadata": metadata,
+        "vocabulary": header.vocabulary_size,
+        "tensors": [[tensor.name, tensor.type.name, *tensor.shape] for tensor in header.tensors],
+    }
+    text = json.dumps(document, separators=(",", ":")).encode()
+    content = zlib.compress(text, 9) if len(text) <= MAX_DECODED_BYTES else text
+    if len(content) > MAX_STORED_BYTES:
+        raise HeaderTooLarge(f"The header takes {len(content)} bytes; at most {MAX_STORED_BYTES} are kept.")
+    return content
+
+
+def decoded(content: bytes) -> GgufHeader:
+    """The header as far as it was stored. Raises ``ValueError`` for content that ``encoded`` did not write."""
+    try:
+        document = json.loads(zlib.decompressobj().decompress(content, MAX_DECODED_BYTES))
+        metadata: dict[str, Value] = {key: _value(value) for key, value in document["metadata"].items()}
+        metadata["general.architecture"] = document["architecture"]
+        if document["vocabulary"]:
+            metadata[_TOKENS] = SkippedArray(document["vocabulary"])
+        return GgufHeader(3, metadata, tuple(_tensor(row) for row in document["tensors"]))
+    except (zlib.error, KeyError, TypeError) as error:
+        raise ValueError(f"The stored header is damaged: {error}") from error
+
+
+def _is_kept(value: Value) -> bool:
+    return not isinstance(value, str | SkippedArray)
+
+
+def _value(value: Any) -> Value:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _tensor(row: list[Any]) -> TensorInfo:
+    name, kind, *shape = row
+    return TensorInfo(name, tuple(shape), TENSOR_TYPES_BY_NAME[kind])
+
+
+def unread_headers(endpoint_id: int, fingerprints: Mapping[str, str]) -> dict[str, int]:
+    """Installed models whose header is not known, or is that of another file: their names and their variants' ids.
+
+    ``fingerprints`` are those of the files on the panel's own host, by the model's name; elsewhere the digest counts.
+    """
+    rows = Installation.objects.filter(endpoint_id=endpoint_id)
+    known = rows.values_list("name", "variant_id", "variant__digest", "variant__header__fingerprint")
+    return {
+        name: variant_id
+        for name, variant_id, digest, stored in known
+        if stored is None or (name in fingerprints and not digest and stored != fingerprints[name])
+    }
+
+
+def adopt_headers(endpoint_id: int) -> None:
+    """Give installed variants the headers that are known of their digests: copies of a model are one file."""
+    lacking = Installation.objects.filter(endpoint_id=endpoint_id, variant__header=None).exclude(variant__digest="")
+    by_digest: dict[str, set[int]] = {}
+    for digest, variant_id in lacking.values_list("variant__digest", "variant_id"):
+        by_digest.setdefault(digest, set()).add(variant_id)
+    known = VariantHeader.objects.filter(fingerprint__in=by_digest) if by_digest else VariantHeader.objects.none()
+    copies = {
+        variant_id: VariantHeader(
+            variant_id=variant_id, fingerprint=row.fingerprint, source=row.source, content=bytes(row.content)
+        )
+        for row in known
+        for variant_id in by_digest[row.fingerprint]
+    }
+    _keep(endpoint_id, copies.values())
+
+
+def record_headers(endpoint_id: int, headers: Mapping[str, tuple[GgufHeader, str, str]]) -> None:
+    """Keep headers by the installed model's name; each comes with its file's fingerprint and its source.
+
+    Where there is a digest, it is the fingerprint. What is too large is left out.
+    """
+    rows = Installation.objects.filter(endpoint_id=endpoint_id, name__in=headers).select_related("variant")
+    found = []
+    for row in rows:
+        header, fingerprint, source = headers[row.name]
+        try:
+            content = encoded(header)
+        except HeaderTooLarge:
+            continue
+        kept = VariantHeader(variant_id=row.variant_id, source=source, content=content)
+        kept.fingerprint = (row.variant.digest or fingerprint)[:80]
+        found.append(kept)
+    _keep(endpoint_id, found)
+
+
+def _keep(endpoint_id: int, rows: Iterable[VariantHeader]) -> None:
+    by_variant = {row.variant_id: row for row in rows}
+    if not by_variant:
+        return
+    with transaction.atomic():
+        VariantHeader.objects.bulk_create(
+            by_variant.values(),
+            update_conflicts=True,
+            unique_fields=["variant"],
+            update_fields=["fingerprint", "source", "content", "learnt_at"],
+        )
+        publish(Topic.INVENTORY, endpoint_id)
+
+
+def shape_of(row: VariantHeader) -> Shape | None:
+    """The shape that the stored header describes, read once a process; ``None`` where it describes no known model."""
+    return _shape(bytes(row.content))
+
+
+@lru_cache(maxsize=SHAPES_KEPT)
+def _shape(content: bytes) -> Shape | None:
+    try:
+        return read_shape(decoded(content))
+    except (EstimateError, ValueError):
+        return None
