@@ -5,18 +5,20 @@ from __future__ import annotations
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Count, Model, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from models_app.catalog.models import Installation
 from models_app.inventory import hosts
 from models_app.inventory.addresses import checked_url
 from models_app.inventory.discovery import discover
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import losses
-from models_app.inventory.models import Endpoint, Host
+from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.inventory.names import checked_name
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
@@ -121,10 +123,14 @@ def look(request: HttpRequest, host_id: int) -> HttpResponse:
 
 
 def _hosts() -> QuerySet[Host]:
-    counts = Endpoint.objects.annotate(
-        model_count=Count("installations", distinct=True), loaded_count=Count("loaded_models", distinct=True)
-    )
+    counts = Endpoint.objects.annotate(model_count=_count(Installation), loaded_count=_count(LoadedModel))
     return Host.objects.prefetch_related("gpus", Prefetch("endpoints", counts.order_by("name")))
+
+
+def _count(rows: type[Model]) -> Coalesce:
+    """How many rows belong to an endpoint: a query of its own each, for two joins would multiply."""
+    per_endpoint = rows._default_manager.filter(endpoint=OuterRef("pk")).order_by().values("endpoint")
+    return Coalesce(Subquery(per_endpoint.annotate(number=Count("pk")).values("number")), 0)
 
 
 def _removal(host: Host) -> Question:

@@ -110,13 +110,14 @@ def _variants() -> QuerySet[Variant]:
         When(Exists(loaded), then=Value("loaded")), When(Exists(installed), then=Value("installed")), default=Value("gone")
     )
     places = Prefetch("installations", Installation.objects.select_related("endpoint__host").order_by("endpoint__name"))
-    return Variant.objects.select_related("model").prefetch_related(places).annotate(presence=presence).distinct()
+    return Variant.objects.select_related("model").prefetch_related(places).alias(presence=presence)
 
 
 def _mark(variants: Iterable[Variant]) -> None:
     """Give each installation ``loaded``, the model in memory under its name, and ``can_load`` and ``can_delete``.
 
-    A variant's ``loadable`` is the first place where it can be loaded now, or ``None``.
+    A variant's ``loadable`` is the first place where it can be loaded now, or ``None``; ``is_loaded`` says whether it is
+    in memory anywhere.
     """
     variants = list(variants)
     places = [place for variant in variants for place in variant.installations.all()]
@@ -130,6 +131,7 @@ def _mark(variants: Iterable[Variant]) -> None:
     for variant in variants:
         free = (place for place in variant.installations.all() if place.can_load and not place.loaded)  # type: ignore[attr-defined]
         variant.loadable = next(free, None)  # type: ignore[attr-defined]
+        variant.is_loaded = any(place.loaded for place in variant.installations.all())  # type: ignore[attr-defined]
 
 
 def _deletion(place: Installation) -> Question:
