@@ -63,7 +63,7 @@ def buffers(binary: Path, path: Path, settings: LoadSettings) -> dict[str, float
     """The sums of the buffers that the server logs, in MiB, by kind; empty where it does not start."""
     port = _free_port()
     command = [
-        str(binary), "-m", str(path), "--host", "127.0.0.1", "--port", str(port), "-lv", "4", "--no-warmup", "--fit", "off",
+        str(binary), "-m", str(path), "--host", "127.0.0.1", "--port", str(port), "-lv", "4", "--no-warmup", "--no-repack", "--fit", "off",
         "-c", str(settings.total_context), "-np", str(settings.parallel),
         "-b", str(settings.batch), "-ub", str(settings.ubatch),
         "-ctk", settings.cache_type_k, "-ctv", settings.cache_type_v,

@@ -57,7 +57,9 @@ def encode_value(value: MetadataValue) -> bytes:
     if isinstance(value, str | bool | int | float):
         kind, data = _scalar(value)
         return struct.pack("<I", kind) + data
-    kind = _scalar(value[0])[0] if value else 4
+    if all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+        return struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
+    kind = _scalar(value[0])[0]
     return struct.pack("<IIQ", 9, kind, len(value)) + b"".join(_scalar(item)[1] for item in value)
 
 
