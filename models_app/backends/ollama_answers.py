@@ -99,9 +99,9 @@ def header_answer(answer: Object) -> HeaderAnswer:
     blob = _BLOB.search(raw) if isinstance(raw := answer.get("modelfile"), str) else None
     path = text(blob[1]) if blob else ""
     if not answer.get("tensors"):
-        return HeaderAnswer(None, path)
+        return HeaderAnswer(None, model_shape(answer), path)
     try:
-        return HeaderAnswer(header_from_show(answer), path)
+        return HeaderAnswer(header_from_show(answer), model_shape(answer), path)
     except GgufError as error:
         raise BadAnswer(f"The description holds no usable header: {error}") from error
 

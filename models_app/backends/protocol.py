@@ -125,10 +125,12 @@ class ModelShape:
 class HeaderAnswer:
     """A model's header as an endpoint tells it; ``None`` where it has none, as for a model that is no GGUF file.
 
-    ``path`` is where the endpoint says that the model's file lies on its own host, or empty.
+    ``shape`` is what ``Backend.shape`` would tell, for the one answer holds both. ``path`` is where the endpoint says that
+    the model's file lies on its own host, or empty.
     """
 
     header: GgufHeader | None
+    shape: ModelShape
     path: str = ""
 
 

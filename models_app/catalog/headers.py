@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,15 @@ _TOKENS = "tokenizer.ggml.tokens"
 
 class HeaderTooLarge(ValueError):
     """The header does not fit into a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHeader:
+    """A header as it was found. A variant's digest, where it has one, counts before the file's ``fingerprint``."""
+
+    header: GgufHeader
+    fingerprint: str
+    source: VariantHeader.Source
 
 
 def encoded(header: GgufHeader) -> bytes:
@@ -106,22 +116,20 @@ def adopt_headers(endpoint_id: int) -> None:
     _keep(endpoint_id, copies.values())
 
 
-def record_headers(endpoint_id: int, headers: Mapping[str, tuple[GgufHeader, str, str]]) -> None:
-    """Keep headers by the installed model's name; each comes with its file's fingerprint and its source.
-
-    Where there is a digest, it is the fingerprint. What is too large is left out.
-    """
+def record_headers(endpoint_id: int, headers: Mapping[str, FoundHeader]) -> None:
+    """Keep headers by the installed model's name. What is too large is left out."""
     rows = Installation.objects.filter(endpoint_id=endpoint_id, name__in=headers).select_related("variant")
     found = []
     for row in rows:
-        header, fingerprint, source = headers[row.name]
+        header = headers[row.name]
         try:
-            content = encoded(header)
+            content = encoded(header.header)
         except HeaderTooLarge:
             continue
-        kept = VariantHeader(variant_id=row.variant_id, source=source, content=content)
-        kept.fingerprint = (row.variant.digest or fingerprint)[:80]
-        found.append(kept)
+        fingerprint = (row.variant.digest or header.fingerprint)[:80]
+        found.append(
+            VariantHeader(variant_id=row.variant_id, fingerprint=fingerprint, source=header.source, content=content)
+        )
     _keep(endpoint_id, found)
 
 

@@ -7,80 +7,104 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
 from models_app.backends.errors import BackendError
-from models_app.backends.protocol import Backend, Capability, HeaderAnswer
-from models_app.catalog.headers import adopt_headers, record_headers, unread_headers
+from models_app.backends.protocol import Backend, Capability, ModelShape
+from models_app.catalog.headers import FoundHeader, adopt_headers, record_headers, unread_headers
 from models_app.catalog.models import VariantHeader
+from models_app.catalog.sync import record_shapes
 from models_app.gguf.errors import GgufError
-from models_app.gguf.header import GgufHeader
 from models_app.gguf.splits import read_model
+from models_app.inventory.local_files import shape_of_header
 
 AT_ONCE = 2
 PER_WRITE = 32
-
-Learnt = tuple[GgufHeader, str, str]
-"""A header, the fingerprint of its file, and its source."""
 
 _asked: WeakKeyDictionary[Backend, set[tuple[str, str]]] = WeakKeyDictionary()
 """Names and fingerprints that each backend was asked for in vain: what cannot be told is not asked for every minute."""
 
 
-async def learn_headers(
-    endpoint_id: int, backend: Backend, capabilities: frozenset[Capability], paths: Mapping[str, str], *, is_local: bool
-) -> None:
-    """Fill the catalog with headers that it lacks. ``paths`` are the files of models by name, on the panel's own host.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the headers of one endpoint's models come from; ``paths`` are files by the model's name, on our own host."""
 
-    What cannot be read is left for the quick estimate.
-    """
-    fingerprints = await asyncio.to_thread(_fingerprints, paths)
-    await sync_to_async(adopt_headers)(endpoint_id)
-    wanted = await sync_to_async(unread_headers)(endpoint_id, fingerprints)
-    asked = _asked.setdefault(backend, set())
-    can_ask = Capability.HEADER in capabilities
-    names = [
-        name for name in wanted if (name in fingerprints or can_ask) and (name, fingerprints.get(name, "")) not in asked
-    ]
+    endpoint_id: int
+    backend: Backend
+    capabilities: frozenset[Capability]
+    paths: Mapping[str, str]
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    """What was found out of one model; ``None`` is what nobody tells."""
+
+    header: FoundHeader | None = None
+    shape: ModelShape | None = None
+
+
+async def learn_headers(source: Source) -> None:
+    """Fill the catalog with the headers that it lacks. What cannot be read is left to the quick estimate."""
+    fingerprints = await asyncio.to_thread(_fingerprints, source.paths)
+    names = await sync_to_async(_wanted)(source, fingerprints)
     slots = asyncio.Semaphore(AT_ONCE)
-
-    async def learn(name: str) -> Learnt | None:
-        async with slots:
-            try:
-                if name in fingerprints:
-                    return await asyncio.to_thread(_from_file, paths[name], fingerprints[name])
-                return await _from_endpoint(backend, name, is_local=is_local)
-            except BackendError as error:
-                if not error.retryable:
-                    asked.add((name, ""))
-                return None
-
     for start in range(0, len(names), PER_WRITE):
         batch = names[start : start + PER_WRITE]
-        answers = dict(zip(batch, await asyncio.gather(*map(learn, batch)), strict=True))
-        learnt = {name: answer for name, answer in answers.items() if answer is not None}
-        asked.update((name, fingerprints[name]) for name in batch if name in fingerprints and name not in learnt)
-        await sync_to_async(record_headers)(endpoint_id, learnt)
+        answers = await asyncio.gather(*(_learn(source, name, fingerprints.get(name, ""), slots) for name in batch))
+        await sync_to_async(_record)(source, {name: found for name, found in zip(batch, answers, strict=True) if found})
 
 
-async def _from_endpoint(backend: Backend, name: str, *, is_local: bool) -> Learnt | None:
-    """As the endpoint tells it, or as its own file says where the panel can read that."""
-    answer: HeaderAnswer = await backend.header(name)
-    if is_local and answer.path:
+def _wanted(source: Source, fingerprints: Mapping[str, str]) -> list[str]:
+    adopt_headers(source.endpoint_id)
+    asked = _asked.setdefault(source.backend, set())
+    unread = unread_headers(source.endpoint_id, fingerprints)
+    can_ask = Capability.HEADER in source.capabilities
+    known = [name for name in unread if can_ask or name in fingerprints]
+    return [name for name in known if (name, fingerprints.get(name, "")) not in asked]
+
+
+async def _learn(source: Source, name: str, fingerprint: str, slots: asyncio.Semaphore) -> _Learnt | None:
+    """``None`` where asking again may help."""
+    async with slots:
+        try:
+            learnt = await _found(source, name, fingerprint)
+        except BackendError as error:
+            if error.retryable:
+                return None
+            learnt = _Learnt()
+    if learnt.header is None:
+        _asked[source.backend].add((name, fingerprint))
+    return learnt
+
+
+async def _found(source: Source, name: str, fingerprint: str) -> _Learnt:
+    if fingerprint:
+        return await asyncio.to_thread(_from_file, source.paths[name], fingerprint)
+    answer = await source.backend.header(name)
+    if source.is_local and answer.path:
         from_file = await asyncio.to_thread(_from_file, answer.path, "")
-        if from_file is not None:
-            return from_file
-    return (answer.header, "", VariantHeader.Source.ENDPOINT) if answer.header is not None else None
+        if from_file.header is not None:
+            return _Learnt(from_file.header, answer.shape)
+    header = FoundHeader(answer.header, "", VariantHeader.Source.ENDPOINT) if answer.header is not None else None
+    return _Learnt(header, answer.shape)
 
 
-def _from_file(path: str, fingerprint: str) -> Learnt | None:
+def _from_file(path: str, fingerprint: str) -> _Learnt:
     try:
-        return read_model(path), fingerprint, VariantHeader.Source.FILE
+        header = read_model(path)
     except (GgufError, OSError):
-        return None
+        return _Learnt()
+    return _Learnt(FoundHeader(header, fingerprint, VariantHeader.Source.FILE), shape_of_header(header))
+
+
+def _record(source: Source, learnt: Mapping[str, _Learnt]) -> None:
+    record_headers(source.endpoint_id, {name: each.header for name, each in learnt.items() if each.header is not None})
+    record_shapes(source.endpoint_id, {name: each.shape for name, each in learnt.items() if each.shape is not None})
 
 
 def _fingerprints(paths: Mapping[str, str]) -> dict[str, str]:

@@ -36,12 +36,13 @@ def shape_of_file(path: str) -> ModelShape | None:
     if not path.lower().endswith(".gguf") or not Path(path).is_file():
         return None
     try:
-        return _shape(read_model(path))
+        return shape_of_header(read_model(path))
     except (GgufError, OSError):
         return None
 
 
-def _shape(header: GgufHeader) -> ModelShape:
+def shape_of_header(header: GgufHeader) -> ModelShape:
+    """The numbers that the catalog shows of a header."""
     architecture = header.architecture
 
     def figure(key: str) -> int | None:

@@ -16,7 +16,7 @@ from models_app.backends.protocol import Backend, InstalledModel, ModelShape
 from models_app.catalog.sync import record_installed, record_shapes, unshaped
 from models_app.inventory.connect import backend_for
 from models_app.inventory.endpoints import described
-from models_app.inventory.headers import learn_headers
+from models_app.inventory.headers import Source, learn_headers
 from models_app.inventory.local_files import model_bytes, shape_of_file
 from models_app.inventory.models import Endpoint
 from models_app.live import Topic, publish
@@ -48,8 +48,8 @@ async def _refresh(endpoint: Endpoint, backend: Backend) -> None:
         models = await asyncio.to_thread(_with_sizes, models)
     await sync_to_async(record_installed)(endpoint.pk, models)
     paths = {model.name: model.path for model in models if model.path and is_local}
+    await learn_headers(Source(endpoint.pk, backend, info.capabilities, paths, is_local))
     await _learn_shapes(endpoint, backend, paths)
-    await learn_headers(endpoint.pk, backend, info.capabilities, paths, is_local=is_local)
 
 
 async def _learn_shapes(endpoint: Endpoint, backend: Backend, paths: Mapping[str, str]) -> None:
