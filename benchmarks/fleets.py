@@ -1,0 +1,138 @@
+"""Random fleets and demands of realistic sizes, for the benchmarks of placement and transitions.
+
+A demand offers one to four quantisations at one to three contexts, on one GPU or split, and some with layers left to the
+CPU. Sizes are weights (parameters × bytes per weight), a KV cache by tokens, and an overhead for each device. The total of
+what every demand would like best is 0.8 to 2 × the VRAM.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+from models_app.solver.types import Demand, Device, DeviceKind, DeviceSets, Endpoint, Option, Problem, Rule, Scope
+
+GIB = 1024**3
+MODELS = {0.3: 12, 1.5: 28, 3: 40, 4: 72, 8: 128, 14: 160, 27: 280, 32: 256, 70: 320, 120: 290}
+"""Billions of parameters, and KiB of KV cache for a token."""
+QUANTISATIONS = {"Q8_0": (1.07, 100), "Q6_K": (0.83, 96), "Q5_K_M": (0.73, 92), "Q4_K_M": (0.61, 85), "Q3_K_M": (0.5, 70)}
+"""Bytes a weight, and the quality that is given to it."""
+GPU_GIB = (8, 12, 16, 24, 24, 32, 48, 80)
+OVERHEAD_BYTES = 600 * 1024**2
+READ_BYTES_A_SECOND = 2.5e9
+
+
+def fleet(rng: random.Random, gpus: int) -> tuple[tuple[Device, ...], tuple[Endpoint, ...]]:
+    """Hosts of one to eight GPUs, mostly alike, each with an Ollama, a router or managed llama-servers."""
+    devices: list[Device] = []
+    endpoints: list[Endpoint] = []
+    placed = 0
+    while placed < gpus:
+        host = f"host{len(endpoints)}"
+        count = min(gpus - placed, rng.choice((1, 1, 2, 2, 4, 4, 8)))
+        alike = rng.random() < 0.8
+        size = rng.choice(GPU_GIB)
+        names = [f"{host}/gpu{index}" for index in range(count)]
+        for name in names:
+            capacity = (size if alike else rng.choice(GPU_GIB)) * GIB - rng.randrange(200, 700) * 1024**2
+            others = rng.randrange(GIB) if rng.random() < 0.2 else 0
+            devices.append(Device(name, host, DeviceKind.VRAM, capacity, capacity // 20, others))
+        devices.append(Device(f"{host}/ram", host, DeviceKind.HOST_RAM, rng.choice((32, 64, 128, 256)) * GIB, 8 * GIB))
+        endpoints.append(_endpoint(rng, host, tuple(names)))
+        placed += count
+    return tuple(devices), tuple(endpoints)
+
+
+def _endpoint(rng: random.Random, host: str, names: tuple[str, ...]) -> Endpoint:
+    sets, copies = rng.choice(((DeviceSets.ONE_OR_WHOLE, False), (DeviceSets.ANY, False), (DeviceSets.ANY, True)))
+    return Endpoint(f"{host}/server", host, names, sets, copies, rng.choice((None, None, 3 * len(names))))
+
+
+def demand(rng: random.Random, name: str) -> Demand:
+    """A demand for one model; small ones are more frequent, embeddings stay small."""
+    billions = rng.choices(tuple(MODELS), weights=(8, 6, 8, 8, 14, 8, 5, 5, 3, 1))[0]
+    first = rng.randrange(3)
+    quantisations = tuple(QUANTISATIONS)[first : first + rng.randint(1, 4)]
+    wanted = rng.choice((4096, 8192, 16384, 32768))
+    contexts = [wanted >> halved for halved in range(rng.randint(1, 3))]
+    slots = rng.choice((1, 1, 2, 4))
+    options = tuple(_options(billions, quantisations, contexts, slots, name))
+    always_on = rng.random() < 0.7
+    return Demand(
+        name,
+        options,
+        priority=rng.choices((1, 2, 3, 4, 5), weights=(2, 3, 5, 3, 2))[0],
+        replicas=rng.choices((1, 2, 3), weights=(85, 12, 3))[0] if always_on else 1,
+        always_on=always_on,
+        tolerated_wait_seconds=None if always_on else rng.choice((5.0, 15.0, 60.0)),
+    )
+
+
+def _options(
+    billions: float, quantisations: tuple[str, ...], contexts: list[int], slots: int, name: str
+) -> Iterator[Option]:
+    for quantisation in quantisations:
+        per_weight, quality = QUANTISATIONS[quantisation]
+        weights = int(billions * 1e9 * per_weight)
+        for shorter, context in enumerate(contexts):
+            cache = MODELS[billions] * 1024 * context * slots
+            whole = Option(
+                f"{name}:{quantisation}",
+                (weights + cache + OVERHEAD_BYTES,),
+                OVERHEAD_BYTES // 2,
+                context,
+                slots,
+                quality=quality - 10 * shorter,
+                latency_ms=int(100 + weights / 4e7),
+                load_seconds=round(2 + weights / READ_BYTES_A_SECOND, 1),
+            )
+            yield whole
+            if billions >= 8:
+                for size in (2, 4):
+                    share = (weights + cache) // size + OVERHEAD_BYTES
+                    yield replace(whole, device_bytes=(share,) * size, latency_ms=whole.latency_ms * 11 // 10)
+    yield _half(whole, weights, cache)
+
+
+def _half(smallest: Option, weights: int, cache: int) -> Option:
+    """Half the layers of the smallest on the GPU, the rest on the CPU."""
+    half = (weights + cache) // 2
+    return replace(
+        smallest,
+        device_bytes=(half + OVERHEAD_BYTES,),
+        host_ram_bytes=half + OVERHEAD_BYTES // 2,
+        gpu_layers=20,
+        latency_ms=smallest.latency_ms * 4,
+    )
+
+
+def problem(seed: int, most_gpus: int = 16, most_demands: int = 60, gpus: int | None = None) -> Problem:
+    """A random problem: demands are added until they want a drawn 0.8 to 2 × the VRAM."""
+    rng = random.Random(seed)
+    ratio = rng.uniform(0.8, 2.0)
+    devices, endpoints = fleet(rng, gpus or rng.randint(1, most_gpus))
+    vram = sum(device.usable_bytes for device in devices if device.is_gpu)
+    demands: list[Demand] = []
+    wanted = 0
+    while wanted < 0.8 * vram or (wanted < ratio * vram and len(demands) < most_demands):
+        drawn = demand(rng, f"demand{len(demands)}")
+        size = sum(drawn.options[0].device_bytes) * drawn.replicas
+        if wanted + size > 2 * vram:
+            continue
+        if len(demands) == most_demands:
+            smallest = min(range(most_demands), key=lambda at: sum(demands[at].options[0].device_bytes) * demands[at].replicas)
+            wanted -= sum(demands[smallest].options[0].device_bytes) * demands[smallest].replicas
+            demands[smallest] = drawn
+        else:
+            demands.append(drawn)
+        wanted += size
+    demands = [replace(drawn, name=f"demand{at}") for at, drawn in enumerate(demands)]
+    return Problem(devices, endpoints, tuple(demands), tuple(_rules(rng, demands)))
+
+
+def _rules(rng: random.Random, demands: list[Demand]) -> Iterator[Rule]:
+    if len(demands) >= 6 and rng.random() < 0.5:
+        names = [drawn.name for drawn in rng.sample(demands, 4)]
+        yield Rule(frozenset(names[:2]), Scope.DEVICE, apart=True)
+        yield Rule(frozenset(names[2:]), Scope.HOST, apart=False)

@@ -1,0 +1,24 @@
+"""Places all demands on all devices at once: always an answer in bounded time, and how good it is."""
+
+from __future__ import annotations
+
+from models_app.solver.goals import used_bytes, values
+from models_app.solver.greedy import best_start, greedy
+from models_app.solver.result import Placement
+from models_app.solver.types import Problem
+from models_app.solver.validate import validate
+
+DEFAULT_SECONDS = 1.0
+
+
+def place(problem: Problem, seconds: float = DEFAULT_SECONDS) -> Placement:
+    """The best placement found within about ``seconds``; its goals say whether it is proven and else how far it may be.
+
+    Starts from the better of two greedy placements and never answers worse. Raises ``InvalidProblem``.
+    """
+    from models_app.solver.search import Search  # noqa: PLC0415 - OR-Tools takes 0.6 s to import; only who plans pays
+
+    validate(problem)
+    found = Search(problem, best_start(problem), seconds).run()
+    _, swap = used_bytes(problem, found.assignments)
+    return Placement(found.assignments, swap, found.goals, baseline=values(problem, greedy(problem)))
