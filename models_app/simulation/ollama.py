@@ -62,8 +62,9 @@ class OllamaSimulator(Application):
         return self.scheduler.loads
 
     def pids(self) -> list[int]:
-        """The server's process and those of its runners."""
-        return [self.scheduler.server_pid, *(runner.pid for runner in self.scheduler.runners)]
+        """The server's process and those of its runners, the one that is still loading included."""
+        running = (runner.pid for runner in self.scheduler.runners)
+        return [self.scheduler.server_pid, *running, *self.scheduler.starting_pids]
 
     async def preload(self, name: str, *, keep_alive_seconds: float = -1, **options: Any) -> Runner | None:
         """Load a model before any client asks, as the demo does."""

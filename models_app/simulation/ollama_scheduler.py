@@ -44,6 +44,7 @@ class Scheduler:
         self.faults = faults
         self.server_pid = host.spawn("ollama")
         self.runners: list[Runner] = []
+        self.starting_pids: set[int] = set()
         self.loads = 0
         """How many loads have begun, reloads included."""
         self._background = background
@@ -135,7 +136,11 @@ class Scheduler:
         self.loads += 1
         pid = self.host.spawn("llama-server", parent_pid=self.server_pid)
         seconds = self.timing.load_seconds(placement.footprint.total_bytes)
-        await fill(self.host, pid, placement, seconds, self.faults)
+        self.starting_pids.add(pid)
+        try:
+            await fill(self.host, pid, placement, seconds, self.faults)
+        finally:
+            self.starting_pids.discard(pid)
         runner = Runner(model, wanted, pid, placement, wanted.num_ctx or 0, keep_alive)
         self.runners.append(runner)
         return runner
