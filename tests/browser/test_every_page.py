@@ -1,0 +1,127 @@
+"""Every page of the panel: accessible in light and dark, narrow enough for a phone, quiet in the browser's console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from models_app.web.urls import urlpatterns
+from tests.browser import steps
+from tests.fixtures.browser import Visits
+from tests.fixtures.panels import Panel
+
+pytestmark = pytest.mark.browser
+
+AXE = next((Path(__file__).parent / "vendor").glob("axe-*.min.js")).read_text(encoding="utf-8")
+SCAN = """async (options) => (await axe.run(document, {resultTypes: ["violations"], ...options})).violations.flatMap((violation) =>
+    violation.nodes.map((node) => `${violation.impact} ${violation.id}: ${node.html.slice(0, 200)}`))"""
+OVERFLOWING = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")]
+    .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+    .map((element) => element.outerHTML.slice(0, 120))"""
+
+FIRST = {"host_id": 1, "endpoint_id": 1, "model_id": 1, "installation_id": 1, "user_id": 1, "operation_id": 1}
+"""Rows of the demo that are always there; a loaded model and a token are looked up."""
+ONLY_POSTED_TO = {
+    "operation_cancel",
+    "loaded_model",
+    "host_look",
+    "host_endpoint_look",
+    "user_role",
+    "user_reactivate",
+    "logout",
+}
+PAGES = [pattern.name for pattern in urlpatterns if pattern.name not in ONLY_POSTED_TO]
+DIALOGS = {
+    "swap": ("/", "Swap…"),
+    "load": ("/operations/", "Load a model"),
+    "remove a host": ("/hosts/", "Remove"),
+    "delete a model": ("/models/1/", "Delete…"),
+    "reset a password": ("/users/1/", "Reset password…"),
+}
+
+
+@pytest.fixture(scope="module")
+def busy_panel(demo_panel: Panel) -> Panel:
+    """The demo with rows of every kind: a second user, a token, and an operation that has ended."""
+    with demo_panel.signed_in() as browser:
+        loaded = browser.get("/api/v1/loaded-models", params={"endpoint": "atlas-ollama"}).json()["items"][0]
+        kept = {"kind": "set_keep_alive", "keep_alive": "1h", "confirmed": "1"}
+        for path, form in (
+            ("/users/new/", {"username": "max", "role": "member"}),
+            ("/account/tokens/", {"name": "script", "scope": "read", "days": ""}),
+            ("/operations/", kept | {"endpoint": loaded["endpoint_id"], "model": loaded["name"]}),
+        ):
+            browser.post(path, data=form).raise_for_status()
+    return demo_panel
+
+
+def address(page: Page, name: str) -> str:
+    """The address of the page of that name, about a row that is there."""
+    path = next(str(pattern.pattern) for pattern in urlpatterns if pattern.name == name)
+    rows = {"loaded_id": loaded_id(page), "token_id": 1} | FIRST
+    for row, number in rows.items():
+        path = path.replace(f"<int:{row}>", str(number))
+    return f"/{path}"
+
+
+def loaded_id(page: Page) -> int:
+    answer = page.request.get("/api/v1/loaded-models", params={"per_page": "1"})
+    return int(answer.json()["items"][0]["id"])
+
+
+def violations(page: Page) -> list[Any]:
+    """What axe finds wrong, in the light and in the dark."""
+    page.evaluate(AXE)
+    found: list[Any] = page.evaluate(SCAN, {})
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    return found + page.evaluate(SCAN, {"runOnly": ["color-contrast"]})
+
+
+def opened(page: Page, name: str) -> None:
+    answer = page.goto(address(page, name))
+    assert answer
+    assert answer.status == 200, f"{page.url}: {answer.status}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_accessible_in_light_and_dark_and_fits_a_phone(name: str, busy_panel: Panel, visits: Visits) -> None:
+    page = visits.person(busy_panel)
+    opened(page, name)
+    assert violations(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(OVERFLOWING) == []
+
+
+@pytest.mark.parametrize("dialog", DIALOGS)
+def test_a_dialog_is_accessible_in_light_and_dark(dialog: str, busy_panel: Panel, visits: Visits) -> None:
+    page = visits.person(busy_panel)
+    where, link = DIALOGS[dialog]
+    page.goto(where)
+    page.get_by_role("link", name=link).first.click()
+    expect(page.locator("#dialog")).to_be_visible()
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/hosts/", "/models/", "/operations/", "/load/", "/models/pull/"])
+def test_a_page_with_nothing_on_it_is_accessible(path: str, empty_panel: Panel, visits: Visits) -> None:
+    page = visits.person(empty_panel)
+    page.goto(path)
+    assert violations(page) == []
+
+
+def test_the_door_and_a_missing_page_are_accessible(empty_panel: Panel, visits: Visits) -> None:
+    page = visits.stranger(empty_panel)
+    page.goto("/login/")
+    assert violations(page) == []
+    steps.log_in(page)
+    page.goto("/no-such-page/")
+    assert violations(page) == []
+
+
+def test_the_browsable_api_shows_its_operations(empty_panel: Panel, visits: Visits) -> None:
+    page = visits.person(empty_panel)
+    page.goto("/api/docs")
+    expect(page.get_by_text("/api/v1/operations", exact=True).first).to_be_visible()
