@@ -85,7 +85,7 @@ class Attention:
     def _prepare(self, layer: Layer, source: Node, shape: tuple[int, ...], norm: str) -> Node:
         """The optional norm of the heads, then RoPE."""
         if norm in layer.tensors:
-            source = self.graph.norm(source, shape)
+            source = self.graph.weighted(self.graph.norm(source, shape), layer, norm)
         if not self._uses_rope(layer):
             return source
         return self.tape.op(shape, source, self._positions, in_place=True)
@@ -212,7 +212,10 @@ class Attention:
         cache, tape = self._cache(layer), self.tape
         for node in (query, value, key):
             tape.expand(node)
-        if cache.key_index is not None:
+        if self._is_fetched(layer):
+            tape.expand(tape.store(key))
+            tape.end_split()
+        elif cache.key_index is not None:
             tape.expand(tape.store(key, cache.key_index))
         self._rotated_query = query
 

@@ -78,9 +78,12 @@ class Graph:
 
     def layer_norm(self, source: Node, layer: Layer, name: str) -> Node:
         """A normalisation with one of the layer's weights, which may have to be fetched."""
-        normed = self.norm(source)
+        return self.weighted(self.norm(source), layer, name)
+
+    def weighted(self, normed: Node, layer: Layer, name: str) -> Node:
+        """The product with a norm's weights: it counts only where they have to be fetched."""
         weights = self.fetched(layer, name, self.tensor(layer, name))
-        return self.tape.op(source.shape, normed, *weights, in_place=True) if weights else normed
+        return self.tape.op(normed.shape, normed, *weights, in_place=True) if weights else normed
 
     def project(self, source: Node, layer: Layer, name: str) -> Node:
         """The product with one of the layer's matrices."""
@@ -204,7 +207,7 @@ class Graph:
         if self._is_parallel(layer):
             return self._parallel(layer, mixed, residual, normed)
         if "post_attention_norm.weight" in layer.tensors and _has_any(layer, "ffn_norm.weight", "post_ffw_norm.weight"):
-            mixed = self.norm(mixed)
+            mixed = self.layer_norm(mixed, layer, "post_attention_norm.weight")
         first = (residual, mixed) if self.plan.name in _RESIDUAL_FIRST else (mixed, residual)
         hidden = self.add(*first)
         if "attn_output_norm.weight" in layer.tensors:
@@ -213,14 +216,15 @@ class Graph:
             return hidden
         output = self.feed_forward(layer, self._feed_forward_norm(layer, hidden))
         if "post_ffw_norm.weight" in layer.tensors:
-            output = self.norm(output)
+            output = self.layer_norm(output, layer, "post_ffw_norm.weight")
         hidden = self.add(hidden, output) if self.plan.name in _RESIDUAL_FIRST else self.add(output, hidden)
         return self.norm(hidden) if "layer_output_norm.weight" in layer.tensors else hidden
 
     def _feed_forward_norm(self, layer: Layer, hidden: Node) -> Node:
         """The norm before the feed-forward network, which some architectures call post-attention norm, and OLMo 2 lacks."""
-        if "ffn_norm.weight" in layer.tensors:
-            return self.layer_norm(hidden, layer, "ffn_norm.weight")
+        for name in ("ffn_norm.weight", "ffn_norm"):
+            if name in layer.tensors:
+                return self.layer_norm(hidden, layer, name)
         if "post_attention_norm.weight" in layer.tensors and "post_ffw_norm.weight" not in layer.tensors:
             return self.layer_norm(hidden, layer, "post_attention_norm.weight")
         return hidden
@@ -235,7 +239,7 @@ class Graph:
         """Whether attention and feed-forward network see the same input."""
         if self.plan.shape.parallel_residual:
             return True
-        norms = ("ffn_norm.weight", "post_attention_norm.weight", "attn_output_norm.weight")
+        norms = ("ffn_norm.weight", "ffn_norm", "post_attention_norm.weight", "attn_output_norm.weight")
         return _has_ffn(layer) and _has_any(layer, "attn_output.weight", "attn_qkv.weight") and not _has_any(layer, *norms)
 
     def finish(self, hidden: Node, rows: Node) -> None:

@@ -7,7 +7,6 @@ Source: ``llama-model-loader.cpp`` (which device), ``ggml_backend_alloc_ctx_tens
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 
 from models_app.estimator.architectures import Memory
 from models_app.estimator.context import padded
@@ -28,8 +27,6 @@ _OUTPUT = (
 _PER_DEVICE = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 _CPU_ONLY_TYPES = frozenset({"TQ1_0", "TQ2_0", "F64", "I8", "I16", "I64", "Q8_1"})
 _ENCODERS_WITH_HEAD = frozenset({"gemma-embedding", "dream", "llada"})
-_OUTPUT_READ_FIRST = frozenset({"gemma3n", "gemma4"})
-"""Their loaders read the output matrix before the embedding and so keep two copies even on one device."""
 
 
 def gpu_bytes(kind: TensorType, row_elements: int, size_bytes: int) -> int:
@@ -54,11 +51,10 @@ def weights_by_device(shape: Shape, placement: Placement, with_mtp: bool) -> Cou
     return total
 
 
-def _devices_outside_layers(tensor: TensorInfo, shape: Shape, placement: Placement) -> Collection[int]:
+def _devices_outside_layers(tensor: TensorInfo, shape: Shape, placement: Placement) -> set[int]:
     name = tensor.name
     if name == "token_embd.weight" and _is_tied(shape):
-        copies = (HOST, placement.output)
-        return copies if shape.architecture_name in _OUTPUT_READ_FIRST else set(copies)
+        return {HOST, placement.output}
     if name in _INPUT:
         return {HOST}
     if name in _PER_DEVICE:
