@@ -68,4 +68,4 @@ def _forget_addresses() -> None:
 def _enter_endpoint(host: Host, simulated: FleetEndpoint) -> None:
     address = {"host": host, "kind": simulated.kind, "mode": MODES[type(simulated.server)], "url": simulated.url}
     endpoint = Endpoint.objects.update_or_create(name=simulated.name, defaults=address)[0]
-    register_pids(endpoint.pk, simulated.pids)
+    register_pids(endpoint.pk, simulated.pids, simulated.model_pids)

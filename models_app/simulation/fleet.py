@@ -39,6 +39,10 @@ class FleetEndpoint:
         """The processes that belong to it now."""
         return self.server.pids()
 
+    def model_pids(self) -> dict[str, list[int]]:
+        """The processes that serve one model and nothing else, by the model's name."""
+        return self.server.model_pids()
+
 
 @dataclass(frozen=True, slots=True)
 class FleetHost:
@@ -121,7 +125,9 @@ def _cirrus(timing: Timing) -> tuple[FleetHost, OllamaSimulator, LlamaServerSimu
     """A small card: Ollama's model does not fit beside the other server and lies partly in RAM."""
     card = SimulatedGpu("NVIDIA GeForce RTX 3060", 12_288 * MIB, 274 * MIB, power_limit_milliwatts=170_000)
     machine = SimulatedHost("cirrus", [card], ram_total_bytes=32 * GIB, seed=3)
-    single = LlamaServerSimulator(machine, CATALOGUE["llama3.2:3b"], context_length=2048, timing=timing)
+    single = LlamaServerSimulator(
+        machine, CATALOGUE["llama3.2:3b"], alias="llama-3.2-3b-q4_k_m", context_length=2048, timing=timing
+    )
     ollama = OllamaSimulator(machine, models("phi4:14b", "llama3.2:3b", "qwen3:8b", "qwen2.5:7b"), timing=timing)
     endpoints = (
         FleetEndpoint("cirrus-ollama", OLLAMA, ollama),

@@ -67,6 +67,10 @@ class LlamaRouterSimulator(Application):
         """The router's process and those of its children."""
         return self.children.pids()
 
+    def model_pids(self) -> dict[str, list[int]]:
+        """The process of each model that has one."""
+        return {child.model.name: [child.pid] for child in self.children if child.pid is not None}
+
     async def preload(self, name: str) -> None:
         """Load a model before any client asks, as the demo does."""
         child = self.children[name]

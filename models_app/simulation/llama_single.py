@@ -62,6 +62,10 @@ class LlamaServerSimulator(Application):
         """The server's only process."""
         return [self.server_pid]
 
+    def model_pids(self) -> dict[str, list[int]]:
+        """The process, which serves its only model."""
+        return {self.alias: [self.server_pid]}
+
     async def start(self) -> None:
         if not self.host.is_alive(self.server_pid):
             self.server_pid = self.host.spawn("llama-server")

@@ -66,6 +66,10 @@ class OllamaSimulator(Application):
         running = (runner.pid for runner in self.scheduler.runners)
         return [self.scheduler.server_pid, *running, *self.scheduler.starting_pids]
 
+    def model_pids(self) -> dict[str, list[int]]:
+        """The processes of each model that is loaded."""
+        return {runner.model.name: [runner.pid] for runner in list(self.scheduler.runners)}
+
     async def preload(self, name: str, *, keep_alive_seconds: float = -1, **options: Any) -> Runner | None:
         """Load a model before any client asks, as the demo does."""
         model = self.models[canonical(name)]
