@@ -17,6 +17,7 @@ from models_app.estimator.types import cache_type
 
 _NO_ROPE = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "granitehybrid", "bert", "jina-bert-v2"})
 _ROPE_IN_WINDOWS_ONLY = frozenset({"cohere2", "cohere2moe", "exaone4"})
+_ROPE_LEFT_OUT_EVERY = {"smollm3": 4, "llama4": 4}
 _VALUE_NORM = frozenset({"gemma3n", "gemma4"})
 _GATED_QUERY = frozenset({"qwen3next", "qwen35", "qwen35moe"})
 
@@ -93,7 +94,8 @@ class Attention:
     def _uses_rope(self, layer: Layer) -> bool:
         if self.plan.name in _ROPE_IN_WINDOWS_ONLY:
             return layer.is_windowed
-        return self.plan.name not in _NO_ROPE
+        step = _ROPE_LEFT_OUT_EVERY.get(self.plan.name)
+        return self.plan.name not in _NO_ROPE and (step is None or (layer.index + 1) % step != 0)
 
     def _store(self, layer: Layer, query: Node, key: Node, value: Node) -> None:
         """Rotate, then write K and V to the cache. The rotated query waits in ``_rotated_query``."""
@@ -146,6 +148,8 @@ class Attention:
         if self.plan.shape.is_mla and self.plan.profile.mla_keeps_k_only:
             value_length = self.plan.shape.kv_lora_rank
         query = tape.view(query)
+        if self.plan.attends_on_host:
+            return self._returned(layer, query)
         if self.plan.flash:
             scratch = self._scratch_bytes(layer, cache.cells)
             copies = self._fetched_cache(layer, cache.cells)
@@ -166,6 +170,12 @@ class Attention:
             result = self._hadamard(result, self._result_width(layer), cache.value_rotation)
             result.shape = (self._result_width(layer), tokens)
         return result
+
+    def _returned(self, layer: Layer, query: Node) -> Node:
+        """The result of an attention that the CPU computes."""
+        self.tape.expand(self.tape.store(query))
+        self.tape.end_split()
+        return self.graph.input(self._result_width(layer), self.plan.tokens)
 
     def _decompressed(self, layer: Layer, result: Node) -> Node | None:
         """MLA's way back from the latent to the heads."""

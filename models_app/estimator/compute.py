@@ -15,6 +15,7 @@ from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
+from models_app.estimator.types import cache_type
 
 _PIPELINE_COPIES = 4
 
@@ -62,7 +63,16 @@ def host_bytes(plan: Plan) -> int:
     for windowed in {layer.is_windowed for layer in shape.trunk if layer.keeps_kv}:
         cells = context.window_cells if windowed else context.cells
         inputs += width * cells * tokens + 8 * tokens * (1 + value_rows)
-    return embeddings + _input_copies(plan) * inputs
+    return embeddings + _input_copies(plan) * inputs + (_fetched_cache_bytes(plan) if plan.attends_on_host else 0)
+
+
+def _fetched_cache_bytes(plan: Plan) -> int:
+    """One layer's K and V, copied to the host for an attention that the CPU computes."""
+    settings, context = plan.settings, plan.context
+    key, value = cache_type(settings.cache_type_k), cache_type(settings.cache_type_v)
+    rows = context.cells * context.streams
+    sizes = (key.row_bytes(layer.kv_key_width) + value.row_bytes(layer.kv_value_width) for layer in plan.shape.trunk)
+    return rows * max(sizes)
 
 
 def _working_devices(plan: Plan) -> list[int]:
@@ -94,7 +104,7 @@ class _DeviceGraph:
         self._attention = Attention(graph, graph.input(plan.tokens))
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
         has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
-        self._own_embeddings = PerLayerEmbeddings(graph, hidden) if has_own else None
+        self._own_embeddings = PerLayerEmbeddings(graph, hidden, self._is_first) if has_own else None
         for layer in steady_layers(plan, layers):
             last = self._is_last and layer is layers[-1] and not graph.picks_after_norm
             hidden = self._layer(layer, hidden, normed, rows if last else None)

@@ -5,7 +5,7 @@ Source: ``llama_context::resolve_fused_ops`` and ``ggml_cuda_get_best_fattn_kern
 
 from __future__ import annotations
 
-from models_app.estimator.placement import Placement
+from models_app.estimator.placement import HOST, Placement
 from models_app.estimator.shape import Layer, Shape
 from models_app.estimator.types import InvalidSettings, LoadSettings, cache_type
 
@@ -16,7 +16,7 @@ _UNSUPPORTED_CACHE = frozenset({"iq4_nl"})
 def uses_flash_attention(shape: Shape, settings: LoadSettings, placement: Placement) -> bool:
     """Whether the load runs with flash attention. Raises ``InvalidSettings`` for heads that cannot be quantised.
 
-    The automatic choice is off where the GPU has no kernel for one layer's heads, and on for a quantised V, which cannot
+    The automatic choice is off where a layer on the GPU has heads without a kernel, and on for a quantised V, which cannot
     do without.
     """
     _check_blocks(shape, settings)
@@ -24,7 +24,7 @@ def uses_flash_attention(shape: Shape, settings: LoadSettings, placement: Placem
         return settings.flash_attention
     if cache_type(settings.cache_type_v).is_quantized:
         return True
-    return placement.gpu_count == 0 or has_kernels(shape, settings)
+    return all(device == HOST for device in placement.layers) or has_kernels(shape, settings)
 
 
 def _check_blocks(shape: Shape, settings: LoadSettings) -> None:

@@ -43,6 +43,8 @@ class Plan:
     profile: BuildProfile
     placement: Placement
     flash: bool
+    attends_on_host: bool = False
+    """Whether attention runs on the CPU because the GPU has no kernel for it."""
 
     @property
     def tokens(self) -> int:
@@ -233,7 +235,8 @@ class Graph:
         output = self.feed_forward(layer, self.norm(residual) if "ffn_norm.weight" in layer.tensors else normed)
         if self.plan.name in _RESIDUAL_AFTER_FFN:
             return self.add(self.add(output, residual), mixed)
-        return self.add(self.add(mixed, output), residual)
+        both = (output, mixed) if self.plan.name == "falcon" else (mixed, output)
+        return self.add(self.add(*both), residual)
 
     def _is_parallel(self, layer: Layer) -> bool:
         """Whether attention and feed-forward network see the same input."""

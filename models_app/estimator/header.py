@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from models_app.estimator.cache import kv_by_device, recurrent_by_device
 from models_app.estimator.compute import compute_by_device, formula_by_device
 from models_app.estimator.context import Context, resolve_context
-from models_app.estimator.flash import uses_flash_attention
+from models_app.estimator.flash import has_kernels, uses_flash_attention
 from models_app.estimator.graph import Plan, UnfamiliarGraph
 from models_app.estimator.placement import HOST, Placement, place
 from models_app.estimator.profiles import CURRENT, BuildProfile
@@ -45,13 +45,16 @@ def header_estimate(
     placement = place(shape, settings, profile, gpu_bytes)
     context = resolve_context(shape, settings, profile)
     flash = uses_flash_attention(shape, settings, placement)
-    plan = Plan(shape, settings, context, profile, placement, flash)
+    on_host = flash and placement.gpu_count > 0 and not has_kernels(shape, settings)
+    plan = Plan(shape, settings, context, profile, placement, flash, on_host)
     terms = (
         weights_by_device(shape, placement, settings.draft_length > 0),
         kv_by_device(shape, settings, context, placement, profile, flash),
         recurrent_by_device(shape, settings, context, placement),
     )
     notes = _notes(shape, settings, context, flash)
+    if on_host:
+        notes += ("The GPU has no flash attention kernel for this model's heads: attention would run on the CPU.",)
     try:
         compute, familiar = compute_by_device(plan), shape.architecture.known
     except UnfamiliarGraph as reason:

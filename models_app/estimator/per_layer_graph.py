@@ -13,15 +13,15 @@ PER_LAYER_WEIGHT = "per_layer_token_embd.weight"
 
 
 class PerLayerEmbeddings:
-    """Adds the layers' own embeddings. All layers' are prepared at once, when the first layer needs its share."""
+    """Adds the layers' own embeddings. The first device prepares those of all layers when the first one needs its own."""
 
-    def __init__(self, graph: Graph, hidden: Node) -> None:
+    def __init__(self, graph: Graph, hidden: Node, is_first_device: bool) -> None:
         self._graph = graph
         width = graph.plan.shape.per_layer_embedding_length * len(graph.plan.shape.trunk)
         self._shape = (width, graph.plan.tokens)
         self._raw = graph.input(*self._shape)
         self._hidden = hidden
-        self._prepared: Node | None = None
+        self._prepared = None if is_first_device else self._raw
 
     def write(self, layer: Layer, hidden: Node) -> Node:
         """The layer's output with its own embedding mixed in."""
