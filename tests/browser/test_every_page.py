@@ -16,8 +16,10 @@ from tests.fixtures.panels import Panel
 pytestmark = pytest.mark.browser
 
 AXE = next((Path(__file__).parent / "vendor").glob("axe-*.min.js")).read_text(encoding="utf-8")
-SCAN = """async (options) => (await axe.run(document, {resultTypes: ["violations"], ...options})).violations.flatMap((violation) =>
-    violation.nodes.map((node) => `${violation.impact} ${violation.id}: ${node.html.slice(0, 200)}`))"""
+SCAN = """async (options) => {
+    const { violations } = await axe.run(document, { resultTypes: ["violations"], ...options });
+    return violations.flatMap(({ id, impact, nodes }) => nodes.map(({ html }) => `${impact} ${id}: ${html.slice(0, 200)}`));
+}"""
 OVERFLOWING = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")]
     .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
     .map((element) => element.outerHTML.slice(0, 120))"""
