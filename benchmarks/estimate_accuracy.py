@@ -21,7 +21,7 @@ from benchmarks.real_server import compare_with_server
 from models_app.estimator.header import CONTEXT_BYTES, header_estimate
 from models_app.estimator.profiles import PROFILES
 from models_app.estimator.quick import QuickModel, quick_estimate
-from models_app.estimator.shape import read_shape
+from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import EstimateError, LoadSettings
 from models_app.gguf.header import GgufHeader
 from tests.tools.model_shapes import GPU_BYTES, header_of, recorded_plans

@@ -16,7 +16,8 @@ from typing import Any
 from django.db import transaction
 
 from models_app.catalog.models import Installation, VariantHeader
-from models_app.estimator.shape import Shape, read_shape
+from models_app.estimator.shape import Shape
+from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import EstimateError
 from models_app.gguf.header import GgufHeader, SkippedArray, TensorInfo, Value
 from models_app.gguf.tensor_types import TENSOR_TYPES_BY_NAME

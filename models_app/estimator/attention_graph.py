@@ -5,33 +5,16 @@ Source: ``build_attn`` and ``build_attn_mha`` in ``src/llama-graph.cpp``, ``src/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import gcd
-
-from models_app.estimator.cache import value_width
-from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph, Plan
-from models_app.estimator.placement import HOST
+from models_app.estimator.cache_inputs import Caches
+from models_app.estimator.graph import Graph, Plan
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
-from models_app.estimator.types import cache_type
 
 _NO_ROPE = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "granitehybrid", "bert", "jina-bert-v2"})
 _ROPE_IN_WINDOWS_ONLY = frozenset({"cohere2", "cohere2moe", "exaone4"})
 _ROPE_LEFT_OUT_EVERY = {"smollm3": 4, "llama4": 4}
 _VALUE_NORM = frozenset({"gemma3n", "gemma4"})
 _GATED_QUERY = frozenset({"qwen3next", "qwen35", "qwen35moe"})
-
-
-@dataclass(frozen=True, slots=True)
-class CacheInputs:
-    """The inputs of one KV cache: its mask, where to write, and the rotations of a quantised cache."""
-
-    cells: int
-    mask: Node
-    key_index: Node | None = None
-    value_index: Node | None = None
-    key_rotation: Node | None = None
-    value_rotation: Node | None = None
 
 
 class Attention:
@@ -42,7 +25,7 @@ class Attention:
         self.tape = graph.tape
         self.plan: Plan = graph.plan
         self._positions = positions
-        self._caches: dict[bool, CacheInputs] = {}
+        self.caches = Caches(graph)
 
     def write(self, layer: Layer, normed: Node) -> Node:
         """Attention with the projection of its result."""
@@ -99,7 +82,7 @@ class Attention:
 
     def _store(self, layer: Layer, query: Node, key: Node, value: Node) -> None:
         """Rotate, then write K and V to the cache. The rotated query waits in ``_rotated_query``."""
-        cache, tape = self._cache(layer), self.tape
+        cache, tape = self.caches.of(layer), self.tape
         fused = "attn_qkv.weight" in layer.tensors
         if cache.key_rotation is not None:
             query = self._hadamard(query, layer.key_length * layer.head_count, cache.key_rotation)
@@ -114,7 +97,7 @@ class Attention:
         if cache.key_index is None or cache.value_index is None:
             self._rotated_query = self._uncached(layer, query, key, value)
             return
-        if self._is_fetched(layer):
+        if self.caches.is_fetched(layer):
             tape.expand(tape.store(key))
             tape.expand(tape.store(value))
             tape.end_split()
@@ -143,7 +126,7 @@ class Attention:
     def _attend(self, layer: Layer, query: Node) -> Node:
         """The result of all heads side by side."""
         tape, tokens, streams = self.tape, self.plan.tokens, self.plan.context.streams
-        cache = self._cache(layer)
+        cache = self.caches.of(layer)
         value_length, heads = layer.value_length, layer.head_count
         if self.plan.shape.is_mla and self.plan.profile.mla_keeps_k_only:
             value_length = self.plan.shape.kv_lora_rank
@@ -151,14 +134,14 @@ class Attention:
         if self.plan.attends_on_host:
             return self._returned(layer, query)
         if self.plan.flash:
-            scratch = self._scratch_bytes(layer, cache.cells)
-            copies = self._fetched_cache(layer, cache.cells)
+            scratch = self.caches.scratch_bytes(layer, cache.cells)
+            copies = self.caches.fetched(layer, cache.cells)
             result = tape.op((value_length, heads, tokens), query, *copies, cache.mask, extra=scratch)
             result = self._decompressed(layer, result) or tape.view(result)
             result.shape = (self._result_width(layer), tokens)
         else:
             scores_shape = (cache.cells, tokens // streams, heads, streams)
-            keys, *values = self._fetched_cache(layer, cache.cells) or (None,)
+            keys, *values = self.caches.fetched(layer, cache.cells) or (None,)
             scores = tape.op(scores_shape, query) if keys is None else tape.op(scores_shape, keys, query)
             scores = tape.op(scores_shape, scores, cache.mask, in_place=True)
             weighted = tape.op((value_length, tokens // streams, heads, streams), *values, scores)
@@ -219,81 +202,12 @@ class Attention:
         if not self.plan.shape.is_mla:
             self._store(layer, query, key, value)
             return
-        cache, tape = self._cache(layer), self.tape
+        cache, tape = self.caches.of(layer), self.tape
         for node in (query, value, key):
             tape.expand(node)
-        if self._is_fetched(layer):
+        if self.caches.is_fetched(layer):
             tape.expand(tape.store(key))
             tape.end_split()
         elif cache.key_index is not None:
             tape.expand(tape.store(key, cache.key_index))
         self._rotated_query = query
-
-    def _scratch_bytes(self, layer: Layer, cells: int) -> int:
-        """The f16 copies of K and V that CUDA's flash attention makes of a cache of another type."""
-        plan = self.plan
-        if not plan.profile.scratch_in_compute_buffer or plan.is_encoder:
-            return 0
-        widths = [layer.kv_key_width] if plan.settings.cache_type_k != "f16" else []
-        if plan.settings.cache_type_v != "f16":
-            widths.append(value_width(plan.shape, layer, plan.profile, plan.flash))
-        return sum(-(-2 * width * cells * plan.context.streams // 128) * 128 for width in widths)
-
-    def _is_fetched(self, layer: Layer) -> bool:
-        """Whether the layer's cache is in host RAM and its attention on the GPU all the same."""
-        on_host = not self.plan.settings.kv_offload or self.plan.placement.layers[layer.index] == HOST
-        return on_host and self.plan.tokens >= SMALLEST_OFFLOADED_BATCH
-
-    def _fetched_cache(self, layer: Layer, cells: int) -> tuple[Node, ...]:
-        """The copies of K and V that lie in host RAM while the layer's attention runs on the GPU."""
-        plan = self.plan
-        if plan.is_encoder or not self._is_fetched(layer):
-            return ()
-        rows = cells * plan.context.streams
-        widths = [(plan.settings.cache_type_k, layer.kv_key_width)]
-        widths.append((plan.settings.cache_type_v, value_width(plan.shape, layer, plan.profile, plan.flash)))
-        return tuple(self.tape.copy(cache_type(kind).row_bytes(width) * rows) for kind, width in widths if width)
-
-    def _cache(self, layer: Layer) -> CacheInputs:
-        if layer.is_windowed not in self._caches:
-            inputs = self._batch_inputs() if self.plan.is_encoder else self._cache_inputs(layer)
-            self._caches[layer.is_windowed] = inputs
-        return self._caches[layer.is_windowed]
-
-    def _batch_inputs(self) -> CacheInputs:
-        tokens = self.plan.tokens
-        return CacheInputs(tokens, self.graph.input(tokens, tokens, width=2 if self.plan.flash else 4))
-
-    def _cache_inputs(self, layer: Layer) -> CacheInputs:
-        plan, graph = self.plan, self.graph
-        cells = plan.context.window_cells if layer.is_windowed else plan.context.cells
-        value_rows = 1 if plan.flash else plan.shape.largest_kv_value_width
-        value_rows *= plan.profile.indexed_writes
-        key_rotation = self._rotation(plan.settings.cache_type_k, _rotation_size(layer.key_length))
-        value_rotation = self._rotation(plan.settings.cache_type_v, 64 if layer.value_length % 64 == 0 else 0)
-        return CacheInputs(
-            cells,
-            key_rotation=key_rotation,
-            value_rotation=value_rotation,
-            key_index=graph.input(plan.tokens, width=8),
-            value_index=graph.input(plan.tokens * value_rows, width=8),
-            mask=self._mask(cells),
-        )
-
-    def _mask(self, cells: int) -> Node:
-        """The mask, as the attention reads it."""
-        plan = self.plan
-        arrives_as_f16 = plan.flash and plan.profile.mask_is_f16
-        mask = self.graph.input(cells, plan.tokens, width=2 if arrives_as_f16 else 4)
-        if plan.flash and not arrives_as_f16:
-            return self.tape.op((cells, plan.tokens), mask, width=2)
-        return mask
-
-    def _rotation(self, kind: str, size: int) -> Node | None:
-        wanted = cache_type(kind).is_quantized and size and not self.plan.shape.is_mla
-        return self.graph.input(size, size) if wanted else None
-
-
-def _rotation_size(length: int) -> int:
-    """The largest power of two from 64 that divides the head."""
-    return gcd(length, 1 << 16) if length % 64 == 0 else 0

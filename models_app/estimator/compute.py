@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from models_app.estimator.attention_graph import Attention
+from models_app.estimator.block_graph import Block
 from models_app.estimator.graph import Graph, Plan, steady_layers
 from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
 from models_app.estimator.placement import HOST
@@ -94,6 +95,7 @@ class _DeviceGraph:
         self._plan = plan
         self._is_first, self._is_last = is_first, is_last
         self._graph = Graph(plan, _input_copies(plan))
+        self._block = Block(self._graph)
 
     def run(self, layers: Sequence[Layer]) -> int:
         """The peak of the buffer in bytes."""
@@ -106,11 +108,11 @@ class _DeviceGraph:
         has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
         self._own_embeddings = PerLayerEmbeddings(graph, hidden, self._is_first) if has_own else None
         for layer in steady_layers(plan, layers):
-            last = self._is_last and layer is layers[-1] and not graph.picks_after_norm
+            last = self._is_last and layer is layers[-1] and not self._block.picks_after_norm
             hidden = self._layer(layer, hidden, normed, rows if last else None)
             normed = None
         if self._is_last:
-            graph.finish(hidden, rows)
+            self._block.finish(hidden, rows)
         else:
             tape.expand(graph.norm(hidden))
             tape.expand(tape.store(hidden))
@@ -124,7 +126,7 @@ class _DeviceGraph:
         mixed = self._mix(layer, hidden, normed)
         if rows is not None:
             mixed, hidden, normed = graph.pick(mixed, rows), graph.pick(hidden, rows), graph.pick(normed, rows)
-        hidden = graph.combine(layer, mixed, hidden, normed)
+        hidden = self._block.combine(layer, mixed, hidden, normed)
         if self._own_embeddings is not None and "inp_gate.weight" in layer.tensors:
             hidden = self._own_embeddings.write(layer, hidden)
         return hidden
@@ -141,4 +143,4 @@ class _DeviceGraph:
             return self._attention.write(layer, graph.norm(hidden))
         if "attn_output.weight" in layer.tensors:
             return self._attention.write(layer, normed)
-        return graph.feed_forward(layer, normed)
+        return self._block.feed_forward.write(layer, normed)

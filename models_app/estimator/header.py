@@ -12,7 +12,8 @@ from models_app.estimator.flash import has_kernels, uses_flash_attention
 from models_app.estimator.graph import Plan, UnfamiliarGraph
 from models_app.estimator.placement import HOST, Placement, place
 from models_app.estimator.profiles import CURRENT, BuildProfile
-from models_app.estimator.shape import Shape, read_shape
+from models_app.estimator.shape import Shape
+from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, Grade, LoadSettings
 from models_app.estimator.weights import weights_by_device
 from models_app.gguf.header import GgufHeader

@@ -4,7 +4,7 @@ import pytest
 
 from models_app.estimator.advice import Advice, Remedy, advise, fits, layers_that_fit
 from models_app.estimator.header import header_estimate
-from models_app.estimator.shape import read_shape
+from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.speed import MEASURED, OFFLOAD_PRIOR, speed_at_gpu_share, speed_of_quantization
 from models_app.estimator.types import Estimate, LoadSettings
 from tests.tools.model_shapes import header_of

@@ -4,7 +4,7 @@ from models_app.estimator.companions import PROJECTOR_COMPUTE_BYTES, with_adapte
 from models_app.estimator.header import header_estimate
 from models_app.estimator.placement import place
 from models_app.estimator.profiles import CURRENT
-from models_app.estimator.shape import read_shape
+from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import LoadSettings
 from models_app.gguf.header import GgufHeader, TensorInfo
 from models_app.gguf.tensor_types import TENSOR_TYPES_BY_NAME

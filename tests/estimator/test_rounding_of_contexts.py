@@ -4,7 +4,7 @@ import pytest
 
 from models_app.estimator.context import Context, resolve_context
 from models_app.estimator.profiles import CURRENT, PROFILES
-from models_app.estimator.shape import read_shape
+from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import LoadSettings
 from tests.tools.model_shapes import header_of
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_app.estimator.header import header_estimate
-from models_app.estimator.shape import UnsupportedModel
+from models_app.estimator.keys import UnsupportedModel
 from models_app.estimator.types import EstimateError, LoadSettings, MissingShape
 from models_app.gguf.header import GgufHeader, TensorInfo, Value
 from models_app.gguf.tensor_types import TENSOR_TYPES_BY_NAME

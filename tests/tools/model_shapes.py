@@ -43,18 +43,23 @@ def model_names() -> list[str]:
     return list(_shapes())
 
 
-def metadata_of(name: str) -> dict[str, MetadataValue]:
-    """A model's metadata, without a tokenizer."""
-    metadata: dict[str, MetadataValue] = _shapes()[name]["metadata"]
-    return metadata
+def metadata_of(name: str, layers: int = 0) -> dict[str, MetadataValue]:
+    """A model's metadata, without a tokenizer; with ``layers``, that of a model of so few."""
+    metadata: dict[str, MetadataValue] = dict(_shapes()[name]["metadata"])
+    count_key = f"{metadata['general.architecture']}.block_count"
+    count = metadata[count_key]
+    if not layers or not isinstance(count, int) or layers >= count:
+        return metadata
+    cut = {key: value[:layers] for key, value in metadata.items() if isinstance(value, list) and len(value) == count}
+    return metadata | cut | {count_key: layers}
 
 
 @cache
-def tensors_of(name: str) -> tuple[SparseTensor, ...]:
-    """A model's tensors, in the order of its layers."""
+def tensors_of(name: str, layers: int = 0) -> tuple[SparseTensor, ...]:
+    """A model's tensors, in the order of its layers; with ``layers``, of the first ones only."""
     shape = _shapes()[name]
-    layers = {index: group["tensors"] for group in shape["layers"] for index in group["at"]}
-    rows = [f"blk.{index}.{row}" for index in sorted(layers) for row in layers[index]]
+    at = {index: group["tensors"] for group in shape["layers"] for index in group["at"]}
+    rows = [f"blk.{index}.{row}" for index in sorted(at) if not layers or index < layers for row in at[index]]
     return tuple(_tensor(row) for row in [*shape["others"], *rows])
 
 
@@ -64,10 +69,10 @@ def _tensor(row: str) -> SparseTensor:
 
 
 @cache
-def header_of(name: str) -> GgufHeader:
-    """A model's header, as the reader would return it."""
-    metadata: dict[str, Value] = {key: _value(value) for key, value in metadata_of(name).items()}
-    tensors = tuple(TensorInfo(t.name, t.shape, TENSOR_TYPES_BY_NAME[t.type]) for t in tensors_of(name))
+def header_of(name: str, layers: int = 0) -> GgufHeader:
+    """A model's header, as the reader would return it; with ``layers``, that of a model of so few."""
+    metadata: dict[str, Value] = {key: _value(value) for key, value in metadata_of(name, layers).items()}
+    tensors = tuple(TensorInfo(t.name, t.shape, TENSOR_TYPES_BY_NAME[t.type]) for t in tensors_of(name, layers))
     return GgufHeader(3, metadata, tensors)
 
 
@@ -78,22 +83,22 @@ def _value(value: MetadataValue) -> Value:
     return tuple(numbers) if len(numbers) == len(value) else SkippedArray(len(value))
 
 
-def write_model(name: str, path: Path) -> Path:
+def write_model(name: str, path: Path, layers: int = 0) -> Path:
     """Write the model as a sparse file that llama.cpp loads: true shapes, a made-up vocabulary, zeros for weights."""
     tokens = _shapes()[name]["metadata"][f"{metadata_of(name)['general.architecture']}.vocab_size"]
     vocabulary: dict[str, MetadataValue] = {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "default",
-        "tokenizer.ggml.tokens": [*_BYTE_TOKENS, *(f"tok{number}" for number in range(256, tokens))],
+        "tokenizer.ggml.tokens": [*_TOKENS, *(f"tok{number}" for number in range(len(_TOKENS), tokens))],
         "tokenizer.ggml.token_type": [1] * tokens,
         "tokenizer.ggml.merges": ["a b"],
         "tokenizer.ggml.bos_token_id": 0,
         "tokenizer.ggml.eos_token_id": 1,
     }
-    return write_sparse_gguf(path, metadata_of(name) | vocabulary, tensors_of(name))
+    return write_sparse_gguf(path, metadata_of(name, layers) | vocabulary, tensors_of(name, layers))
 
 
-_BYTE_TOKENS = [chr(code) if 33 <= code < 127 else chr(256 + code) for code in range(256)]
+_TOKENS = [*(chr(code) if 33 <= code < 127 else chr(256 + code) for code in range(256)), "<unk>", "<s>", "</s>"]
 
 
 def recorded_plans() -> list[Plan]:

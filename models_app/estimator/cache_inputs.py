@@ -1,0 +1,108 @@
+"""What attention reads besides its own projections: the caches with their masks, indices and rotations.
+
+Source: ``llama-kv-cache.cpp`` and ``src/llama-graph.cpp`` of llama.cpp, ``ggml-cuda/fattn.cu``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+from models_app.estimator.cache import value_width
+from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph
+from models_app.estimator.placement import HOST
+from models_app.estimator.shape import Layer
+from models_app.estimator.tape import Node
+from models_app.estimator.types import cache_type
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInputs:
+    """The inputs of one KV cache: its mask, where to write, and the rotations of a quantised cache."""
+
+    cells: int
+    mask: Node
+    key_index: Node | None = None
+    value_index: Node | None = None
+    key_rotation: Node | None = None
+    value_rotation: Node | None = None
+
+
+class Caches:
+    """The inputs of a graph's caches, one set for the whole context and one for the windows."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.tape = graph.tape
+        self.plan = graph.plan
+        self._made: dict[bool, CacheInputs] = {}
+
+    def of(self, layer: Layer) -> CacheInputs:
+        """The inputs of the cache that the layer uses, made when it is first used."""
+        if layer.is_windowed not in self._made:
+            inputs = self._batch_inputs() if self.plan.is_encoder else self._cache_inputs(layer)
+            self._made[layer.is_windowed] = inputs
+        return self._made[layer.is_windowed]
+
+    def is_fetched(self, layer: Layer) -> bool:
+        """Whether the layer's cache is in host RAM and its attention on the GPU all the same."""
+        on_host = not self.plan.settings.kv_offload or self.plan.placement.layers[layer.index] == HOST
+        return on_host and self.plan.tokens >= SMALLEST_OFFLOADED_BATCH
+
+    def fetched(self, layer: Layer, cells: int) -> tuple[Node, ...]:
+        """The copies of K and V that lie in host RAM while the layer's attention runs on the GPU."""
+        plan = self.plan
+        if plan.is_encoder or not self.is_fetched(layer):
+            return ()
+        rows = cells * plan.context.streams
+        widths = [(plan.settings.cache_type_k, layer.kv_key_width)]
+        widths.append((plan.settings.cache_type_v, value_width(plan.shape, layer, plan.profile, plan.flash)))
+        return tuple(self.tape.copy(cache_type(kind).row_bytes(width) * rows) for kind, width in widths if width)
+
+    def scratch_bytes(self, layer: Layer, cells: int) -> int:
+        """The f16 copies of K and V that CUDA's flash attention makes of a cache of another type."""
+        plan = self.plan
+        if not plan.profile.scratch_in_compute_buffer or plan.is_encoder:
+            return 0
+        widths = [layer.kv_key_width] if plan.settings.cache_type_k != "f16" else []
+        if plan.settings.cache_type_v != "f16":
+            widths.append(value_width(plan.shape, layer, plan.profile, plan.flash))
+        return sum(-(-2 * width * cells * plan.context.streams // 128) * 128 for width in widths)
+
+    def _batch_inputs(self) -> CacheInputs:
+        tokens = self.plan.tokens
+        return CacheInputs(tokens, self.graph.input(tokens, tokens, width=2 if self.plan.flash else 4))
+
+    def _cache_inputs(self, layer: Layer) -> CacheInputs:
+        plan, graph = self.plan, self.graph
+        cells = plan.context.window_cells if layer.is_windowed else plan.context.cells
+        value_rows = 1 if plan.flash else plan.shape.largest_kv_value_width
+        value_rows *= plan.profile.indexed_writes
+        key_rotation = self._rotation(plan.settings.cache_type_k, _rotation_size(layer.key_length))
+        value_rotation = self._rotation(plan.settings.cache_type_v, 64 if layer.value_length % 64 == 0 else 0)
+        return CacheInputs(
+            cells,
+            key_rotation=key_rotation,
+            value_rotation=value_rotation,
+            key_index=graph.input(plan.tokens, width=8),
+            value_index=graph.input(plan.tokens * value_rows, width=8),
+            mask=self._mask(cells),
+        )
+
+    def _mask(self, cells: int) -> Node:
+        """The mask, as the attention reads it."""
+        plan = self.plan
+        arrives_as_f16 = plan.flash and plan.profile.mask_is_f16
+        mask = self.graph.input(cells, plan.tokens, width=2 if arrives_as_f16 else 4)
+        if plan.flash and not arrives_as_f16:
+            return self.tape.op((cells, plan.tokens), mask, width=2)
+        return mask
+
+    def _rotation(self, kind: str, size: int) -> Node | None:
+        wanted = cache_type(kind).is_quantized and size and not self.plan.shape.is_mla
+        return self.graph.input(size, size) if wanted else None
+
+
+def _rotation_size(length: int) -> int:
+    """The largest power of two from 64 that divides the head."""
+    return gcd(length, 1 << 16) if length % 64 == 0 else 0
