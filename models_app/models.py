@@ -13,7 +13,7 @@ from models_app.operations.models import (
     OperationTarget,
     Reservation,
 )
-from models_app.telemetry.models import LatestSample
+from models_app.telemetry.models import LatestSample, SecondsChunk, StepsChunk
 
 __all__ = [
     "ApiToken",
@@ -34,6 +34,8 @@ __all__ = [
     "Reservation",
     "Residency",
     "Revision",
+    "SecondsChunk",
+    "StepsChunk",
     "Variant",
     "VariantHeader",
 ]

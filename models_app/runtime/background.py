@@ -1,4 +1,4 @@
-"""What goes on without anybody asking: sampling, looking at endpoints, reconciling. One event loop, three rhythms."""
+"""What goes on without anybody asking: sampling, looking at endpoints, reconciling, remembering. One event loop."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
 from models_app.runtime.part import Part
 from models_app.telemetry.collector import Collector
+from models_app.telemetry.history.maintenance import TICK_SECONDS, maintain
+from models_app.telemetry.history.recorder import FLUSH_SECONDS, recorder
 
 log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
@@ -56,6 +58,8 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (RECONCILE_SECONDS, reconciler.tick),
         (settings.SAMPLE_SECONDS, while_leading(collector.tick)),
         (settings.OBSERVE_SECONDS, while_leading(watcher.tick)),
+        (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
+        (TICK_SECONDS, while_leading(sync_to_async(maintain))),
     )
     try:
         await _attempt(reconciler.tick)  # so that the others know at their first tick
@@ -63,6 +67,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
             for period_seconds, tick in rhythms:
                 group.create_task(_every(period_seconds, tick, stop))
     finally:
+        await _attempt(sync_to_async(recorder.flush))
         await _attempt(reconciler.resign)
         await watcher.aclose()
 

@@ -14,6 +14,7 @@ from models_app.live import Topic, publish
 from models_app.probes.types import GpuSample, GpuState, HostSample
 from models_app.telemetry.attribution import By, Shares, shares_of
 from models_app.telemetry.gpus import record_gpus
+from models_app.telemetry.history.recorder import recorder
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import encode, encode_shares
 from models_app.telemetry.sources import probe_of, sample_now_async
@@ -26,12 +27,16 @@ LEAST_CHANGE_BYTES = 1024**2
 
 
 def record_sample(host: Host, sample: HostSample) -> bool:
-    """Make the rows say what the sample shows; false for a sample that was recorded before or comes too late."""
+    """Make the rows say what the sample shows; false for one that was recorded before or comes too late for them.
+
+    The memory takes every sample, whenever it comes, and each once.
+    """
     before = LatestSample.objects.filter(host=host).first()
-    if before is not None and not _is_newer(sample, before):
-        return False
     rows = list(LoadedModel.objects.filter(endpoint__host=host))
     shares = shares_of(host, sample, rows)
+    recorder.note(host, sample, shares, rows)
+    if before is not None and not _is_newer(sample, before):
+        return False
     with transaction.atomic():
         if not _store(host, sample, shares, before):
             return False

@@ -1,0 +1,147 @@
+"""The past of a GPU or a model over any span of time, in about as many points as a chart has room for."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from models_app.inventory.models import Endpoint, Gpu
+from models_app.telemetry.history.maintenance import kept_since
+from models_app.telemetry.history.rollup import RESOLUTIONS, STATISTICS, figures_of, merge, statistics_of, summarize
+from models_app.telemetry.history.series import SHARES, Key, Kind, key_of
+from models_app.telemetry.history.store import floor, seconds_of, steps_of
+from models_app.telemetry.history.tables import Table
+
+POINTS, MOST_POINTS = 600, 2000
+LONGEST = timedelta(days=3660)
+STEPS = (
+    *(1, 2, 3, 4, 5, 6, 10, 20, 30, 40),
+    *(60 * minutes for minutes in (1, 2, 3, 4, 5, 10, 15, 20, 30)),
+    *(3600 * hours for hours in (1, 2, 3, 4, 6, 8, 12, 24, 48, 96, 168, 336)),
+)
+"""Seconds between two points. Each is a multiple of the resolution that it is made from."""
+QUICK_ROWS = 4000
+"""So many are read even where fewer would do for the points, for the p95 of finer steps is closer."""
+MOST_SHARES = 40
+"""Of one GPU: the smaller ones are left out, and the answer says how many."""
+
+Values = list[float | None]
+
+
+class Unanswerable(ValueError):
+    """The span of time makes no sense; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart: at every point the least, mean, greatest and p95, or ``None`` where there was no sample."""
+
+    gpu: Gpu
+    key: Key
+    min: Values
+    mean: Values
+    max: Values
+    p95: Values
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Series over the same ``times``, which are seconds since the epoch, ``step_seconds`` apart.
+
+    ``samples`` counts, by GPU's id, the samples behind each point. ``left_out`` are shares that were too many.
+    """
+
+    times: Sequence[int]
+    step_seconds: int
+    resolution_seconds: int
+    series: list[Series]
+    samples: dict[int, list[int]]
+    left_out: int = 0
+
+
+def history(gpu: Gpu, since: datetime, until: datetime, points: int = POINTS) -> History:
+    """What a GPU did, and whose its used bytes were. Raises Unanswerable."""
+    return _History(since, until, points).of([gpu])
+
+
+def model_history(endpoint: Endpoint, name: str, since: datetime, until: datetime, points: int = POINTS) -> History:
+    """What a model held on each GPU of its endpoint's host, a series each. Raises Unanswerable."""
+    gpus = list(Gpu.objects.filter(host=endpoint.host_id).select_related("host"))
+    return _History(since, until, points).of(gpus, Key(Kind.MODEL, name, endpoint.pk))
+
+
+class _History:
+    """One question: its points in time, and the resolution that has them."""
+
+    def __init__(self, since: datetime, until: datetime, points: int) -> None:
+        span = until - since
+        if not timedelta() < span <= LONGEST:
+            raise Unanswerable("“until” must be after “since”, by ten years at most.")
+        self.resolution, self.step = _resolution(since, span, points)
+        self.start = floor(since.timestamp(), self.step)
+        self.times = range(self.start, math.ceil(until.timestamp()), self.step)
+
+    def of(self, gpus: Sequence[Gpu], only: Key | None = None) -> History:
+        series, samples, left_out = [], {}, 0
+        for gpu in gpus:
+            steps = self._steps(gpu, only)
+            keys = _keys(steps, only)
+            shown = _shown(steps, keys)
+            left_out += len(keys) - len(shown)
+            samples[gpu.pk] = [round(value or 0) for value in self._placed(steps, steps.columns.get("count", steps.times))]
+            series += [self._series(gpu, key, steps) for key in shown]
+        return History(self.times, self.step, self.resolution, series, samples, left_out)
+
+    def _steps(self, gpu: Gpu, only: Key | None) -> Table:
+        end = self.times[-1] + self.step
+        if self.resolution == 1:
+            return summarize(_narrowed(seconds_of(gpu.pk, self.start, end), only), self.step)
+        steps = _narrowed(steps_of(gpu.pk, self.resolution, self.start, end), only)
+        return steps if self.step == self.resolution else merge(steps, self.step)
+
+    def _series(self, gpu: Gpu, key: Key, steps: Table) -> Series:
+        return Series(gpu, key, *(self._placed(steps, column) for column in statistics_of(steps, key.column)))
+
+    def _placed(self, steps: Table, column: array[float]) -> Values:
+        values: Values = [None] * len(self.times)
+        for time, value in zip(steps.times, column, strict=True):
+            values[int(time - self.start) // self.step] = value if value >= 0 else None
+        return values
+
+
+def _resolution(since: datetime, span: timedelta, points: int) -> tuple[int, int]:
+    """What to read and the step to show: fine enough for the points, coarse enough to be kept since then."""
+    wanted = max(span.total_seconds() / points, 2 * settings.SAMPLE_SECONDS if points > 1 else 0)
+    step = next((step for step in STEPS if step >= wanted), STEPS[-1])
+    now = timezone.now()
+    kept = [each for each in (1, *RESOLUTIONS) if since >= kept_since(each, now)] or [RESOLUTIONS[-1]]
+    fine = [each for each in kept if each <= step] or kept[:1]
+    resolution = next((each for each in fine if span.total_seconds() / each <= QUICK_ROWS), fine[-1])
+    return resolution, max(step, resolution)
+
+
+def _narrowed(table: Table, only: Key | None) -> Table:
+    """Without the columns of other models, so that they cost nothing."""
+    if only is None:
+        return table
+    wanted = {only.column, "count", *(f"{statistic}|{only.column}" for statistic in STATISTICS)}
+    return Table(table.times, {name: column for name, column in table.columns.items() if name in wanted})
+
+
+def _keys(steps: Table, only: Key | None) -> list[Key]:
+    found = [key_of(name) for name in figures_of(steps)]
+    return [key for key in found if only is None or key == only]
+
+
+def _shown(steps: Table, keys: list[Key]) -> list[Key]:
+    """The GPU's own figures, then the shares, the largest first."""
+    own = [key for key in keys if key.kind not in SHARES]
+    shares = [key for key in keys if key.kind in SHARES]
+    shares.sort(key=lambda key: -sum(steps.columns[f"mean|{key.column}"]))
+    return own + shares[:MOST_SHARES]

@@ -1,0 +1,190 @@
+"""Remembers samples: collected in memory, written every few seconds, one row for each GPU and minute.
+
+What was noted within the last ``FLUSH_SECONDS`` before the process is killed is lost, unless who sent it sends it again. A
+sample that comes again changes nothing; a late one finds its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from models_app.inventory.models import Gpu, Host, LoadedModel
+from models_app.probes.types import GpuState, HostSample
+from models_app.telemetry.attribution import Shares
+from models_app.telemetry.history.series import row_of
+from models_app.telemetry.history.store import DAY_SECONDS, MINUTE_SECONDS, floor, moment
+from models_app.telemetry.history.tables import DamagedChunk, Table, joined, pack, unpack
+from models_app.telemetry.models import SecondsChunk
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 5.0
+OVERDUE_SECONDS = 30.0
+"""Where nobody calls ``flush``, noting does."""
+REST = 10
+"""A flush rests this many times as long as it took, so that writing takes a tenth of a core at most."""
+AHEAD_SECONDS = 3600
+"""A clock that is further ahead than this is wrong, and its samples are not remembered."""
+MOST_MINUTES = 30
+"""Of each GPU, in memory, while the database cannot be written."""
+
+Place = tuple[int, str, int]
+"""The host's id, the GPU's UUID, and the minute's start in seconds since the epoch."""
+
+
+@dataclass(slots=True)
+class Minute:
+    """One GPU's samples of one minute in this process. ``written`` is its row's payload, where that holds just these."""
+
+    seconds: Table = field(default_factory=Table)
+    written: bytes = b""
+    is_dirty: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, at: float, row: dict[str, float]) -> None:
+        """Add a sample, unless it is here already."""
+        times = self.seconds.times
+        if not times or at > times[-1] or (at, row["boot"], row["sequence"]) not in _identities(self.seconds):
+            self.seconds.append(at, row)
+            self.is_dirty = True
+
+
+class Recorder:
+    """Collects and writes the samples of one process. Safe from several threads."""
+
+    def __init__(self) -> None:
+        self._minutes: dict[Place, Minute] = {}
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._due = time.monotonic() + FLUSH_SECONDS
+
+    def note(self, host: Host, sample: HostSample, shares: Shares, models: Iterable[LoadedModel]) -> None:
+        """Remember a sample of a host; ``models`` are the rows that its shares speak of."""
+        if not _is_plausible(sample.taken_at):
+            return
+        at = round(sample.taken_at.timestamp(), 3)
+        named = {row.pk: row for row in models}
+        identity = {"boot": float(zlib.crc32(sample.boot_id.encode())), "sequence": float(sample.sequence)}
+        with self._lock:
+            for gpu in sample.gpus:
+                if gpu.state is GpuState.OK:
+                    place = (host.pk, gpu.uuid, floor(at, MINUTE_SECONDS))
+                    row = row_of(gpu, shares.get(gpu.uuid), named) | identity
+                    self._minutes.setdefault(place, Minute()).add(at, row)
+        if time.monotonic() > self._due + OVERDUE_SECONDS:
+            self.flush()
+
+    def flush_when_due(self) -> None:
+        """``flush``, unless it is too soon after the last."""
+        if time.monotonic() >= self._due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was noted. What cannot be written is kept for the next time. Raises ``DatabaseError``."""
+        with self._flushing:
+            began = time.monotonic()
+            try:
+                self._write(self._taken())
+            finally:
+                self._forget()
+                took_seconds = time.monotonic() - began
+                self._due = time.monotonic() + max(FLUSH_SECONDS, REST * took_seconds)
+
+    def _taken(self) -> dict[Place, Minute]:
+        """Copies of what is dirty, so that samples can be noted while it is written."""
+        with self._lock:
+            dirty = {place: minute for place, minute in self._minutes.items() if minute.is_dirty}
+            for minute in dirty.values():
+                minute.is_dirty = False
+            return {place: Minute(joined([minute.seconds]), minute.written) for place, minute in dirty.items()}
+
+    def _write(self, taken: dict[Place, Minute]) -> None:
+        try:
+            written = _write(taken) if taken else {}
+        except Exception:
+            with self._lock:
+                for place in taken:
+                    self._minutes[place].is_dirty = True
+            raise
+        with self._lock:
+            for place, payload in written.items():
+                self._minutes[place].written = payload
+
+    def _forget(self) -> None:
+        """Minutes that are over and written; and, where writing fails for long, the oldest."""
+        now = time.monotonic()
+        with self._lock:
+            for place, minute in list(self._minutes.items()):
+                if now - minute.since > (MOST_MINUTES if minute.is_dirty else 2) * MINUTE_SECONDS:
+                    del self._minutes[place]
+
+
+def _is_plausible(taken_at: datetime) -> bool:
+    age_seconds = (timezone.now() - taken_at).total_seconds()
+    return -AHEAD_SECONDS < age_seconds < settings.HISTORY_1MIN_DAYS * DAY_SECONDS
+
+
+def _write(taken: dict[Place, Minute]) -> dict[Place, bytes]:
+    """Write minutes in one statement. Returns the payloads of those whose rows now hold just these samples."""
+    gpus = {(gpu.host_id, gpu.uuid): gpu.pk for gpu in Gpu.objects.filter(uuid__in={uuid for _, uuid, _ in taken})}
+    ids = {place: gpus[place[:2]] for place in sorted(taken) if place[:2] in gpus}
+    with transaction.atomic():
+        stored = _stored(ids)
+        before = {place: stored.get((ids[place], place[2]), b"") for place in ids}
+        payloads = {place: _payload(taken[place], before[place], place[2]) for place in ids}
+        SecondsChunk.objects.bulk_create(
+            [
+                SecondsChunk(gpu_id=ids[place], starts_at=moment(place[2]), payload=payload)
+                for place, payload in payloads.items()
+                if payload != before[place]
+            ],
+            batch_size=500,
+            update_conflicts=True,
+            unique_fields=["gpu", "starts_at"],
+            update_fields=["payload", "pending"],
+        )
+    return {place: payload for place, payload in payloads.items() if before[place] == taken[place].written}
+
+
+def _stored(ids: dict[Place, int]) -> dict[tuple[int, int], bytes]:
+    minutes = {moment(place[2]) for place in ids}
+    rows = SecondsChunk.objects.filter(gpu_id__in=set(ids.values()), starts_at__in=minutes).order_by("pk")
+    return {(row.gpu_id, round(row.starts_at.timestamp())): bytes(row.payload) for row in rows.select_for_update()}
+
+
+def _payload(minute: Minute, stored: bytes, start: int) -> bytes:
+    """This process's samples, together with those that the row holds from before its start or from another process."""
+    if stored == minute.written:
+        return pack(minute.seconds.ordered(), start)
+    there = _readable(stored, start)
+    known = _identities(there)
+    news = [row for row, identity in enumerate(_identities(minute.seconds)) if identity not in known]
+    return pack(joined([there, minute.seconds.chosen(news)]).ordered(), start) if news else stored
+
+
+def _readable(stored: bytes, start: int) -> Table:
+    try:
+        return unpack(stored, start)
+    except DamagedChunk:
+        log.error("the chunk of a GPU at %s was damaged and is written anew", moment(start))
+        return Table()
+
+
+def _identities(seconds: Table) -> list[tuple[float, ...]]:
+    if not len(seconds):
+        return []
+    return list(zip(seconds.times, seconds.columns["boot"], seconds.columns["sequence"], strict=True))
+
+
+recorder = Recorder()
+"""The recorder of this process."""
