@@ -20,8 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
-from django.db import models, transaction
-from django.db.models import F
+from django.db import connection, models, transaction
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
@@ -80,9 +79,18 @@ def publish(topic: Topic, object_id: int = 0) -> None:
 
 
 def _count_and_send(topic: Topic, object_id: int) -> None:
-    if not Revision.objects.filter(pk=1).update(number=F("number") + 1):
-        Revision.objects.get_or_create(pk=1, defaults={"number": 1})
-    _send(Event(topic, object_id, current_revision()))
+    _send(Event(topic, object_id, _next_revision()))
+
+
+def _next_revision() -> int:
+    """Plain SQL: an operation publishes a dozen events, and through the ORM they were a third of its database work."""
+    table = connection.ops.quote_name(Revision._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET number = number + 1 WHERE id = 1")  # noqa: S608 - a quoted name of ours
+        if not cursor.rowcount:
+            Revision.objects.get_or_create(pk=1, defaults={"number": 1})
+        cursor.execute(f"SELECT number FROM {table} WHERE id = 1")  # noqa: S608
+        return int(cursor.fetchone()[0])
 
 
 def _send(event: Event) -> None:

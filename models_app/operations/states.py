@@ -74,9 +74,11 @@ def transition(operation_id: int, old: State, new: State, lease_token: str, /, *
 def take_lease(operation_id: int) -> str | None:
     """The lease on a due operation, or on a running one whose lease has expired; ``None`` where there is none to take."""
     now = timezone.now()
-    row = Operation.objects.filter(Q(state=State.QUEUED, due_at=None) | _due(now), pk=operation_id).first()
+    due = Operation.objects.filter(Q(state=State.QUEUED, due_at=None) | _due(now), pk=operation_id)
+    row = due.values_list("state", "lease_token").first()
     if row is None:
         return None
+    state, old_token = row
     token = str(uuid.uuid4())
     taken = {
         "lease_token": token,
@@ -85,7 +87,7 @@ def take_lease(operation_id: int) -> str | None:
         "attempt": F("attempt") + 1,
         "waiting_for": None,
     }
-    is_mine = transition(operation_id, State(row.state), State.RUNNING, row.lease_token, **taken)
+    is_mine = transition(operation_id, State(state), State.RUNNING, old_token, **taken)
     return token if is_mine else None
 
 
