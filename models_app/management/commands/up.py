@@ -72,14 +72,19 @@ class Command(BaseCommand):
         name = "Berth (simulated fleet)" if settings.DEMO else "Berth"
         self.stdout.write(self.style.SUCCESS(f"\n  {name} is ready at {_address()}"))
         self.stdout.write("  Ctrl-C stops it.\n")
-        if not _is_loopback(settings.HOST) and not settings.BEHIND_TLS:
-            self.stderr.write(
-                self.style.WARNING(
-                    f"  Warning: {settings.HOST} is reachable from other machines without TLS: passwords and tokens "
-                    "travel in the clear. Put a TLS proxy in front and set BERTH_BEHIND_TLS=1."
-                )
-            )
+        if warning := exposure_warning():
+            self.stderr.write(self.style.WARNING(f"  Warning: {warning}"))
         self.stdout.flush()
+
+
+def exposure_warning() -> str:
+    """What is wrong with listening on ``settings.HOST``; empty where nothing is."""
+    if _is_loopback(settings.HOST) or settings.BEHIND_TLS:
+        return ""
+    return (
+        f"{settings.HOST} is reachable from other machines without TLS: passwords and tokens travel in the clear. "
+        "Put a TLS proxy in front and set BERTH_BEHIND_TLS=1."
+    )
 
 
 def _address() -> str:
