@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -133,7 +132,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "models_app.web.static_files.StaticFilesMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -213,8 +212,6 @@ STATIC_ROOT = env.text("BERTH_STATIC_ROOT", "", "Folder for `collectstatic`, whe
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-# WhiteNoise reads its files in a thread. They are small, and nobody at the terminal can do anything about it.
-warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 # ── Celery ───────────────────────────────────────────────────────────────────
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
