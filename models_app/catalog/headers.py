@@ -148,14 +148,11 @@ def _keep(endpoint_id: int, rows: Iterable[VariantHeader]) -> None:
         publish(Topic.INVENTORY, endpoint_id)
 
 
-def shape_of(row: VariantHeader) -> Shape | None:
-    """The shape that the stored header describes, read once a process; ``None`` where it describes no known model."""
-    return _shape(bytes(row.content))
-
-
 @lru_cache(maxsize=SHAPES_KEPT)
-def _shape(content: bytes) -> Shape | None:
+def stored_shape(content: bytes) -> Shape:
+    """The shape that a stored header describes, read once a process. Raises ``EstimateError``."""
     try:
-        return read_shape(decoded(content))
-    except (EstimateError, ValueError):
-        return None
+        header = decoded(content)
+    except ValueError as error:
+        raise EstimateError(str(error)) from error
+    return read_shape(header)

@@ -22,12 +22,17 @@ _LLAMA_BUILDS = (
 """The first release (``b9450``) of each generation; a build from a shallow clone calls itself ``b1`` or ``b0``."""
 
 
+def has_own_runner(endpoint: Endpoint) -> bool:
+    """Whether it is an Ollama from before it ran models with llama-server. A build from source calls itself 0.0.0."""
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})", endpoint.version)
+    version = tuple(int(number) for number in numbers.groups()) if numbers else (0, 0)
+    return endpoint.kind == BackendKind.OLLAMA and (0, 0) < version < FIRST_OLLAMA_ON_LLAMA_SERVER
+
+
 def profile_of(endpoint: Endpoint) -> BuildProfile:
     """The rules that the endpoint's build follows; today's where its version tells nothing."""
     if endpoint.kind == BackendKind.OLLAMA:
-        numbers = re.match(r"(\d+)\.(\d+)", endpoint.version)
-        version = tuple(int(number) for number in numbers.groups()) if numbers else (0, 0)
-        return CURRENT if version == (0, 0) or version >= FIRST_OLLAMA_ON_LLAMA_SERVER else build_profile(_OWN_RUNNER)
+        return build_profile(_OWN_RUNNER) if has_own_runner(endpoint) else CURRENT
     found = re.match(r"b(\d{1,9})\b", endpoint.version)
     number = int(found[1]) if found else 0
     return next((build_profile(name) for first, name in _LLAMA_BUILDS if number >= first), CURRENT)

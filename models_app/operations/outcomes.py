@@ -57,6 +57,10 @@ class LeaseLost(Exception):
     """Another runner owns the operation now; this one must touch nothing more."""
 
 
+class Outdated(Exception):
+    """The sample is older than the end of another operation: a new one is needed."""
+
+
 class Waiting(Exception):
     """Another operation is at work on a GPU that this one needs."""
 

@@ -1,16 +1,18 @@
-"""Whether a model will fit: a quick estimate against what is measured free."""
+"""Whether a model will fit: the best estimate there is against what is measured free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from models_app.backends.protocol import LoadOptions
+from models_app.estimator.types import Grade
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
-from models_app.operations.reckoning import Reckoning, reckon
-from models_app.operations.rooms import Room, bytes_of, placed, rooms
+from models_app.operations.placing import Placing, place
+from models_app.operations.rooms import Room, bytes_of, rooms
+from models_app.operations.subject import Subject, installed_subject
 from models_app.operations.wording import gib
 from models_app.probes.types import HostSample
 from models_app.telemetry.sources import sample_now
@@ -38,8 +40,10 @@ class FitPreview:
     """The reckoning. Terms are ``None`` where unknown, and ``unknown`` says in words what is; all figures are bytes.
 
     ``needed_bytes`` is the sum of the known terms on the devices, the truth expected within ± ``error_bytes``.
-    ``shortfall_bytes`` is what is missing, 0 where it fits. ``would_free`` are the models, largest first, that together
-    would make room; empty where none are needed or even all of them would not do.
+    Each of ``rooms`` has its own share, band and terms. ``overhead_bytes`` are driver contexts and buffers, of which
+    ``compute_bytes`` are compute buffers (0 in the quick grade); ``ram_bytes`` stays in the host's RAM. ``grade`` names
+    the evidence. ``shortfall_bytes`` is what is missing, 0 where it fits. ``would_free`` are the models, largest first,
+    that together would make room; empty where none are needed or even all of them would not do.
     """
 
     verdict: Verdict
@@ -54,6 +58,10 @@ class FitPreview:
     shortfall_bytes: int = 0
     would_free: tuple[Freeable, ...] = ()
     unknown: tuple[str, ...] = ()
+    grade: Grade = Grade.QUICK
+    build_profile: str = ""
+    compute_bytes: int = 0
+    ram_bytes: int = 0
 
     @property
     def chosen(self) -> tuple[Room, ...]:
@@ -79,6 +87,10 @@ class FitPreview:
             "context_length": self.context_length,
             "shortfall_bytes": self.shortfall_bytes,
             "devices": {room.uuid: room.take_bytes for room in self.chosen},
+            "grade": self.grade.value,
+            "build_profile": self.build_profile,
+            "compute_bytes": self.compute_bytes,
+            "ram_bytes": self.ram_bytes,
             "unknown": list(self.unknown),
         }
 
@@ -98,77 +110,84 @@ def fit_preview(
     ``operation_id`` are its own and do not count. A model without known numbers has the verdict ``unknown``. Raises
     ``RequestRefused`` (``invalid_option``) for options that contradict each other.
     """
-    reckoning = reckon(endpoint, model, options)
     sample = sample or sample_now(endpoint.host)
     devices = rooms(sample, unload, operation_id) if sample else []
-    if not devices or reckoning.needed_bytes is None:
-        return _undecided(reckoning, devices)
-    needed_bytes = reckoning.needed_bytes + (0 if devices[0].uuid else reckoning.ram_bytes)
-    taken, shortfall_bytes = placed(devices, needed_bytes, reckoning.overhead_bytes, options.gpu)
-    verdict = _verdict(reckoning, shortfall_bytes, taken)
-    would_free = _would_free(endpoint, model, unload, taken, shortfall_bytes) if shortfall_bytes else ()
-    sentence = _sentence(verdict, needed_bytes, shortfall_bytes, taken)
-    return _preview(reckoning, verdict, sentence, taken, needed_bytes, shortfall_bytes, would_free)
+    return judged(installed_subject(endpoint, model, options), devices, options.gpu, endpoint, unload, model)
 
 
-def _verdict(reckoning: Reckoning, shortfall_bytes: int, taken: Sequence[Room]) -> Verdict:
-    """What is known decides; where the KV cache is unknown, only with its whole band to spare is a yes a yes."""
-    if shortfall_bytes:
+def judged(
+    subject: Subject,
+    devices: Sequence[Room],
+    gpu: str | None,
+    endpoint: Endpoint,
+    unload: Sequence[LoadedModel],
+    model: str,
+) -> FitPreview:
+    """The preview of a subject on the devices of an endpoint, ``gpu`` being the UUID that was asked for."""
+    placing = place(subject, devices, gpu)
+    if not devices or placing.reckoning.needed_bytes is None:
+        return _undecided(placing)
+    verdict = _verdict(placing)
+    missing_bytes = placing.shortfall_bytes
+    would_free = _would_free(endpoint, model, unload, placing.chosen, missing_bytes) if missing_bytes else ()
+    return _preview(placing, verdict, _sentence(verdict, placing), would_free)
+
+
+def _verdict(placing: Placing) -> Verdict:
+    """A rule of thumb says yes only with its whole band to spare."""
+    if placing.shortfall_bytes:
         return Verdict.DOES_NOT_FIT
-    spare_bytes = sum(room.available_bytes - room.take_bytes for room in taken if room.take_bytes)
-    if reckoning.kv_bytes is None and reckoning.error_bytes > spare_bytes:
-        return Verdict.UNKNOWN
-    return Verdict.FITS
+    spare_bytes = sum(room.available_bytes - room.take_bytes for room in placing.chosen)
+    is_rough = placing.reckoning.grade is Grade.QUICK
+    return Verdict.UNKNOWN if is_rough and placing.reckoning.error_bytes > spare_bytes else Verdict.FITS
 
 
-def _sentence(verdict: Verdict, needed_bytes: int, shortfall_bytes: int, taken: Sequence[Room]) -> str:
-    chosen = [room for room in taken if room.take_bytes]
-    where = " and ".join(room.name for room in chosen) or "the CPU"
-    available_bytes = sum(room.available_bytes for room in chosen)
-    figures = f"needs about {gib(needed_bytes)} on {where}, where {gib(available_bytes)} are available after headroom"
+def _sentence(verdict: Verdict, placing: Placing) -> str:
+    needed_bytes, error_bytes = placing.reckoning.needed_bytes or 0, placing.reckoning.error_bytes
+    where = " and ".join(room.name for room in placing.chosen) or "the CPU"
+    available_bytes = sum(room.available_bytes for room in placing.chosen)
+    need = f"{gib(needed_bytes)} ± {gib(error_bytes)}"
+    figures = f"needs about {need} on {where}, where {gib(available_bytes)} are available after headroom"
     if verdict is Verdict.FITS:
         return f"Fits: {figures}."
     if verdict is Verdict.DOES_NOT_FIT:
-        return f"Does not fit: {figures}; {gib(shortfall_bytes)} are missing."
-    return f"May not fit: {figures}, and the KV cache is unknown."
+        return f"Does not fit: {figures}; {gib(placing.shortfall_bytes)} are missing."
+    if not placing.reckoning.kv_is_known:
+        return f"May not fit: {figures}, and the KV cache is unknown."
+    return f"May not fit: {figures}, and this is a rule of thumb."
 
 
-def _undecided(reckoning: Reckoning, devices: Sequence[Room]) -> FitPreview:
-    why = "the host's free memory is not measured" if not devices else "the model's size is not known"
-    return _preview(
-        reckoning, Verdict.UNKNOWN, f"Whether it fits is unknown: {why}.", devices, reckoning.needed_bytes, 0, ()
-    )
+def _undecided(placing: Placing) -> FitPreview:
+    why = "the host's free memory is not measured" if not placing.rooms else "the model's size is not known"
+    return _preview(replace(placing, shortfall_bytes=0), Verdict.UNKNOWN, f"Whether it fits is unknown: {why}.", ())
 
 
-def _preview(
-    reckoning: Reckoning,
-    verdict: Verdict,
-    sentence: str,
-    devices: Sequence[Room],
-    needed_bytes: int | None,
-    shortfall_bytes: int,
-    would_free: tuple[Freeable, ...],
-) -> FitPreview:
+def _preview(placing: Placing, verdict: Verdict, sentence: str, would_free: tuple[Freeable, ...]) -> FitPreview:
+    reckoning = placing.reckoning
     return FitPreview(
         verdict=verdict,
         sentence=sentence,
         weights_bytes=reckoning.weights_bytes,
         kv_bytes=reckoning.kv_bytes,
         overhead_bytes=reckoning.overhead_bytes,
-        needed_bytes=needed_bytes,
+        needed_bytes=reckoning.needed_bytes,
         error_bytes=reckoning.error_bytes,
-        context_length=reckoning.context_length,
-        rooms=tuple(devices),
-        shortfall_bytes=shortfall_bytes,
+        context_length=reckoning.settings.context_length,
+        rooms=placing.rooms,
+        shortfall_bytes=placing.shortfall_bytes,
         would_free=would_free,
         unknown=reckoning.unknown,
+        grade=reckoning.grade,
+        build_profile=reckoning.build_profile,
+        compute_bytes=reckoning.compute_bytes,
+        ram_bytes=reckoning.ram_bytes,
     )
 
 
 def _would_free(
-    endpoint: Endpoint, model: str, unload: Sequence[LoadedModel], taken: Sequence[Room], shortfall_bytes: int
+    endpoint: Endpoint, model: str, unload: Sequence[LoadedModel], devices: Sequence[Room], shortfall_bytes: int
 ) -> tuple[Freeable, ...]:
-    uuids = [room.uuid for room in taken if room.take_bytes]
+    uuids = [room.uuid for room in devices]
     pinned = Residency.objects.filter(endpoint=endpoint, pinned=True).values_list("name", flat=True)
     staying = LoadedModel.objects.filter(endpoint=endpoint).exclude(name__in=[model, *pinned])
     freeable = [

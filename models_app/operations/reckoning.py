@@ -1,119 +1,195 @@
-"""What a load will take: the quick estimate from what the catalog knows of a variant."""
+"""What a load will take: learned from measured loads, else from the model's header, else a quick rule of thumb."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from models_app.backends.protocol import LoadOptions
-from models_app.catalog.models import Installation, Variant
+from models_app.catalog.headers import stored_shape
+from models_app.estimator.header import header_estimate
+from models_app.estimator.learned import learned_estimate
+from models_app.estimator.profiles import BuildProfile
 from models_app.estimator.quick import QUICK_ERROR_SHARE, QUICK_OVERHEAD_BYTES, QuickModel, quick_estimate
-from models_app.estimator.types import DeviceKind, EstimateError, InvalidSettings, LoadSettings, MissingShape
-from models_app.inventory.models import Endpoint, LoadedModel
-from models_app.operations.refusals import RequestRefused
+from models_app.estimator.types import (
+    DeviceEstimate,
+    DeviceKind,
+    Estimate,
+    EstimateError,
+    Grade,
+    LoadSettings,
+    MissingShape,
+)
+from models_app.operations.rooms import Room
+from models_app.operations.subject import Subject
 
-ASSUMED_CONTEXT_LENGTH = 4096
-"""The context where nobody chose one and none is observed: what Ollama takes on small GPUs."""
 UNKNOWN_KV_SHARE = 0.25
 """How far the error band is widened, as a share of the weights, where the KV cache cannot be reckoned."""
+ESTIMATES_KEPT = 4096
+_TERMS = ("weights_bytes", "kv_bytes", "recurrent_bytes", "compute_bytes", "overhead_bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class Reckoning:
-    """The terms in bytes of VRAM, ``None`` where unknown; ``ram_bytes`` is what stays in the host's RAM."""
+    """An estimate for certain devices: the GPUs, or host RAM where there are none. Figures are bytes of them together.
 
-    weights_bytes: int | None
-    kv_bytes: int | None
-    overhead_bytes: int
-    ram_bytes: int
+    ``devices`` has the terms of each, in the given order; it is empty where not even the weights are known. The truth is
+    expected within ± ``error_bytes``. ``ram_bytes`` is what a load onto GPUs leaves in the host's RAM. ``kv_is_known`` is
+    false where the shape lacks what the KV cache needs.
+    """
+
+    grade: Grade
+    build_profile: str
+    settings: LoadSettings
+    devices: tuple[DeviceEstimate, ...]
     error_bytes: int
-    context_length: int
+    ram_bytes: int = 0
+    kv_is_known: bool = True
     unknown: tuple[str, ...] = ()
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """The weights; ``None`` where unknown."""
+        return sum(device.weights_bytes for device in self.devices) if self.devices else None
+
+    @property
+    def kv_bytes(self) -> int | None:
+        """KV cache and recurrent state; ``None`` where unknown."""
+        known = self.devices and self.kv_is_known
+        return sum(device.kv_bytes + device.recurrent_bytes for device in self.devices) if known else None
+
+    @property
+    def compute_bytes(self) -> int:
+        """The compute buffers; 0 in the quick grade, whose one constant holds them too."""
+        return sum(device.compute_bytes for device in self.devices)
+
+    @property
+    def overhead_bytes(self) -> int:
+        """What is neither weights nor cache: driver contexts and compute buffers."""
+        return self.compute_bytes + sum(device.overhead_bytes for device in self.devices)
 
     @property
     def needed_bytes(self) -> int | None:
         """The known terms together; ``None`` without the weights."""
-        if self.weights_bytes is None:
-            return None
-        return self.weights_bytes + (self.kv_bytes or 0) + self.overhead_bytes
+        return sum(device.total_bytes for device in self.devices) if self.devices else None
 
-    @property
-    def model_bytes(self) -> int | None:
-        """Weights and KV cache: what a load surely takes, without the allowance for contexts and buffers."""
-        return None if self.weights_bytes is None else self.weights_bytes + (self.kv_bytes or 0)
+    def error_share(self, device: DeviceEstimate) -> int:
+        """The part of the error band that falls on one device, in proportion to what it takes."""
+        return self.error_bytes * device.total_bytes // max(1, self.needed_bytes or 0)
 
 
-def installed_variant(endpoint: Endpoint, model: str) -> tuple[Variant | None, int]:
-    """The variant behind an endpoint's name for it, and the size of its files in bytes (0 where unknown)."""
-    found = Installation.objects.select_related("variant").filter(endpoint=endpoint, name=model).first()
-    return (found.variant, found.size_bytes or found.variant.file_size_bytes) if found else (None, 0)
+def reckon(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning:
+    """The estimate for these GPUs; empty is a machine without any, ``None`` one GPU of which nothing is known."""
+    measured = reckon_unlearned(subject, gpus)
+    past = subject.past.get(gpu_names(gpus or ()), ())
+    if not past or not measured.devices or measured.grade is Grade.QUICK:
+        return measured
+    estimate = Estimate(measured.grade, measured.build_profile, measured.devices, measured.error_bytes)
+    learned = learned_estimate(estimate, subject.settings.context_length, past)
+    unknown = (*measured.unknown, *learned.notes)
+    return replace(measured, grade=learned.grade, devices=learned.devices, error_bytes=learned.error_bytes, unknown=unknown)
 
 
-def reckon(endpoint: Endpoint, model: str, options: LoadOptions) -> Reckoning:
-    """The estimate of a load. Raises ``RequestRefused`` (``invalid_option``) for options that contradict each other."""
-    variant, size_bytes = installed_variant(endpoint, model)
-    settings, unknown = _settings(endpoint, model, options, variant)
-    quick = _quick_model(variant, size_bytes)
-    try:
-        return _known(quick, settings, unknown)
-    except MissingShape as error:
-        return _partly_known(size_bytes, settings, (*unknown, *(f"Unknown: {name}." for name in error.missing)))
-    except EstimateError as error:
-        return _partly_known(size_bytes, settings, (*unknown, str(error)))
+def reckon_unlearned(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning:
+    """The same without what earlier loads taught."""
+    if subject.header:
+        try:
+            estimate = _from_header(subject.header, subject.settings, subject.profile, _gpu_bytes(gpus))
+        except EstimateError as error:
+            return _quick(replace(subject, unknown=(*subject.unknown, str(error))), gpus)
+        return _of(estimate, subject, gpus)
+    return _quick(subject, gpus)
 
 
-def _known(model: QuickModel, settings: LoadSettings, unknown: tuple[str, ...]) -> Reckoning:
-    estimate = quick_estimate(model, settings)
-    on_gpus = [device for device in estimate.devices if device.kind is DeviceKind.VRAM]
+def gpu_names(gpus: Sequence[Room]) -> str:
+    """The cards' names, as measurements remember them."""
+    return ", ".join(room.gpu_name for room in gpus)[:255]
+
+
+@lru_cache(maxsize=ESTIMATES_KEPT)
+def _from_header(
+    header: bytes, settings: LoadSettings, profile: BuildProfile, gpu_bytes: tuple[int, ...] | None
+) -> Estimate:
+    return header_estimate(stored_shape(header), settings, profile, gpu_bytes)
+
+
+def _gpu_bytes(gpus: Sequence[Room] | None) -> tuple[int, ...] | None:
+    """What decides how a model is divided: the free memory of each GPU; for a single one only its size matters."""
+    if gpus is None:
+        return None
+    if len(gpus) == 1:
+        return (gpus[0].total_bytes,)
+    return tuple(max(1, room.available_bytes + room.headroom_bytes) for room in gpus)
+
+
+def _of(estimate: Estimate, subject: Subject, gpus: Sequence[Room] | None) -> Reckoning:
+    wanted = DeviceKind.HOST_RAM if gpus is not None and not gpus else DeviceKind.VRAM
+    devices = tuple(device for device in estimate.devices if device.kind is wanted)
     return Reckoning(
-        weights_bytes=sum(device.weights_bytes for device in on_gpus),
-        kv_bytes=sum(device.kv_bytes for device in on_gpus),
-        overhead_bytes=sum(device.overhead_bytes for device in on_gpus),
-        ram_bytes=estimate.total_bytes - estimate.vram_bytes,
+        grade=estimate.grade,
+        build_profile=estimate.build_profile,
+        settings=subject.settings,
+        devices=devices,
         error_bytes=estimate.error_bytes,
-        context_length=settings.context_length,
-        unknown=unknown,
+        ram_bytes=estimate.total_bytes - sum(device.total_bytes for device in devices),
+        unknown=(*subject.unknown, *estimate.notes),
     )
 
 
-def _partly_known(size_bytes: int, settings: LoadSettings, unknown: tuple[str, ...]) -> Reckoning:
-    """Without a shape: the files' size, a wider band, and nothing for layers that stay in RAM."""
-    on_cpu = settings.gpu_layers == 0
-    weights_bytes = 0 if on_cpu else size_bytes or None
-    overhead_bytes = 0 if on_cpu else QUICK_OVERHEAD_BYTES
-    error_bytes = int((QUICK_ERROR_SHARE + UNKNOWN_KV_SHARE) * size_bytes)
-    ram_bytes = size_bytes if on_cpu else 0
-    return Reckoning(weights_bytes, None, overhead_bytes, ram_bytes, error_bytes, settings.context_length, unknown)
-
-
-def _settings(
-    endpoint: Endpoint, model: str, options: LoadOptions, variant: Variant | None
-) -> tuple[LoadSettings, tuple[str, ...]]:
-    context_length = options.context_length
-    unknown: tuple[str, ...] = ()
-    if context_length is None:
-        loaded = LoadedModel.objects.filter(endpoint=endpoint, name=model).first()
-        trained = (variant and variant.training_context_length) or ASSUMED_CONTEXT_LENGTH
-        context_length = (loaded and loaded.context_length) or min(ASSUMED_CONTEXT_LENGTH, trained)
-        unknown = (f"The endpoint chooses the context; {context_length:,} tokens are assumed.",)
-    given = {
-        "parallel": options.parallel,
-        "gpu_layers": options.gpu_layers,
-        "cache_type_k": options.cache_type_k,
-        "cache_type_v": options.cache_type_v,
-        "flash_attention": options.flash_attention,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
+def _quick(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning:
     try:
-        return LoadSettings(context_length=context_length, **chosen), unknown  # type: ignore[arg-type]
-    except InvalidSettings as error:
-        raise RequestRefused("invalid_option", str(error), field="cache_type_v") from error
+        estimate = quick_estimate(_quick_model(subject), subject.settings)
+    except MissingShape as error:
+        return _partly_known(subject, gpus, tuple(f"Unknown: {name}." for name in error.missing))
+    except EstimateError as error:
+        return _partly_known(subject, gpus, (str(error),))
+    whole = _of(replace(estimate, notes=()), subject, None)
+    if gpus is not None and not gpus:
+        return replace(whole, devices=(_joined(estimate.devices, "Host"),), ram_bytes=0)
+    return replace(whole, devices=_shared(_joined(whole.devices, "GPU"), gpus))
 
 
-def _quick_model(variant: Variant | None, size_bytes: int) -> QuickModel:
+def _partly_known(subject: Subject, gpus: Sequence[Room] | None, why: tuple[str, ...]) -> Reckoning:
+    """Without a shape: the files' size, a wider band, and nothing for layers that stay in RAM."""
+    size_bytes, on_cpu = subject.size_bytes, subject.settings.gpu_layers == 0
+    whole = DeviceEstimate("GPU", DeviceKind.VRAM, weights_bytes=size_bytes, overhead_bytes=QUICK_OVERHEAD_BYTES)
+    if on_cpu and (gpus is None or gpus):
+        whole = DeviceEstimate("GPU", DeviceKind.VRAM)
+    return Reckoning(
+        grade=Grade.QUICK,
+        build_profile=subject.profile.name,
+        settings=subject.settings,
+        devices=_shared(whole, gpus) if size_bytes else (),
+        error_bytes=int((QUICK_ERROR_SHARE + UNKNOWN_KV_SHARE) * size_bytes),
+        ram_bytes=size_bytes if on_cpu else 0,
+        kv_is_known=False,
+        unknown=(*subject.unknown, *why),
+    )
+
+
+def _joined(devices: Sequence[DeviceEstimate], name: str) -> DeviceEstimate:
+    terms = {term: sum(getattr(device, term) for device in devices) for term in _TERMS}
+    return DeviceEstimate(name, devices[0].kind if devices else DeviceKind.VRAM, **terms)
+
+
+def _shared(whole: DeviceEstimate, gpus: Sequence[Room] | None) -> tuple[DeviceEstimate, ...]:
+    """A rule of thumb's terms divided in proportion to the room of each GPU; every GPU adds its own context."""
+    if not gpus or len(gpus) == 1:
+        return (whole,)
+    whole = replace(whole, overhead_bytes=len(gpus) * whole.overhead_bytes)
+    weights = [max(1, room.available_bytes) for room in gpus]
+    return tuple(
+        replace(whole, name=room.name, **{term: getattr(whole, term) * weight // sum(weights) for term in _TERMS})
+        for room, weight in zip(gpus, weights, strict=True)
+    )
+
+
+def _quick_model(subject: Subject) -> QuickModel:
+    variant, weights_bytes = subject.variant, subject.size_bytes or None
     if variant is None:
-        return QuickModel(weights_bytes=size_bytes or None)
+        return QuickModel(weights_bytes=weights_bytes)
     return QuickModel(
-        weights_bytes=size_bytes or None,
+        weights_bytes=weights_bytes,
         parameter_count=variant.parameter_count,
         quantization=variant.quantization,
         layer_count=variant.layer_count,

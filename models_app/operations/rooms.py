@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.conf import settings
 
+from models_app.estimator.types import DeviceEstimate
 from models_app.inventory.models import LoadedModel
-from models_app.operations.models import Reservation
+from models_app.operations.models import Operation, Reservation
 from models_app.probes.types import GpuSample, GpuState, HostSample
+from models_app.telemetry.attribution import model_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Room:
 
     ``uuid`` is empty for the host's RAM, which counts only on a machine without GPUs. ``held_bytes`` is promised to running
     operations and has not risen yet; ``freed_bytes`` is what the models to be unloaded give back. ``available_bytes`` =
-    free − held − headroom + freed; ``take_bytes`` is the estimate's share here, 0 where the device is not chosen.
+    free − held − headroom + freed; ``take_bytes`` is the estimate's share here, give or take ``error_bytes``, 0 where the
+    device is not chosen, and ``terms`` says of what it is made. ``gpu_name`` is the card's.
     """
 
     uuid: str
@@ -29,11 +32,19 @@ class Room:
     headroom_bytes: int
     freed_bytes: int
     take_bytes: int = 0
+    error_bytes: int = 0
+    terms: DeviceEstimate | None = None
+    gpu_name: str = ""
 
     @property
     def available_bytes(self) -> int:
         """What a load may take; negative where less is free than must stay free."""
         return self.free_bytes - self.held_bytes - self.headroom_bytes + self.freed_bytes
+
+    @property
+    def reserve_bytes(self) -> int:
+        """What is promised to the load: the estimate with its whole error band."""
+        return self.take_bytes + self.error_bytes
 
 
 def usable_gpus(sample: HostSample | None) -> list[GpuSample]:
@@ -46,14 +57,43 @@ def used_by_gpu(sample: HostSample | None) -> dict[str, int]:
     return {gpu.uuid: gpu.used_bytes for gpu in usable_gpus(sample)}
 
 
-def held_bytes(reservations: Iterable[Reservation], used: Mapping[str, int]) -> dict[str, int]:
+OwnBytes = Mapping[int, Mapping[str, int] | None]
+"""By an operation's id: what the processes of its models hold by the GPU's UUID, ``None`` where processes do not tell."""
+
+
+def held_bytes(reservations: Iterable[Reservation], used: Mapping[str, int], own: OwnBytes | None = None) -> dict[str, int]:
     """By the GPU's UUID, what reservations still hold back: Σ max(0, reservation − risen since its baseline)."""
     held: dict[str, int] = {}
     for row in reservations:
         uuid = row.gpu.uuid
-        risen_bytes = used.get(uuid, row.baseline_bytes) - row.baseline_bytes
+        risen_bytes = _risen_bytes(row, used, own or {})
         held[uuid] = held.get(uuid, 0) + max(0, row.reservation_bytes - risen_bytes)
     return held
+
+
+def _risen_bytes(row: Reservation, used: Mapping[str, int], own: OwnBytes) -> int:
+    """What the operation itself has taken so far: what others take meanwhile is no part of its promise.
+
+    Where processes did not show when it began, it is alone on the GPU and every rise counts; where they have ceased to
+    show, none does.
+    """
+    uuid = row.gpu.uuid
+    if row.own_baseline_bytes is None:
+        return used.get(uuid, row.baseline_bytes) - row.baseline_bytes
+    held = own.get(row.operation_id)
+    return 0 if held is None else held.get(uuid, 0) - row.own_baseline_bytes
+
+
+def own_bytes(operation: Operation, sample: HostSample) -> dict[str, int] | None:
+    """What the processes of an operation's models hold by the GPU's UUID; ``None`` where processes do not tell."""
+    total: dict[str, int] = {}
+    for target in operation.targets.all():
+        held = model_bytes(operation.endpoint, target.model_name, sample)
+        if held is None:
+            return None
+        for uuid, size_bytes in held.items():
+            total[uuid] = total.get(uuid, 0) + size_bytes
+    return total
 
 
 def bytes_of(model: LoadedModel, gpu_uuids: Sequence[str]) -> dict[str, int]:
@@ -71,15 +111,25 @@ def rooms(sample: HostSample, unload: Sequence[LoadedModel], operation_id: int =
     if not gpus:
         return _ram_room(sample) if not sample.gpus else []
     uuids = [gpu.uuid for gpu in gpus]
-    others = Reservation.objects.filter(gpu__uuid__in=uuids).exclude(operation_id=operation_id).select_related("gpu")
-    held = held_bytes(others, used_by_gpu(sample))
+    held = held_bytes(*_promised(uuids, operation_id, sample))
     freed = [bytes_of(model, uuids) for model in unload]
     return [_gpu_room(gpu, held.get(gpu.uuid, 0), sum(part.get(gpu.uuid, 0) for part in freed)) for gpu in gpus]
 
 
+def _promised(
+    uuids: Sequence[str], operation_id: int, sample: HostSample
+) -> tuple[list[Reservation], dict[str, int], OwnBytes]:
+    """The reservations of other operations, and what they are measured against."""
+    others = Reservation.objects.filter(gpu__uuid__in=uuids).exclude(operation_id=operation_id)
+    rows = list(others.select_related("gpu", "operation__endpoint__host").prefetch_related("operation__targets"))
+    operations = {row.operation_id: row.operation for row in rows if row.own_baseline_bytes is not None}
+    return rows, used_by_gpu(sample), {pk: own_bytes(operation, sample) for pk, operation in operations.items()}
+
+
 def _gpu_room(gpu: GpuSample, held: int, freed: int) -> Room:
     headroom_bytes = int(settings.HEADROOM_FRACTION * gpu.total_bytes)
-    return Room(gpu.uuid, f"GPU {gpu.index}", gpu.total_bytes, gpu.free_bytes, held, headroom_bytes, freed)
+    name = f"GPU {gpu.index}"
+    return Room(gpu.uuid, name, gpu.total_bytes, gpu.free_bytes, held, headroom_bytes, freed, gpu_name=gpu.name[:120])
 
 
 def _ram_room(sample: HostSample) -> list[Room]:
@@ -87,29 +137,3 @@ def _ram_room(sample: HostSample) -> list[Room]:
         return []
     total_bytes, free_bytes = sample.ram.total_bytes, sample.ram.available_bytes
     return [Room("", "Host RAM", total_bytes, free_bytes, 0, int(settings.HEADROOM_FRACTION * total_bytes), 0)]
-
-
-def placed(devices: Sequence[Room], needed_bytes: int, extra_bytes: int, gpu: str | None) -> tuple[list[Room], int]:
-    """The devices with what each takes, and what is missing (0 where it fits).
-
-    The chosen GPU, or the one with most room if that is enough, or as few as will do, largest first, each further one
-    taking ``extra_bytes`` for its own context. Where nothing is enough, all of them together.
-    """
-    usable = [room for room in devices if gpu in (None, room.uuid)]
-    ordered = sorted(usable, key=lambda room: room.available_bytes, reverse=True)
-    for count in range(1, len(ordered) + 1):
-        wanted_bytes = needed_bytes + (count - 1) * extra_bytes
-        available_bytes = sum(max(0, room.available_bytes) for room in ordered[:count])
-        if wanted_bytes <= available_bytes or count == len(ordered):
-            taken = _shared(ordered[:count], wanted_bytes)
-            return [taken.get(room.uuid, room) for room in devices], max(0, wanted_bytes - available_bytes)
-    return list(devices), needed_bytes
-
-
-def _shared(chosen: Sequence[Room], wanted_bytes: int) -> dict[str, Room]:
-    """``wanted_bytes`` divided in proportion to the room that each has."""
-    weights = [max(1, room.available_bytes) for room in chosen]
-    return {
-        room.uuid: replace(room, take_bytes=wanted_bytes * weight // sum(weights))
-        for room, weight in zip(chosen, weights, strict=True)
-    }

@@ -20,7 +20,7 @@ from models_app.operations.admission import admit
 from models_app.operations.database import Database
 from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
-from models_app.operations.outcomes import Cancelled, Failure, LeaseLost, Outcome, Waiting
+from models_app.operations.outcomes import Cancelled, Failure, LeaseLost, Outcome, Outdated, Waiting
 from models_app.operations.plan import plan
 from models_app.operations.states import State
 from models_app.operations.steps import perform
@@ -31,6 +31,7 @@ from models_app.operations.watch import watched
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
+MAX_READINGS = 5
 WAIT = timedelta(seconds=1)
 BACK_OFF_SECONDS = 2
 OPEN = (OperationStep.State.PENDING, OperationStep.State.RUNNING)
@@ -84,9 +85,15 @@ async def _forward(job: Job) -> None:
 async def _prepare(job: Job) -> None:
     """Steps that an earlier runner wrote stand; those of a retry are admitted anew."""
     name = job.operation.model_name
-    reading = await job.read(name)
-    job.steps = await job.write(_plan_and_admit, job.operation, job.steps, reading)
-    job.fresh = name, reading
+    for _ in range(MAX_READINGS):
+        reading = await job.read(name)
+        try:
+            job.steps = await job.write(_plan_and_admit, job.operation, job.steps, reading)
+        except Outdated:
+            continue
+        job.fresh = name, reading
+        return
+    raise Failure("memory_unsettled", "Other operations kept ending while the memory was being read.", retryable=True)
 
 
 def _plan_and_admit(operation: Operation, steps: list[OperationStep], reading: Reading) -> list[OperationStep]:

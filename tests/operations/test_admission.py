@@ -20,8 +20,8 @@ from tests.operations.conftest import LARGE, MIDDLE, SMALL, Stage, log_of
 GIB = 1024**3
 
 
-def at_work(stage: Stage, reservation_bytes: int = 0, **columns: Any) -> Operation:
-    """Another operation that a runner is working on, with its reservation."""
+def at_work(stage: Stage, reservation_bytes: int = 0, own_baseline_bytes: int | None = None, **columns: Any) -> Operation:
+    """Another operation that a runner is working on, with its reservation; ``own_baseline_bytes`` where processes show."""
     running = {
         "state": "running",
         "lease_token": "theirs",
@@ -29,7 +29,11 @@ def at_work(stage: Stage, reservation_bytes: int = 0, **columns: Any) -> Operati
     }
     operation = OperationFactory(endpoint=stage.endpoint, model_name=MIDDLE, **(running | columns))
     Reservation.objects.create(
-        operation=operation, gpu=Gpu.objects.get(), reservation_bytes=reservation_bytes, baseline_bytes=stage.used_bytes()
+        operation=operation,
+        gpu=Gpu.objects.get(),
+        reservation_bytes=reservation_bytes,
+        baseline_bytes=stage.used_bytes(),
+        own_baseline_bytes=own_baseline_bytes,
     )
     return operation
 
@@ -68,7 +72,7 @@ def test_the_one_that_waits_goes_on_when_the_other_has_ended(ollama: Stage) -> N
 
 def test_several_work_side_by_side_where_every_process_shows(ollama: Stage) -> None:
     show_processes(ollama)
-    at_work(ollama, reservation_bytes=4 * GIB)
+    at_work(ollama, reservation_bytes=4 * GIB, own_baseline_bytes=0)
     operation = ollama.done("load", SMALL)
     assert operation.verified_by == "process"
 
@@ -76,7 +80,7 @@ def test_several_work_side_by_side_where_every_process_shows(ollama: Stage) -> N
 def test_what_fits_only_after_another_operation_waits_for_it(ollama: Stage) -> None:
     show_processes(ollama)
     operation = ollama.ask("load", SMALL)
-    other = at_work(ollama, reservation_bytes=20 * GIB)
+    other = at_work(ollama, reservation_bytes=20 * GIB, own_baseline_bytes=0)
     assert ollama.work(operation).waiting_for_id == other.pk
 
 

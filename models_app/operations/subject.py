@@ -1,0 +1,134 @@
+"""A model on an endpoint with settled settings: everything that an estimate needs, read from the rows once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+
+from django.db.models import Sum
+
+from models_app.backends.protocol import LoadOptions
+from models_app.catalog.models import Installation, Variant, VariantHeader
+from models_app.estimator.learned import Measured
+from models_app.estimator.profiles import BuildProfile
+from models_app.estimator.types import InvalidSettings, LoadSettings
+from models_app.inventory.models import Endpoint, Gpu, LoadedModel
+from models_app.operations.builds import has_own_runner, profile_of
+from models_app.operations.load_settings import Situation, load_settings, only_gpu, uses_every_gpu
+from models_app.operations.measurements import LoadMeasurement
+from models_app.operations.refusals import RequestRefused
+
+MEASUREMENTS_READ = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be loaded, and how. ``size_bytes`` is that of the model's files, 0 where unknown.
+
+    ``header`` is the stored header, empty where none is known. ``past`` are earlier loads by the names of their GPUs, the
+    latest first. ``every_gpu`` and ``only_gpu`` (an index) say what the server does where nobody chose a GPU.
+    """
+
+    variant: Variant | None
+    size_bytes: int
+    settings: LoadSettings
+    profile: BuildProfile
+    header: bytes = b""
+    past: dict[str, list[Measured]] = field(default_factory=dict)
+    every_gpu: bool = False
+    only_gpu: int | None = None
+    unknown: tuple[str, ...] = ()
+
+
+def installed_variant(endpoint: Endpoint, model: str) -> tuple[Variant | None, int]:
+    """The variant behind an endpoint's name for it, and the size of its files in bytes (0 where unknown)."""
+    found = _installation(endpoint, model)
+    return (found.variant, found.size_bytes or found.variant.file_size_bytes) if found else (None, 0)
+
+
+def installed_subject(endpoint: Endpoint, model: str, options: LoadOptions) -> Subject:
+    """The subject behind an endpoint's own name. Raises ``RequestRefused`` (``invalid_option``)."""
+    found = _installation(endpoint, model)
+    if found is None:
+        return _subject(endpoint, model, None, options, {})
+    size_bytes = found.size_bytes or found.variant.file_size_bytes
+    return _subject(endpoint, model, found.variant, options, found.launch, size_bytes)
+
+
+def foreign_subject(endpoint: Endpoint, variant: Variant, options: LoadOptions) -> Subject:
+    """The same for a variant that the endpoint does not have yet. Raises ``RequestRefused`` (``invalid_option``)."""
+    return _subject(endpoint, variant.name, variant, options, {}, variant.file_size_bytes)
+
+
+def with_settings(subject: Subject, settings: LoadSettings) -> Subject:
+    """The same model, loaded in another way; earlier loads, which were the first way, are left out."""
+    return replace(subject, settings=settings, past={})
+
+
+def settings_key(settings: LoadSettings) -> str:
+    """The same for settings that differ only in context and batch, whose terms follow formulas."""
+    shown = asdict(replace(settings, context_length=1, batch=1, ubatch=1))
+    return hashlib.sha256(repr(sorted(shown.items())).encode()).hexdigest()[:32]
+
+
+def _installation(endpoint: Endpoint, model: str) -> Installation | None:
+    rows = Installation.objects.select_related("variant__header")
+    return rows.filter(endpoint=endpoint, name=model).first()
+
+
+def _subject(
+    endpoint: Endpoint,
+    model: str,
+    variant: Variant | None,
+    options: LoadOptions,
+    launch: dict[str, object],
+    size_bytes: int = 0,
+) -> Subject:
+    situation = _situation(endpoint, model, variant, launch)
+    try:
+        settings, unknown = load_settings(options, situation)
+    except InvalidSettings as error:
+        raise RequestRefused("invalid_option", str(error), field="cache_type_v") from error
+    profile = profile_of(endpoint)
+    header = getattr(variant, "header", None)
+    return Subject(
+        variant=variant,
+        size_bytes=size_bytes,
+        settings=settings,
+        profile=profile,
+        header=bytes(header.content) if isinstance(header, VariantHeader) else b"",
+        past=_past(endpoint, variant, profile, settings) if variant else {},
+        every_gpu=uses_every_gpu(situation),
+        only_gpu=only_gpu(situation),
+        unknown=unknown,
+    )
+
+
+def _situation(endpoint: Endpoint, model: str, variant: Variant | None, launch: dict[str, object]) -> Situation:
+    loaded = LoadedModel.objects.filter(endpoint=endpoint, name=model).first()
+    vram = Gpu.objects.filter(host=endpoint.host_id, present=True).aggregate(total_bytes=Sum("total_bytes"))
+    return Situation(
+        kind=endpoint.kind,
+        mode=endpoint.mode,
+        has_own_runner=has_own_runner(endpoint),
+        vram_bytes=vram["total_bytes"] or 0,
+        training_context_length=variant.training_context_length if variant else None,
+        is_embedding=variant.is_embedding if variant else False,
+        observed_context=loaded.context_length if loaded else None,
+        observed_parallel=loaded.parallel if loaded else None,
+        launch=launch,
+    )
+
+
+def _past(endpoint: Endpoint, variant: Variant, profile: BuildProfile, settings: LoadSettings) -> dict[str, list[Measured]]:
+    rows = LoadMeasurement.objects.filter(
+        variant=variant,
+        backend_kind=endpoint.kind,
+        build_profile=profile.name,
+        settings_key=settings_key(settings),
+        is_outlier=False,
+    )
+    past: dict[str, list[Measured]] = {}
+    for row in rows.order_by("-id")[:MEASUREMENTS_READ]:
+        past.setdefault(row.gpu_names, []).append(row.as_measured())
+    return past
