@@ -95,6 +95,7 @@ def _confirmed(job: Job, judgement: Judgement, reading: Reading, what: str, evic
         moved_bytes=judgement.moved_bytes,
         observation=reading.observation,
         observed_at=reading.observed_at,
+        sample=reading.sample,
         notes=tuple(notes),
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from models_app.backends.errors import BackendError
 from models_app.backends.protocol import Observation
+from models_app.probes.types import HostSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,8 @@ class Outcome:
     """A step that is done. ``used`` are the used bytes by the GPU's UUID afterwards, ``gpu_bytes`` those of a loaded model.
 
     ``verified_by`` is ``process``, ``gpu`` or ``endpoint``, or empty where nothing was verified. ``moved_bytes`` is what
-    rose or fell, ``None`` where that is not known. ``skipped`` says why there was nothing to do, ``notes`` what people
-    should know besides.
+    rose or fell, ``None`` where that is not known. ``sample`` is the one that verified it. ``skipped`` says why there was
+    nothing to do, ``notes`` what people should know besides.
     """
 
     verified_by: str = ""
@@ -25,6 +26,7 @@ class Outcome:
     moved_bytes: int | None = None
     observation: Observation | None = None
     observed_at: datetime | None = None
+    sample: HostSample | None = None
     notes: tuple[str, ...] = ()
     skipped: str = ""
 

@@ -19,6 +19,7 @@ from models_app.inventory.refresh import refresh_installed
 from models_app.operations import records
 from models_app.operations.confirm import confirm_load, confirm_unload
 from models_app.operations.job import Job
+from models_app.operations.learning import learn
 from models_app.operations.matching import differing_options
 from models_app.operations.models import OperationStep
 from models_app.operations.options import stored_options
@@ -46,7 +47,10 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
         job.say(f"{step.model_name} is loaded: an earlier worker had begun it.")
     else:
         await _call_load(job, step)
-    return await confirm_load(job, step, reading.observation)
+    outcome = await confirm_load(job, step, reading.observation)
+    if not was_begun:
+        await job.write(learn, job.operation, step, outcome, reading.sample)
+    return outcome
 
 
 def _found(step: OperationStep, resident: ResidentModel, reading: Reading) -> Outcome:
