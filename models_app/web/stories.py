@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
+from models_app.inventory.models import Gpu
 from models_app.operations.models import Operation, OperationStep
 from models_app.web.templatetags.berth import in_bytes, span
 
@@ -30,12 +30,16 @@ _VERIFIED = {
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One operation for the screen. ``since`` is when it began to be what it is; ``total_bytes`` makes a progress bar."""
+    """One operation for the screen. ``since`` is when it began to be what it is; ``total_bytes`` makes a progress bar.
+
+    ``gpus`` names those that it concerns, empty where none is known.
+    """
 
     id: int
     verb: str
     model: str
     where: str
+    gpus: str
     state: str
     state_words: str
     icon: str
@@ -50,15 +54,20 @@ class Story:
 
 
 def recent_stories(limit: int = RECENT) -> list[Story]:
-    """Every active operation, then the latest that ended, newest first; three queries."""
-    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps")
+    """Every active operation, then the latest that ended, newest first; a few queries for any number."""
+    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps", "reservations__gpu")
     active = rows.filter(state__in=Operation.ACTIVE)
     ended = rows.exclude(state__in=Operation.ACTIVE).order_by("-finished_at", "-id")[:limit]
-    return [story(row) for row in chain(active, ended)]
+    return stories([*active, *ended])
 
 
-def story(operation: Operation) -> Story:
-    """The operation in words."""
+def stories(operations: Sequence[Operation]) -> list[Story]:
+    """The operations in words, in their order."""
+    gpus = list(Gpu.objects.filter(host__in={row.endpoint.host_id for row in operations}, present=True))
+    return [_story(row, [gpu for gpu in gpus if gpu.host_id == row.endpoint.host_id]) for row in operations]
+
+
+def _story(operation: Operation, gpus: Sequence[Gpu]) -> Story:
     state = State(operation.state)
     icon, tone = _LOOKS[state]
     return Story(
@@ -66,6 +75,7 @@ def story(operation: Operation) -> Story:
         verb=operation.get_kind_display(),
         model=operation.model_name,
         where=operation.endpoint.name,
+        gpus=_gpu_names(operation, gpus) if operation.kind in MOVES_MEMORY else "",
         state=state,
         state_words=operation.get_state_display(),
         icon=icon,
@@ -80,6 +90,13 @@ def story(operation: Operation) -> Story:
     )
 
 
+def _gpu_names(operation: Operation, gpus: Sequence[Gpu]) -> str:
+    """Where it was admitted, else what it holds, else the only GPU that there is."""
+    concerned = set(operation.estimate.get("devices", ())) or {held.gpu.uuid for held in operation.reservations.all()}
+    shown = [gpu for gpu in gpus if gpu.uuid in concerned or len(gpus) == 1]
+    return " and ".join(f"GPU {gpu.index}" for gpu in shown)
+
+
 def _sentence(operation: Operation) -> str:
     if operation.state == State.FAILED:
         return operation.error_message or "Failed."
@@ -87,7 +104,7 @@ def _sentence(operation: Operation) -> str:
         return _outcome(operation)
     if operation.state == State.CANCELLED:
         return operation.error_message or "Cancelled; nothing was left behind."
-    return " · ".join(part for part in (operation.endpoint.name, _phase(operation), _progress(operation)) if part)
+    return " · ".join(part for part in (_phase(operation), _progress(operation)) if part)
 
 
 def _phase(operation: Operation) -> str:

@@ -5,6 +5,7 @@ Registered as built-ins in the settings, so that no template has to load them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,12 +20,13 @@ from django.utils.safestring import SafeString
 
 from models_app.backends.protocol import Capability, EndpointInfo
 from models_app.live import current_revision
+from models_app.operations.fleet_view import HostView
+from models_app.web.colours import COLOURS, host_colours
 
 register = template.Library()
 
 GIB, MIB = 1024**3, 1024**2
 _STEPS_GIB = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 512)
-COLOURS = 8
 PAGES = (
     ("fleet", "Fleet", False),
     ("models", "Models", False),
@@ -125,9 +127,23 @@ def span(seconds: float | timedelta | None) -> str:
 
 
 @register.filter
-def colour(hue: int) -> str:
-    """The class of a model's colour."""
-    return f"m{hue % COLOURS + 1}"
+def colours(host: HostView) -> dict[int, int]:
+    """The colour of each model on the host."""
+    return host_colours(host)
+
+
+@register.filter
+def colour(hue: int, colours: Mapping[int, int]) -> str:
+    """The class of a model's colour among those of its host."""
+    return f"m{colours.get(hue, hue % COLOURS) + 1}"
+
+
+@register.filter
+def short_name(name: str) -> str:
+    """A model's name as people say it: of a file's path, which some servers tell, only the file's own name."""
+    parts = re.split(r"[/\\]", name)
+    is_path = name.lower().endswith(".gguf") or re.match(r"[/\\~.]|[A-Za-z]:[/\\]", name)
+    return parts[-1] or name if is_path else name
 
 
 @register.filter

@@ -15,7 +15,7 @@ from models_app.operations.models import Operation, OperationStep
 from models_app.web.access import member_required
 from models_app.web.advice import next_step
 from models_app.web.listing import Filter, Listing
-from models_app.web.stories import MOVES_MEMORY, story
+from models_app.web.stories import MOVES_MEMORY, stories
 from models_app.web.templatetags.berth import clock
 
 LISTING = Listing[Operation](
@@ -51,8 +51,8 @@ def index(request: HttpRequest) -> HttpResponse:
     """Every operation, newest first."""
     endpoints = Endpoint.objects.order_by("name").values_list("pk", "name")[:200]
     where = Filter("endpoint_id", "Endpoint", tuple((str(pk), name) for pk, name in endpoints))
-    listed = LISTING.page(request, _operations().prefetch_related("steps"), STATE, KIND, where)
-    rows = [(row, story(row)) for row in listed.page]
+    listed = LISTING.page(request, _operations(), STATE, KIND, where)
+    rows = list(zip(listed.page, stories(listed.page.object_list), strict=True))
     return render(request, "operations/list.html", {"listed": listed, "rows": rows})
 
 
@@ -60,10 +60,10 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 def detail(request: HttpRequest, operation_id: int) -> HttpResponse:
     """One operation: how far, with which figures, and its story line by line."""
-    operation = get_object_or_404(_operations().prefetch_related("steps", "log"), pk=operation_id)
+    operation = get_object_or_404(_operations().prefetch_related("log"), pk=operation_id)
     context = {
         "operation": operation,
-        "story": story(operation),
+        "story": stories([operation])[0],
         "steps": [(step, _took(step)) for step in operation.steps.all()],
         "moves_memory": operation.kind in MOVES_MEMORY,
         "verdict": VERDICTS.get(operation.verified_by, ""),
@@ -95,7 +95,8 @@ def _typed(value: Any) -> Any:
 
 
 def _operations() -> QuerySet[Operation]:
-    return Operation.objects.select_related("endpoint__host", "waiting_for")
+    rows = Operation.objects.select_related("endpoint__host", "waiting_for")
+    return rows.prefetch_related("steps", "reservations__gpu")
 
 
 def _option_words(operation: Operation) -> list[tuple[str, str]]:
