@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -36,6 +37,7 @@ def tab_to(page: Page, name: str) -> None:
 
 def reload_until_ended(page: Page) -> None:
     """Read an operation's page again and again, as one does without JavaScript."""
+    expect(page).to_have_url(re.compile(r"/operations/\d+/$"))
 
     def has_ended() -> bool:
         page.reload()
