@@ -14,7 +14,7 @@ from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
-from models_app.api import endpoints, errors, health, hosts, models, operations, telemetry
+from models_app.api import endpoints, errors, fit, health, history, hosts, models, operations, telemetry
 from models_app.api.auth import AUTH, for_members
 
 
@@ -47,8 +47,10 @@ for prefix, router in (
     ("gpus", hosts.gpus),
     ("endpoints", endpoints.router),
     ("models", models.models),
+    ("fit", fit.router),
     ("loaded-models", models.loaded),
     ("telemetry", telemetry.router),
+    ("telemetry/history", history.router),
     ("operations", operations.router),
 ):
     api.add_router(f"v1/{prefix}", router)

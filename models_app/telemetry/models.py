@@ -46,7 +46,7 @@ class SecondsChunk(models.Model):
 
 
 class StepsChunk(models.Model):
-    """Roll-ups of one GPU: the steps of ``resolution_seconds`` in an hour, or those of an hour each in a day (UTC).
+    """Roll-ups of one GPU: the steps of ``resolution_seconds`` in an hour, or those of an hour each in ten days.
 
     ``sealed`` once the samples that they were made from are deleted.
     """

@@ -48,6 +48,7 @@ def rows(db: None, one_connection: None) -> None:
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_described(case: Any, writer: Script, rows: None) -> None:
     headers = {**(case.headers or {}), "Authorization": f"Bearer {writer.secret}"}
-    # A described body may still name an endpoint or a model that is not there: that is a 422, too.
-    excluded = [positive_data_acceptance] if case.method == "POST" else []
+    # A described body may still name an endpoint or a model that is not there, and a described span end before its begin:
+    # that is a 422, too.
+    excluded = [positive_data_acceptance] if case.method == "POST" or case.path.endswith("/history") else []
     case.call_and_validate(headers=headers, excluded_checks=excluded)

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_app.telemetry.history.rollup import HOUR_SECONDS
-from models_app.telemetry.history.store import DAY_SECONDS, floor, moment, rolled_hour, spliced, steps_chunk
+from models_app.telemetry.history.store import SPANS, floor, moment, rolled_hour, spliced, steps_chunk
 from models_app.telemetry.history.tables import Table, pack
 from models_app.telemetry.models import SecondsChunk, StepsChunk
 
@@ -55,10 +55,10 @@ def roll_up(gpu_id: int, hour: int) -> None:
 
 
 def _save(gpu_id: int, hour: int, rolled: Mapping[int, Table]) -> None:
-    """Steps of an hour each lie in a chunk with those of their day."""
-    day = floor(hour, DAY_SECONDS)
-    starts = {resolution: day if resolution == HOUR_SECONDS else hour for resolution in rolled}
-    whole = {**rolled, HOUR_SECONDS: spliced(steps_chunk(gpu_id, HOUR_SECONDS, day), hour, rolled[HOUR_SECONDS])}
+    """Steps of an hour each lie in a chunk with those of the days around them."""
+    starts = {resolution: floor(hour, SPANS[resolution]) for resolution in rolled}
+    days = steps_chunk(gpu_id, HOUR_SECONDS, starts[HOUR_SECONDS])
+    whole = {**rolled, HOUR_SECONDS: spliced(days, hour, rolled[HOUR_SECONDS])}
     StepsChunk.objects.bulk_create(
         [
             StepsChunk(
@@ -96,5 +96,5 @@ def _expire(now: datetime) -> None:
             unsealed.update(sealed=True)
             old.delete()
     for resolution in (10, 60, HOUR_SECONDS):
-        oldest = kept_since(resolution, now) - timedelta(hours=24 if resolution == HOUR_SECONDS else 1)
+        oldest = kept_since(resolution, now) - timedelta(seconds=SPANS[resolution])
         StepsChunk.objects.filter(resolution_seconds=resolution, starts_at__lt=oldest).delete()

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.telemetry.history.maintenance import kept_since
-from models_app.telemetry.history.rollup import RESOLUTIONS, STATISTICS, figures_of, merge, statistics_of, summarize
+from models_app.telemetry.history.rollup import COUNT, RESOLUTIONS, STATISTICS, figures_of, merge, statistics_of, summarize
 from models_app.telemetry.history.series import SHARES, Key, Kind, key_of
 from models_app.telemetry.history.store import floor, seconds_of, steps_of
 from models_app.telemetry.history.tables import Table
@@ -94,8 +94,9 @@ class _History:
             keys = _keys(steps, only)
             shown = _shown(steps, keys)
             left_out += len(keys) - len(shown)
-            samples[gpu.pk] = [round(value or 0) for value in self._placed(steps, steps.columns.get("count", steps.times))]
-            series += [self._series(gpu, key, steps) for key in shown]
+            places = [int(time - self.start) // self.step for time in steps.times]
+            samples[gpu.pk] = [round(value or 0) for value in self._placed(places, steps.columns.get(COUNT, steps.times))]
+            series += [self._series(gpu, key, steps, places) for key in shown]
         return History(self.times, self.step, self.resolution, series, samples, left_out)
 
     def _steps(self, gpu: Gpu, only: Key | None) -> Table:
@@ -105,13 +106,14 @@ class _History:
         steps = _narrowed(steps_of(gpu.pk, self.resolution, self.start, end), only)
         return steps if self.step == self.resolution else merge(steps, self.step)
 
-    def _series(self, gpu: Gpu, key: Key, steps: Table) -> Series:
-        return Series(gpu, key, *(self._placed(steps, column) for column in statistics_of(steps, key.column)))
+    def _series(self, gpu: Gpu, key: Key, steps: Table, places: list[int]) -> Series:
+        return Series(gpu, key, *(self._placed(places, column) for column in statistics_of(steps, key.column)))
 
-    def _placed(self, steps: Table, column: array[float]) -> Values:
+    def _placed(self, places: list[int], column: array[float]) -> Values:
         values: Values = [None] * len(self.times)
-        for time, value in zip(steps.times, column, strict=True):
-            values[int(time - self.start) // self.step] = value if value >= 0 else None
+        for place, value in zip(places, column, strict=True):
+            if value >= 0:
+                values[place] = value
         return values
 
 
@@ -130,7 +132,7 @@ def _narrowed(table: Table, only: Key | None) -> Table:
     """Without the columns of other models, so that they cost nothing."""
     if only is None:
         return table
-    wanted = {only.column, "count", *(f"{statistic}|{only.column}" for statistic in STATISTICS)}
+    wanted = {only.column, COUNT, *(f"{statistic}|{only.column}" for statistic in STATISTICS)}
     return Table(table.times, {name: column for name, column in table.columns.items() if name in wanted})
 
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 MINUTE_SECONDS = 60
 DAY_SECONDS = 86_400
-SPANS = {10: HOUR_SECONDS, 60: HOUR_SECONDS, HOUR_SECONDS: DAY_SECONDS}
+SPANS = {10: HOUR_SECONDS, 60: HOUR_SECONDS, HOUR_SECONDS: 10 * DAY_SECONDS}
 """How much time a chunk of each resolution covers, in seconds."""
 
 

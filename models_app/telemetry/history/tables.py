@@ -19,7 +19,6 @@ UNKNOWN = -1.0
 LEVEL = 3
 """Of zlib: beyond it, time grows several times faster than what is saved."""
 MOST_BYTES = 64 * 1024**2
-WIDTH = 8
 
 
 class DamagedChunk(ValueError):
@@ -51,10 +50,11 @@ class Table:
 
     def extend(self, other: Table) -> None:
         """Add all rows of another table at the end."""
-        for name in other.columns.keys() - self.columns.keys():
+        theirs = other.columns
+        for name in theirs.keys() - self.columns.keys():
             self.columns[name] = _fill(name, len(self.times))
         for name, column in self.columns.items():
-            column.extend(other.columns.get(name) or _fill(name, len(other.times)))
+            column.extend(theirs[name] if name in theirs else _fill(name, len(other.times)))
         self.times.extend(other.times)
 
     def between(self, since: float, until: float) -> Table:
@@ -111,13 +111,13 @@ def unpack(packed: bytes, start: float) -> Table:
     try:
         head, _, body = _inflate(packed).partition(b"\n")
         rows, names = json.loads(head)
-        if rows == 0:
-            return Table()
-        parts = [_from_bytes(body[at : at + rows * WIDTH], rows) for at in range(0, len(body), rows * WIDTH)]
-        offsets, *columns = parts
-        return Table(numbers(start + offset for offset in offsets), dict(zip(names, columns, strict=True)))
+        whole = _from_bytes(body)
+        offsets, *columns = (whole[at * rows : (at + 1) * rows] for at in range(len(names) + 1))
     except (ValueError, TypeError, zlib.error) as error:
         raise DamagedChunk(str(error)) from None
+    if len(whole) != rows * (len(names) + 1):
+        raise DamagedChunk("a column is cut short")
+    return Table(numbers(start + offset for offset in offsets), dict(zip(names, columns, strict=True)))
 
 
 def _inflate(packed: bytes) -> bytes:
@@ -135,11 +135,9 @@ def _to_bytes(values: array[float]) -> bytes:
     return values.tobytes()
 
 
-def _from_bytes(data: bytes, rows: int) -> array[float]:
+def _from_bytes(data: bytes) -> array[float]:
     values = numbers()
     values.frombytes(data)
-    if len(values) != rows:
-        raise DamagedChunk("a column is cut short")
     if sys.byteorder == "big":
         values.byteswap()
     return values

@@ -12,7 +12,7 @@ from models_app.inventory.models import Gpu, LoadedModel
 from models_app.telemetry.history import maintenance
 from models_app.telemetry.history.maintenance import maintain
 from models_app.telemetry.history.recorder import Recorder
-from models_app.telemetry.history.store import moment, steps_of
+from models_app.telemetry.history.store import SPANS, moment, steps_of
 from models_app.telemetry.models import SecondsChunk, StepsChunk
 from tests.factories import GpuFactory
 from tests.telemetry.history.conftest import NOON, Note
@@ -43,7 +43,7 @@ def test_an_hour_is_rolled_up_when_it_has_ended(
     clock.move_to(NOON + timedelta(hours=1, seconds=90))
     maintain()
     assert sorted(StepsChunk.objects.values_list("resolution_seconds", "starts_at")) == [
-        (10, NOON), (60, NOON), (HOUR, moment(START - 12 * HOUR))
+        (10, NOON), (60, NOON), (HOUR, moment(START // (10 * DAY) * 10 * DAY))
     ]  # fmt: skip
     assert not SecondsChunk.objects.filter(pending=True).exists()
 
@@ -134,19 +134,23 @@ def test_a_panel_that_was_away_for_long_takes_every_late_sample(
 
 
 @pytest.mark.parametrize(
-    ("resolution", "setting", "days"),
-    [(10, "HISTORY_10S_HOURS", 1 / 24), (60, "HISTORY_1MIN_DAYS", 1), (HOUR, "HISTORY_1H_DAYS", 1)],
+    ("resolution", "setting", "unit"),
+    [
+        (10, "HISTORY_10S_HOURS", timedelta(hours=1)),
+        (60, "HISTORY_1MIN_DAYS", timedelta(days=1)),
+        (HOUR, "HISTORY_1H_DAYS", timedelta(days=1)),
+    ],
 )
-def test_steps_go_after_their_time(
-    gpu: Gpu, clock: time_machine.Coordinates, settings: Any, resolution: int, setting: str, days: float
+def test_a_chunk_goes_when_all_of_it_is_too_old(
+    gpu: Gpu, clock: time_machine.Coordinates, settings: Any, resolution: int, setting: str, unit: timedelta
 ) -> None:
     setattr(settings, setting, 3)
-    for age in range(6):
-        starts_at = NOON - timedelta(days=age * days)
-        StepsChunk.objects.create(gpu=gpu, resolution_seconds=resolution, starts_at=starts_at, payload=b"")
+    length, second = timedelta(seconds=SPANS[resolution]), timedelta(seconds=1)
+    ages = [timedelta(), 3 * unit, 3 * unit + length - second, 3 * unit + length + second, 30 * unit]
+    for age in ages:
+        StepsChunk.objects.create(gpu=gpu, resolution_seconds=resolution, starts_at=NOON - age, payload=b"")
     maintain()
-    # The chunk that the limit falls into stays whole.
-    assert StepsChunk.objects.count() == (5 if resolution != 60 else 4)
+    assert [NOON - row.starts_at for row in StepsChunk.objects.order_by("-starts_at")] == ages[:3]
 
 
 def test_a_tick_leaves_to_the_next_what_it_has_no_time_for(
