@@ -8,14 +8,15 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Router, Schema
+from ninja import Router
+from pydantic import BaseModel
 
 from models_app.api.paging import Listing, Page
 from models_app.backends.protocol import BackendKind
 from models_app.inventory.models import Endpoint
 
 
-class EndpointOut(Schema):
+class EndpointOut(BaseModel):
     """An endpoint. ``load_options`` are the options that a load there can honour."""
 
     id: int

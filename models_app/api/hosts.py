@@ -8,14 +8,15 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Router, Schema
+from ninja import Router
+from pydantic import BaseModel
 
 from models_app.api.paging import Listing, Page
 from models_app.inventory.models import Gpu, Host
 from models_app.probes.types import GpuState, PoolKind
 
 
-class GpuOut(Schema):
+class GpuOut(BaseModel):
     """A GPU. Bytes are whole numbers; ``driver_reserved_bytes`` is what NVML holds back."""
 
     id: int
@@ -32,7 +33,7 @@ class GpuOut(Schema):
     present: bool
 
 
-class HostOut(Schema):
+class HostOut(BaseModel):
     """A machine with its GPUs."""
 
     id: int

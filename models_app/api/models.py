@@ -8,7 +8,8 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Router, Schema
+from ninja import Router
+from pydantic import BaseModel
 
 from models_app.api.errors import Problem
 from models_app.api.paging import Listing, Page
@@ -17,7 +18,7 @@ from models_app.catalog.models import Installation, Variant
 from models_app.inventory.models import LoadedModel, Residency
 
 
-class InstallationOut(Schema):
+class InstallationOut(BaseModel):
     """Where a variant is installed, and the name to load it by there."""
 
     endpoint: str
@@ -26,7 +27,7 @@ class InstallationOut(Schema):
     size_bytes: int
 
 
-class ModelOut(Schema):
+class ModelOut(BaseModel):
     """One variant: a model in one quantisation. Null where the number is not known."""
 
     id: int
@@ -44,7 +45,7 @@ class ModelOut(Schema):
     installations: list[InstallationOut]
 
 
-class LoadedModelOut(Schema):
+class LoadedModelOut(BaseModel):
     """A model in memory. ``vram_bytes`` is the endpoint's claim, ``gpu_bytes`` (by GPU UUID) what was measured.
 
     ``loaded_by`` names who asked Berth for it, and is null for a model that another client loaded.

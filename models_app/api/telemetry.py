@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router
+from pydantic import BaseModel
 
 from models_app.api.paging import Listing, Page
 from models_app.inventory.models import Host
 from models_app.telemetry.latest import Latest, latest_by_host
 
 
-class ProcessOut(Schema):
+class ProcessOut(BaseModel):
     """A process that holds VRAM; ``used_bytes`` is null where the driver does not say."""
 
     pid: int
@@ -21,7 +22,7 @@ class ProcessOut(Schema):
     used_bytes: int | None
 
 
-class GpuSampleOut(Schema):
+class GpuSampleOut(BaseModel):
     """A GPU in a sample. ``used_bytes`` excludes ``driver_reserved_bytes``; the three parts add up to the total."""
 
     uuid: str
@@ -41,7 +42,7 @@ class GpuSampleOut(Schema):
     processes: list[ProcessOut] | None
 
 
-class RamOut(Schema):
+class RamOut(BaseModel):
     """Host memory."""
 
     total_bytes: int
@@ -50,7 +51,7 @@ class RamOut(Schema):
     swap_used_bytes: int
 
 
-class SampleOut(Schema):
+class SampleOut(BaseModel):
     """A host's newest sample; ``taken_at`` is null before the first. A stale one is older than five seconds."""
 
     host: str

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from models_app.probes.attribution import Coverage
@@ -58,5 +59,10 @@ def _gpu(payload: dict[str, Any]) -> GpuSample:
 
 
 def _made(kind: type[T], payload: dict[str, Any]) -> T:
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    names = _names(kind)
     return kind(**{name: value for name, value in payload.items() if name in names})
+
+
+@cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
