@@ -19,31 +19,41 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Token(HttpBearer):
-    """``Authorization: Bearer berth_…``"""
+    """``Authorization: Bearer berth_…``. With ``reads``, a POST is a question and changes nothing: reading is enough."""
+
+    def __init__(self, *, reads: bool = False) -> None:
+        super().__init__()
+        self._reads = reads
 
     def authenticate(self, request: HttpRequest, token: str) -> Any:
         found = find_token(token)
         if found is None:
             raise Problem(401, "invalid_token", "The token is unknown, expired or revoked.")
-        if request.method not in READING and not may_write(found):
+        if not self._reads and request.method not in READING and not may_write(found):
             raise Problem(403, "read_only", _why_read_only(found))
         request.user = found.user
         return actor(found.user, Via.API)
 
 
 class Session(SessionAuth):
-    """A signed-in browser: members read, admins write."""
+    """A signed-in browser: members read, admins write. ``reads`` as in ``Token``."""
+
+    def __init__(self, *, reads: bool = False) -> None:
+        super().__init__()
+        self._reads = reads
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Any:  # noqa: ARG002 - ninja's signature
         user = request.user
         if not isinstance(user, User) or not is_member(user):
             return None
-        if request.method not in READING and not is_admin(user):
+        if not self._reads and request.method not in READING and not is_admin(user):
             raise Problem(403, "forbidden", "Only admins may change anything.")
         return actor(user, Via.WEB)
 
 
 AUTH = [Token(), Session()]
+AUTH_TO_READ = [Token(reads=True), Session(reads=True)]
+"""For questions that are asked by POST."""
 
 
 def acting(request: HttpRequest) -> Actor:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from models_app.api.auth import acting
 from models_app.api.endpoints import public_option
@@ -58,7 +58,7 @@ class OperationIn(Schema):
     confirmed: bool = False
 
 
-class StepOut(Schema):
+class StepOut(BaseModel):
     """One outside effect of an operation."""
 
     position: int
@@ -73,14 +73,14 @@ class StepOut(Schema):
     detail: str
 
 
-class LogLineOut(Schema):
+class LogLineOut(BaseModel):
     """One line of an operation's story."""
 
     at: datetime
     text: str
 
 
-class OperationOut(Schema):
+class OperationOut(BaseModel):
     """An operation. ``before_bytes`` and ``after_bytes`` are used VRAM; ``verified_by`` says what proved its success."""
 
     id: int
@@ -152,7 +152,7 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
             Request(
                 kind=body.kind,
                 actor=acting(request),
-                endpoint=_endpoint(body.endpoint),
+                endpoint=endpoint_of(body.endpoint),
                 model=body.model,
                 options=parse_options(body.options),
                 unload=tuple(body.unload),
@@ -198,7 +198,8 @@ def _public_field(name: str) -> str:
     return f"options.{name}" if name in OPTION_NAMES else name
 
 
-def _endpoint(reference: int | str) -> Endpoint:
+def endpoint_of(reference: int | str) -> Endpoint:
+    """The endpoint with its host. Raises ``Problem`` (``unknown_endpoint``)."""
     by = {"pk": reference} if isinstance(reference, int) else {"name": reference.replace("\x00", "")}
     found = Endpoint.objects.select_related("host").filter(**by).first() if _storable(reference) else None
     if found is None:

@@ -28,6 +28,8 @@ MAX_STORED_BYTES = 256 * 1024
 MAX_DECODED_BYTES = 16 * 1024**2
 SHAPES_KEPT = 256
 _TOKENS = "tokenizer.ggml.tokens"
+_OTHER_NAMES = {"gptoss": "gpt-oss"}
+"""llama.cpp's names of architectures, by those in Ollama's files."""
 
 
 class HeaderTooLarge(ValueError):
@@ -45,10 +47,11 @@ class FoundHeader:
 
 def encoded(header: GgufHeader) -> bytes:
     """The header as it is stored. Raises ``HeaderTooLarge``."""
-    prefix = f"{header.architecture}."
-    metadata = {key: value for key, value in header.metadata.items() if key.startswith(prefix) and _is_kept(value)}
+    prefix, name = f"{header.architecture}.", _OTHER_NAMES.get(header.architecture, header.architecture)
+    kept = {key: value for key, value in header.metadata.items() if key.startswith(prefix) and _is_kept(value)}
+    metadata = {f"{name}.{key.removeprefix(prefix)}": value for key, value in kept.items()}
     document = {
-        "architecture": header.architecture,
+        "architecture": name,
         "metadata": metadata,
         "vocabulary": header.vocabulary_size,
         "tensors": [[tensor.name, tensor.type.name, *tensor.shape] for tensor in header.tensors],

@@ -61,8 +61,9 @@ def foreign_subject(endpoint: Endpoint, variant: Variant, options: LoadOptions) 
 
 
 def with_settings(subject: Subject, settings: LoadSettings) -> Subject:
-    """The same model, loaded in another way; earlier loads, which were the first way, are left out."""
-    return replace(subject, settings=settings, past={})
+    """The same model, loaded in another way; earlier loads count only where nothing but context and batch changes."""
+    is_alike = settings_key(settings) == settings_key(subject.settings)
+    return replace(subject, settings=settings, past=subject.past if is_alike else {})
 
 
 def settings_key(settings: LoadSettings) -> str:

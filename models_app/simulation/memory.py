@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.hardware import SimulatedHost
+from models_app.simulation.tensors import gpu_weights_bytes
 
 CUDA_CONTEXT_BYTES = 254 * 1024**2
 """What a process takes on each GPU before it holds any tensor: 150 to 330 MiB in reality."""
 KV_ELEMENT_BYTES = 2
-INPUT_ELEMENT_BYTES = 0.5625
-"""Bytes an element of the input matrix, which stays on the CPU (Q4_K)."""
 WEIGHT_STEPS = 8
 
 
@@ -65,9 +64,8 @@ def footprint(model: SimulatedModel, context: int, parallel: int = 1, batch: int
     """What a model takes with ``context`` tokens for each of ``parallel`` sequences, all layers on GPUs."""
     deviation = random.Random(f"deviation of {model.blob or model.name}").uniform(0.98, 1.02)
     tokens = min(batch, context)
-    input_bytes = 0 if model.tied_embeddings else model.vocabulary_size * model.embedding_length * INPUT_ELEMENT_BYTES
     return Footprint(
-        weights_bytes=round(max(model.file_bytes - input_bytes, model.file_bytes / 2) * deviation),
+        weights_bytes=round(gpu_weights_bytes(model) * deviation),
         kv_bytes=round(_kv_bytes(model, context, batch) * parallel * deviation),
         compute_bytes=round(_compute_bytes(model, context, tokens) * deviation),
         layers=model.layers + 1,
@@ -85,8 +83,6 @@ def _kv_bytes(model: SimulatedModel, context: int, batch: int) -> int:
 
 
 def _compute_bytes(model: SimulatedModel, context: int, tokens: int) -> int:
-    if model.is_embedding:
-        return 4 * tokens * (model.vocabulary_size + model.embedding_length)
     width = 3 * model.feed_forward_length + 2 * model.embedding_length + model.head_count * model.head_size
     return 4 * tokens * width + 2 * context * tokens
 

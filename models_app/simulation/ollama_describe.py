@@ -7,6 +7,7 @@ from typing import Any
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.golang import timestamp
 from models_app.simulation.ollama_runner import Runner
+from models_app.simulation.tensors import EXPERTS, EXPERTS_USED, tensors
 
 FILE_TYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q4_K_M": 15, "MXFP4": 38}
 TEMPLATE = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
@@ -59,7 +60,7 @@ def show(model: SimulatedModel, *, verbose: bool) -> dict[str, Any]:
         "template": "{{ .Prompt }}" if model.is_embedding else TEMPLATE,
         "details": details(model),
         "model_info": model_info(model, verbose=verbose),
-        "tensors": _tensors(model),
+        "tensors": [{"name": name, "type": kind, "shape": shape} for name, kind, shape in tensors(model)],
         "capabilities": ["embedding"] if model.is_embedding else ["completion"],
         "modified_at": timestamp(model.modified_at.timestamp()),
     }
@@ -96,17 +97,12 @@ def model_info(model: SimulatedModel, *, verbose: bool) -> dict[str, Any]:
         info[f"{prefix}.attention.head_count_kv"] = model.kv_heads
     if model.is_embedding:
         info |= {f"{prefix}.attention.causal": False, f"{prefix}.pooling_type": 1}
+    else:
+        info[f"{prefix}.rope.dimension_count"] = model.head_size
+    if prefix == "gptoss":
+        info |= {f"{prefix}.expert_count": EXPERTS, f"{prefix}.expert_used_count": EXPERTS_USED}
+        info[f"{prefix}.expert_feed_forward_length"] = model.feed_forward_length
     return info
-
-
-def _tensors(model: SimulatedModel) -> list[dict[str, Any]]:
-    width, key_width = model.embedding_length, model.kv_heads * model.head_size
-    tensors = [{"name": "token_embd.weight", "type": "F16", "shape": [width, model.vocabulary_size]}]
-    for layer in range(model.layers):
-        shapes = {"attn_k": [width, key_width], "attn_v": [width, key_width], "attn_q": [width, width]}
-        shapes |= {"ffn_up": [width, model.feed_forward_length], "ffn_down": [model.feed_forward_length, width]}
-        tensors += [{"name": f"blk.{layer}.{name}.weight", "type": "F16", "shape": shape} for name, shape in shapes.items()]
-    return tensors
 
 
 def _modelfile(model: SimulatedModel) -> str:

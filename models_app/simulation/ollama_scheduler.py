@@ -54,7 +54,8 @@ class Scheduler:
     def effective(self, model: SimulatedModel, options: RunnerOptions) -> RunnerOptions:
         """The options with the server's choices filled in; a context never exceeds the one of the training."""
         context = options.num_ctx or self.settings.context_length or self._default_context()
-        return replace(options, num_ctx=min(context, model.training_context), num_batch=options.num_batch or 512)
+        context = min(context, model.training_context)
+        return replace(options, num_ctx=context, num_batch=options.num_batch or self._default_batch(model, context))
 
     async def load(self, model: SimulatedModel, options: RunnerOptions, keep_alive_seconds: float | None) -> Runner | None:
         """Load or keep ``model``; ``None`` only where the fault ``PRETEND_TO_LOAD`` answers for it.
@@ -104,6 +105,12 @@ class Scheduler:
         if total_bytes >= 47 * GIB:
             return 262_144
         return 32_768 if total_bytes >= 23 * GIB else 4096
+
+    def _default_batch(self, model: SimulatedModel, context: int) -> int:
+        if model.is_embedding:
+            return min(2048, context)
+        total = context * self.settings.parallel
+        return 2048 if total > 32_768 else 1024 if total > 4096 else 512
 
     def _usable(self, model: SimulatedModel, wanted: RunnerOptions) -> Runner | None:
         runner = self._find(model)

@@ -1,0 +1,212 @@
+"""Whether a variant fits, where, with how many layers, and what would make it fit: for every endpoint and every GPU.
+
+It changes nothing and loads nothing. Each host is sampled once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from models_app.backends.protocol import LoadOptions
+from models_app.catalog.headers import stored_shape
+from models_app.catalog.models import Installation, Variant
+from models_app.estimator.advice import Advice, advise, layers_that_fit
+from models_app.estimator.types import (
+    DeviceEstimate,
+    DeviceKind,
+    Estimate,
+    EstimateError,
+    Grade,
+    LoadSettings,
+)
+from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.operations.placing import missing_bytes, place
+from models_app.operations.preview import FitPreview, Freeable, judged
+from models_app.operations.reckoning import Reckoning, reckon
+from models_app.operations.rooms import Room, bytes_of, rooms
+from models_app.operations.subject import Subject, foreign_subject, installed_subject, with_settings
+from models_app.probes.types import HostSample
+from models_app.telemetry.sources import sample_now
+
+
+class Fit(StrEnum):
+    """How a model fits one device."""
+
+    FITS = "fits"
+    PARTLY = "partly"
+    """Some of its layers fit; the others would stay in the host's RAM."""
+    DOES_NOT_FIT = "does_not_fit"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFit:
+    """One device on its own. ``room`` has what is free now and what the whole model would take of it, with its terms.
+
+    ``layers`` of ``layer_count`` fit (the output layer counts as one); ``None`` where the layers are not known.
+    ``evict`` are the models whose unloading would make room for all of it, largest first, and ``free_after_bytes`` is what
+    would then be free; both are empty or ``None`` where it fits now or would not even then.
+    """
+
+    fit: Fit
+    room: Room
+    needed_bytes: int | None
+    error_bytes: int
+    layers: int | None = None
+    layer_count: int | None = None
+    evict: tuple[Freeable, ...] = ()
+    free_after_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFit:
+    """One endpoint: the preview of a load as its server would place it, each device on its own, and what would help.
+
+    ``installed_as`` is the endpoint's name for the model, empty where it would have to be pulled first. ``advice`` is in
+    the order of least harm, and empty where it fits.
+    """
+
+    endpoint: Endpoint
+    installed_as: str
+    settings: LoadSettings
+    preview: FitPreview
+    devices: tuple[DeviceFit, ...]
+    advice: tuple[Advice, ...]
+
+
+def fit(
+    variant: Variant, endpoints: Iterable[Endpoint], options: LoadOptions, unload: Sequence[LoadedModel] = ()
+) -> list[EndpointFit]:
+    """The answer for each endpoint (with its host), ``unload`` being models that will be gone.
+
+    Raises ``RequestRefused`` (``invalid_option``) for options that contradict each other.
+    """
+    endpoints = list(endpoints)
+    places = Installation.objects.filter(variant=variant, endpoint__in=endpoints)
+    names = dict(places.values_list("endpoint_id", "name"))
+    samples: dict[int, HostSample | None] = {}
+    for endpoint in endpoints:
+        if endpoint.host_id not in samples:
+            samples[endpoint.host_id] = sample_now(endpoint.host)
+    return [
+        _endpoint_fit(variant, each, names.get(each.pk, ""), options, unload, samples[each.host_id]) for each in endpoints
+    ]
+
+
+def _endpoint_fit(
+    variant: Variant,
+    endpoint: Endpoint,
+    name: str,
+    options: LoadOptions,
+    unload: Sequence[LoadedModel],
+    sample: HostSample | None,
+) -> EndpointFit:
+    subject = installed_subject(endpoint, name, options) if name else foreign_subject(endpoint, variant, options)
+    leaving = [row for row in unload if row.endpoint_id == endpoint.pk]
+    devices = rooms(sample, leaving) if sample else []
+    preview = judged(subject, devices, options.gpu, endpoint, leaving, name or variant.name)
+    candidates = _freeable(endpoint, name, leaving)
+    fits = tuple(_device_fit(subject, room, candidates) for room in devices if options.gpu in (None, room.uuid))
+    advice = _advice(subject, preview, options.gpu) if preview.shortfall_bytes else ()
+    return EndpointFit(endpoint, name, subject.settings, preview, fits, advice)
+
+
+def _freeable(endpoint: Endpoint, name: str, leaving: Sequence[LoadedModel]) -> list[LoadedModel]:
+    """The endpoint's other models that nobody pinned."""
+    pinned = Residency.objects.filter(endpoint=endpoint, pinned=True).values_list("name", flat=True)
+    rows = LoadedModel.objects.filter(endpoint=endpoint).exclude(name__in=[name, *pinned])
+    return list(rows.exclude(pk__in=[row.pk for row in leaving]))
+
+
+def _device_fit(subject: Subject, room: Room, candidates: Sequence[LoadedModel]) -> DeviceFit:
+    """The model on this device alone, whatever its server would do."""
+    placing = place(replace(subject, every_gpu=False, only_gpu=None, settings=_unsplit(subject.settings)), [room])
+    reckoning, taken = placing.reckoning, placing.rooms[0]
+    layer_count = _layer_count(subject)
+    whole = DeviceFit(
+        Fit.FITS, taken, reckoning.needed_bytes, reckoning.error_bytes, layer_count=layer_count and layer_count + 1
+    )
+    if reckoning.needed_bytes is None:
+        return replace(whole, fit=Fit.UNKNOWN)
+    if not placing.shortfall_bytes:
+        return replace(whole, layers=whole.layer_count)
+    layers = _layers(subject, room, layer_count) if room.uuid and layer_count else None
+    evict, freed_bytes = _evictions(taken, reckoning.grade, candidates)
+    return replace(
+        whole,
+        fit=Fit.PARTLY if layers else Fit.DOES_NOT_FIT,
+        layers=layers,
+        evict=evict,
+        free_after_bytes=room.free_bytes + freed_bytes if evict else None,
+    )
+
+
+def _unsplit(settings: LoadSettings) -> LoadSettings:
+    return replace(settings, split=())
+
+
+def _layer_count(subject: Subject) -> int | None:
+    if subject.header:
+        try:
+            return stored_shape(subject.header).layer_count
+        except EstimateError:
+            pass
+    return subject.variant.layer_count if subject.variant else None
+
+
+def _layers(subject: Subject, room: Room, layer_count: int) -> int | None:
+    """The most layers that fit beside the headroom; ``None`` where the estimate cannot tell layers apart."""
+    estimator = _Estimator(subject, [room])
+    try:
+        return layers_that_fit(estimator, subject.settings, layer_count, [room.available_bytes])
+    except EstimateError:
+        return None
+
+
+def _evictions(room: Room, grade: Grade, candidates: Sequence[LoadedModel]) -> tuple[tuple[Freeable, ...], int]:
+    """The largest models first until there is room; nothing where even all of them are not enough."""
+    missing, freed_bytes, evict = missing_bytes(room, grade), 0, []
+    held = [Freeable(row.pk, row.name, sum(bytes_of(row, [room.uuid]).values())) for row in candidates]
+    for each in sorted(held, key=lambda each: each.gpu_bytes, reverse=True):
+        if freed_bytes >= missing or not each.gpu_bytes:
+            break
+        evict.append(each)
+        freed_bytes += each.gpu_bytes
+    return (tuple(evict), freed_bytes) if evict and freed_bytes >= missing else ((), 0)
+
+
+def _advice(subject: Subject, preview: FitPreview, gpu: str | None) -> tuple[Advice, ...]:
+    """What would make it fit on the devices that it would be placed on; nothing where the layers are unknown."""
+    layer_count = _layer_count(subject)
+    gpus = [room for room in preview.rooms if room.take_bytes and room.uuid and gpu in (None, room.uuid)]
+    if layer_count is None or not gpus:
+        return ()
+    quantization = subject.variant.quantization if subject.variant else ""
+    free = [max(0, room.available_bytes) for room in gpus]
+    try:
+        return advise(_Estimator(subject, gpus), subject.settings, layer_count, free, quantization)
+    except EstimateError:
+        return ()
+
+
+class _Estimator:
+    """The subject's estimate as a function of the settings, each device with its share of the error band."""
+
+    def __init__(self, subject: Subject, gpus: Sequence[Room]) -> None:
+        self._subject = subject
+        self._gpus = gpus
+
+    def __call__(self, settings: LoadSettings) -> Estimate:
+        reckoning = reckon(with_settings(self._subject, settings), self._gpus)
+        devices = tuple(_banded(device, reckoning) for device in reckoning.devices)
+        host = DeviceEstimate("Host", DeviceKind.HOST_RAM, weights_bytes=reckoning.ram_bytes)
+        return Estimate(reckoning.grade, reckoning.build_profile, (*devices, host), reckoning.error_bytes)
+
+
+def _banded(device: DeviceEstimate, reckoning: Reckoning) -> DeviceEstimate:
+    """A header's estimate must fit with its band; a rule of thumb's band is too wide for that."""
+    if reckoning.grade is Grade.QUICK:
+        return device
+    return replace(device, overhead_bytes=device.overhead_bytes + reckoning.error_share(device))
