@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from models_app.estimator.cache import value_width
-from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph
+from models_app.estimator.graph import Graph, Plan
 from models_app.estimator.placement import HOST
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
@@ -47,7 +47,7 @@ class Caches:
     def is_fetched(self, layer: Layer) -> bool:
         """Whether the layer's cache is in host RAM and its attention on the GPU all the same."""
         on_host = not self.plan.settings.kv_offload or self.plan.placement.layers[layer.index] == HOST
-        return on_host and self.plan.tokens >= SMALLEST_OFFLOADED_BATCH
+        return on_host and self.plan.fetches
 
     def fetched(self, layer: Layer, cells: int) -> tuple[Node, ...]:
         """The copies of K and V that lie in host RAM while the layer's attention runs on the GPU."""
@@ -62,7 +62,7 @@ class Caches:
     def scratch_bytes(self, layer: Layer, cells: int) -> int:
         """The f16 copies of K and V that CUDA's flash attention makes of a cache of another type."""
         plan = self.plan
-        if not plan.profile.scratch_in_compute_buffer or plan.is_encoder:
+        if not plan.profile.scratch_in_compute_buffer or plan.is_encoder or not plan.placement.gpu_count:
             return 0
         widths = [layer.kv_key_width] if plan.settings.cache_type_k != "f16" else []
         if plan.settings.cache_type_v != "f16":
@@ -78,8 +78,7 @@ class Caches:
         cells = plan.context.window_cells if layer.is_windowed else plan.context.cells
         value_rows = 1 if plan.flash else plan.shape.largest_kv_value_width
         value_rows *= plan.profile.indexed_writes
-        key_rotation = self._rotation(plan.settings.cache_type_k, _rotation_size(layer.key_length))
-        value_rotation = self._rotation(plan.settings.cache_type_v, 64 if layer.value_length % 64 == 0 else 0)
+        key_rotation, value_rotation = (graph.input(side, side) if side else None for side in rotation_sizes(plan, layer))
         return CacheInputs(
             cells,
             key_rotation=key_rotation,
@@ -98,11 +97,10 @@ class Caches:
             return self.tape.op((cells, plan.tokens), mask, width=2)
         return mask
 
-    def _rotation(self, kind: str, size: int) -> Node | None:
-        wanted = cache_type(kind).is_quantized and size and not self.plan.shape.is_mla
-        return self.graph.input(size, size) if wanted else None
 
-
-def _rotation_size(length: int) -> int:
-    """The largest power of two from 64 that divides the head."""
-    return gcd(length, 1 << 16) if length % 64 == 0 else 0
+def rotation_sizes(plan: Plan, layer: Layer) -> tuple[int, int]:
+    """The sides of the square matrices that rotate K and V before a cache quantises them; 0 where nothing is rotated."""
+    settings = plan.settings
+    key = cache_type(settings.cache_type_k).is_quantized and layer.key_length % 64 == 0 and not plan.shape.is_mla
+    value = cache_type(settings.cache_type_v).is_quantized and layer.value_length % 64 == 0 and not plan.shape.is_mla
+    return gcd(layer.key_length, 1 << 16) if key else 0, 64 if value else 0

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.block_graph import Block
+from models_app.estimator.cache_inputs import rotation_sizes
 from models_app.estimator.graph import Graph, Plan, steady_layers
 from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
 from models_app.estimator.placement import HOST
@@ -26,7 +27,7 @@ def compute_by_device(plan: Plan) -> Counter[int]:
 
     Raises ``UnfamiliarGraph`` where the layers' tensors are of no known make.
     """
-    total: Counter[int] = Counter({HOST: host_bytes(plan)})
+    total: Counter[int] = Counter({HOST: host_bytes(plan)} if plan.placement.gpu_count else {})
     working = _working_devices(plan)
     for device in sorted(set(working)):
         layers = [layer for layer in plan.shape.trunk if working[layer.index] == device]
@@ -61,10 +62,21 @@ def host_bytes(plan: Plan) -> int:
         return embeddings + inputs + width * tokens * tokens * (2 if shape.window_size else 1)
     value_rows = 1 if plan.flash else shape.largest_kv_value_width
     value_rows *= plan.profile.indexed_writes
-    for windowed in {layer.is_windowed for layer in shape.trunk if layer.keeps_kv}:
+    for windowed, layer in {layer.is_windowed: layer for layer in shape.trunk if layer.keeps_kv}.items():
         cells = context.window_cells if windowed else context.cells
         inputs += width * cells * tokens + 8 * tokens * (1 + value_rows)
-    return embeddings + _input_copies(plan) * inputs + (_fetched_cache_bytes(plan) if plan.attends_on_host else 0)
+        inputs += sum(4 * size * size for size in rotation_sizes(plan, layer))
+    once = max(embeddings, _written_cache_bytes(plan))
+    return once + _input_copies(plan) * inputs + (_fetched_cache_bytes(plan) if plan.attends_on_host else 0)
+
+
+def _written_cache_bytes(plan: Plan) -> int:
+    """What a GPU sends to the widest cache in host RAM: K and V of every token, before they take the cache's type."""
+    devices = plan.placement.layers
+    kept = (layer for layer in plan.shape.trunk if layer.keeps_kv and not plan.shape.is_mla)
+    on_host = (layer for layer in kept if not plan.settings.kv_offload or devices[layer.index] == HOST)
+    widths = (layer.kv_key_width + layer.kv_value_width for layer in on_host)
+    return 4 * plan.tokens * max(widths, default=0)
 
 
 def _fetched_cache_bytes(plan: Plan) -> int:
@@ -100,7 +112,7 @@ class _DeviceGraph:
     def run(self, layers: Sequence[Layer]) -> int:
         """The peak of the buffer in bytes."""
         graph, plan, tape = self._graph, self._plan, self._graph.tape
-        hidden = graph.input(plan.shape.embedding_length, plan.tokens)
+        hidden = self._embeddings()
         normed = None if self._is_first else graph.input(plan.shape.embedding_length, plan.tokens)
         rows = graph.input(plan.context.output_rows)
         self._attention = Attention(graph, graph.input(plan.tokens))
@@ -117,6 +129,15 @@ class _DeviceGraph:
             tape.expand(graph.norm(hidden))
             tape.expand(tape.store(hidden))
         return tape.peak_bytes()
+
+    def _embeddings(self) -> Node:
+        """The rows of the token embeddings: host RAM looks them up, in a graph of its own where there is a GPU."""
+        shape = (self._plan.shape.embedding_length, self._plan.tokens)
+        if self._plan.placement.gpu_count:
+            return self._graph.input(*shape)
+        ready = self._graph.input(*shape, width=4 * self._plan.profile.indexed_writes)
+        ready.pinned = True  # A graph of this profile has a place for embeddings that come ready-made.
+        return self._graph.tape.op(shape, self._graph.input(self._plan.tokens), ready)
 
     def _layer(self, layer: Layer, hidden: Node, normed: Node | None, rows: Node | None) -> Node:
         graph = self._graph

@@ -47,6 +47,11 @@ class Plan:
         return self.context.ubatch
 
     @property
+    def fetches(self) -> bool:
+        """Whether a GPU computes the layers of the host too, with copies of what they need."""
+        return self.placement.gpu_count > 0 and self.tokens >= SMALLEST_OFFLOADED_BATCH
+
+    @property
     def name(self) -> str:
         """The architecture's name."""
         return self.shape.architecture_name
@@ -96,7 +101,7 @@ class Graph:
 
     def fetched(self, layer: Layer, name: str, tensor: TensorInfo) -> tuple[Node, ...]:
         """The copy of a weight that lies in host RAM: large batches are multiplied on the GPU all the same."""
-        if self.plan.placement.of_tensor(layer.index, name) != HOST or self.plan.tokens < SMALLEST_OFFLOADED_BATCH:
+        if self.plan.placement.of_tensor(layer.index, name) != HOST or not self.plan.fetches:
             return ()
         return (self.weight_copy(tensor),)
 

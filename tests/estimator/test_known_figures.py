@@ -88,6 +88,21 @@ def test_more_shares_than_gpus_are_refused() -> None:
         header_estimate(header_of("llama-3.1-8b"), LoadSettings(split=(1, 1, 1)), gpu_bytes=[1, 1])
 
 
+@pytest.mark.parametrize(
+    ("model", "logged"),
+    [
+        ("llama-3.2-1b", 68.01),
+        ("phi-3-mini", 76.01),
+        ("minicpm3", 61.51),
+        ("deepseek-v2-lite", 84.13),
+        ("lfm2-1.2b", 64.03),
+    ],
+)
+def test_without_a_gpu_the_compute_buffer_is_what_a_server_logs(model: str, logged: float) -> None:
+    (host,) = header_estimate(header_of(model), LoadSettings(context_length=4096), gpu_bytes=[]).devices
+    assert host.compute_bytes / MIB == pytest.approx(logged, abs=0.005)
+
+
 def test_without_a_gpu_everything_is_in_host_ram() -> None:
     (host,) = header_estimate(header_of("llama-3.1-8b"), LoadSettings(), gpu_bytes=[]).devices
     assert host.weights_bytes >= header_of("llama-3.1-8b").weights_bytes

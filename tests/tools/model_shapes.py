@@ -98,7 +98,8 @@ def write_model(name: str, path: Path, layers: int = 0) -> Path:
     return write_sparse_gguf(path, metadata_of(name, layers) | vocabulary, tensors_of(name, layers))
 
 
-_TOKENS = [*(chr(code) if 33 <= code < 127 else chr(256 + code) for code in range(256)), "<unk>", "<s>", "</s>"]
+_BYTES = (chr(code) if 33 <= code < 127 else chr(256 + code) for code in range(256))
+_TOKENS = [*_BYTES, "<unk>", "<s>", "</s>", "<|endoftext|>"]
 
 
 def recorded_plans() -> list[Plan]:
