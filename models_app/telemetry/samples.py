@@ -59,7 +59,7 @@ def _gpu(payload: dict[str, Any]) -> GpuSample:
 
 
 def _made(kind: type[T], payload: dict[str, Any]) -> T:
-    names = _names(kind)
+    names = _names(kind)  # type: ignore[arg-type]
     return kind(**{name: value for name, value in payload.items() if name in names})
 
 
