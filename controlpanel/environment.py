@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 
@@ -29,6 +30,14 @@ def text(name: str, default: str, meaning: str) -> str:
 def words(name: str, default: str, meaning: str) -> list[str]:
     """A comma-separated list, without empty items."""
     return [word.strip() for word in text(name, default, meaning).split(",") if word.strip()]
+
+
+def networks(name: str, default: str, meaning: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """A comma-separated list of networks or addresses. Raises ImproperlyConfigured for anything else."""
+    try:
+        return [ipaddress.ip_network(word) for word in words(name, default, meaning)]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}; write networks such as 127.0.0.0/8.") from None
 
 
 def flag(name: str, default: bool, meaning: str) -> bool:

@@ -1,4 +1,4 @@
-"""REST under ``/api/v1/``, its description, and the two health addresses."""
+"""REST under ``/api/v1/``, its description, the two health addresses, and the metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
-from models_app.api import endpoints, errors, fit, health, history, hosts, models, operations, telemetry
+from models_app.api import endpoints, errors, fit, health, history, hosts, metrics, models, operations, telemetry
 from models_app.api.auth import AUTH, for_members
 
 
@@ -89,6 +89,7 @@ _patterns, _app, _namespace = api.urls
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", login_not_required(health.alive), name="healthz"),
     path("readyz", login_not_required(health.ready), name="readyz"),
+    path("metrics", login_not_required(metrics.metrics), name="metrics"),
     path("api/", (_for_scripts(_patterns), _app, _namespace)),
     path("api/<path:rest>", unknown),
 ]
