@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from pydantic import ConfigDict
@@ -15,6 +15,7 @@ from models_app.api.endpoints import public_option
 from models_app.api.errors import Problem
 from models_app.api.operations import EndpointReference, Options, endpoint_of, problem_of
 from models_app.backends.protocol import Capability
+from models_app.catalog.find import find_variant
 from models_app.catalog.models import Variant
 from models_app.estimator.advice import Advice
 from models_app.estimator.types import DeviceEstimate, LoadSettings
@@ -167,15 +168,7 @@ def ask_whether_it_fits(request: HttpRequest, body: FitIn) -> FitOut:
 
 
 def _variant(reference: int | str, endpoint: Endpoint | None) -> Variant:
-    """By id, or by a variant's name or an endpoint's name for it; of several, the one installed there, else the newest."""
-    rows = Variant.objects.select_related("header")
-    if isinstance(reference, int):
-        found = rows.filter(pk=reference).first() if 0 < reference < 2**63 else None
-    else:
-        name = reference.replace("\x00", "")
-        named = rows.filter(Q(name__in=[name, f"{name}:latest"]) | Q(installations__name=name)).order_by("-pk")
-        here = named.filter(installations__endpoint=endpoint) if endpoint else named.filter(installations__isnull=False)
-        found = here.first() or named.first()
+    found = find_variant(reference, endpoint.pk if endpoint else None)
     if found is None:
         raise Problem(422, "unknown_model", f"The catalog has no model {reference!r}.", field="model")
     return found

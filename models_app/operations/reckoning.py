@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from models_app.catalog.headers import stored_shape
+from models_app.catalog.models import Variant, VariantHeader
 from models_app.estimator.header import header_estimate
 from models_app.estimator.learned import learned_estimate
-from models_app.estimator.profiles import BuildProfile
+from models_app.estimator.profiles import CURRENT, BuildProfile
 from models_app.estimator.quick import QUICK_ERROR_SHARE, QUICK_OVERHEAD_BYTES, QuickModel, quick_estimate
 from models_app.estimator.types import (
     DeviceEstimate,
@@ -101,6 +102,22 @@ def reckon_unlearned(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning
     return _quick(subject, gpus)
 
 
+def variant_estimate(
+    variant: Variant,
+    settings: LoadSettings,
+    profile: BuildProfile = CURRENT,
+    gpu_bytes: tuple[int, ...] | None = None,
+) -> Estimate:
+    """The same for a variant alone, wherever it may be loaded: from its header, else a rule of thumb for one GPU.
+
+    Raises ``EstimateError``. Reads no rows where the variant came with its ``header``.
+    """
+    header = getattr(variant, "header", None)
+    if isinstance(header, VariantHeader):
+        return _from_header(bytes(header.content), settings, profile, gpu_bytes)
+    return quick_estimate(_quick_model(variant, variant.file_size_bytes), settings)
+
+
 def gpu_names(gpus: Sequence[Room]) -> str:
     """The cards' names, as measurements remember them."""
     return ", ".join(room.gpu_name for room in gpus)[:255]
@@ -138,7 +155,7 @@ def _of(estimate: Estimate, subject: Subject, gpus: Sequence[Room] | None) -> Re
 
 def _quick(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning:
     try:
-        estimate = quick_estimate(_quick_model(subject), subject.settings)
+        estimate = quick_estimate(_quick_model(subject.variant, subject.size_bytes), subject.settings)
     except MissingShape as error:
         return _partly_known(subject, gpus, tuple(f"Unknown: {name}." for name in error.missing))
     except EstimateError as error:
@@ -184,12 +201,11 @@ def _shared(whole: DeviceEstimate, gpus: Sequence[Room] | None) -> tuple[DeviceE
     )
 
 
-def _quick_model(subject: Subject) -> QuickModel:
-    variant, weights_bytes = subject.variant, subject.size_bytes or None
+def _quick_model(variant: Variant | None, size_bytes: int) -> QuickModel:
     if variant is None:
-        return QuickModel(weights_bytes=weights_bytes)
+        return QuickModel(weights_bytes=size_bytes or None)
     return QuickModel(
-        weights_bytes=weights_bytes,
+        weights_bytes=size_bytes or None,
         parameter_count=variant.parameter_count,
         quantization=variant.quantization,
         layer_count=variant.layer_count,

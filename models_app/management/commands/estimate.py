@@ -1,4 +1,7 @@
-"""``manage.py estimate FILE``: what a model file will take on each device, as a table or as JSON. Needs no database."""
+"""``manage.py estimate FILE``: what a model file will take on each device, as a table or as JSON. Needs no database.
+
+``manage.py estimate --model NAME`` asks the catalog for a model's header instead.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
+from models_app.catalog.find import find_variant
 from models_app.estimator.header import header_estimate
 from models_app.estimator.profiles import CURRENT, PROFILES, build_profile
 from models_app.estimator.types import CACHE_TYPES, Estimate, EstimateError, LoadSettings
 from models_app.gguf.errors import GgufError
 from models_app.gguf.splits import read_model
+from models_app.operations.reckoning import variant_estimate
 
 _TERMS = ("weights_bytes", "kv_bytes", "recurrent_bytes", "compute_bytes", "overhead_bytes", "total_bytes")
 _SWITCH = {"on": True, "off": False, "auto": None}
@@ -25,7 +31,8 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", metavar="FILE", help="a GGUF file; any part of a split model")
+        parser.add_argument("file", metavar="FILE", nargs="?", help="a GGUF file; any part of a split model")
+        parser.add_argument("--model", metavar="NAME", help="a model of the catalog, in place of a file")
         parser.add_argument("--ctx", type=int, default=4096, help="tokens of the whole context (--ctx-size; 4096)")
         parser.add_argument("--parallel", type=int, default=1, help="slots, which divide the context (1)")
         parser.add_argument("--kv-unified", action="store_true", help="the slots share one cache of the whole context")
@@ -46,14 +53,30 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if (options["file"] is None) == (options["model"] is None):
+            raise CommandError("Give a GGUF file, or --model and a name of the catalog.")
         try:
-            header = read_model(options["file"])
-            estimate = header_estimate(header, _settings(options), build_profile(options["build"]), options["gpu_bytes"])
+            estimate = _of_file(options) if options["model"] is None else _of_catalog(options)
         except (GgufError, EstimateError) as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}") from None
         self.stdout.write(json.dumps(as_json(estimate), indent=2) if options["json"] else as_table(estimate))
+
+
+def _of_file(options: dict[str, Any]) -> Estimate:
+    header = read_model(options["file"])
+    return header_estimate(header, _settings(options), build_profile(options["build"]), options["gpu_bytes"])
+
+
+def _of_catalog(options: dict[str, Any]) -> Estimate:
+    try:
+        variant = find_variant(options["model"])
+    except DatabaseError as error:
+        raise CommandError(f"The catalog cannot be read: {error}") from None
+    if variant is None:
+        raise CommandError(f"The catalog has no model {options['model']!r}.")
+    return variant_estimate(variant, _settings(options), build_profile(options["build"]), options["gpu_bytes"])
 
 
 def as_json(estimate: Estimate) -> dict[str, Any]:
