@@ -22,9 +22,9 @@ from playwright.sync_api import Page
 
 from tests.browser import steps
 from tests.fixtures.browser import Visits, running_chromium
-from tests.fixtures.panels import add_endpoint, running_machine, running_panel, wait_until
 from tests.fixtures.real_servers import RealServer
 from tests.native.build import build_nvml_stub
+from tests.panels import add_endpoint, running_machine, running_panel, wait_until
 from tests.tools.model_cache import cached_models
 from tools.build_llama_server import installed_binary
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.fixtures.panels import ADMIN, PASSWORD, wait_until
+from tests.panels import ADMIN, PASSWORD, wait_until
 
 MOVE_MILLISECONDS = 60_000
 """How long an operation may take until the page shows its end."""

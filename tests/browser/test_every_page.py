@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from models_app.web.urls import urlpatterns
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.fixtures.panels import Panel
+from tests.panels import Panel
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,8 @@ from playwright.sync_api import Dialog, expect
 
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.fixtures.panels import Panel, add_endpoint
 from tests.fixtures.real_servers import StartServer
+from tests.panels import Panel, add_endpoint
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
 

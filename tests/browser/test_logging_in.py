@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.steps import log_in
 from tests.fixtures.browser import Visits
-from tests.fixtures.panels import Panel
+from tests.panels import Panel
 
 pytestmark = pytest.mark.browser
 

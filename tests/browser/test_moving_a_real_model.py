@@ -7,8 +7,8 @@ from playwright.sync_api import expect
 
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.fixtures.panels import Panel, wait_until
 from tests.fixtures.real_servers import RealServer
+from tests.panels import Panel, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.fixtures.panels import Panel, wait_until
+from tests.panels import Panel, wait_until
 
 pytestmark = pytest.mark.browser
 

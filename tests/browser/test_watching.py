@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.fixtures.panels import Panel
+from tests.panels import Panel
 
 pytestmark = pytest.mark.browser
 

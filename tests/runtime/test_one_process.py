@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from models_app.management.commands.up import exposure_warning
-from tests.fixtures.panels import ADMIN, DIES_WITH_US, ROOT, Panel, StartPanel, add_endpoint, wait_until
+from tests.fixtures.panels import StartPanel
+from tests.panels import ADMIN, DIES_WITH_US, ROOT, Panel, add_endpoint, wait_until
 
 PASSWORD_LINE = re.compile(r"Log in as admin with the password (\S+)")
 

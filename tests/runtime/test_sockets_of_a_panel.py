@@ -11,7 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.fixtures.panels import Panel, StartPanel
+from tests.fixtures.panels import StartPanel
+from tests.panels import Panel
 
 NOT_SIGNED_IN, POLICY_VIOLATION, SERVICE_RESTART, TOO_BIG = 4401, 1008, 1012, 1009
 ANSWER_SECONDS = 20
