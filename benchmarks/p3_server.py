@@ -32,9 +32,8 @@ PAUSE_SECONDS = 0.5
 class Server:
     """The panel and the bare broadcast on one uvicorn, and a thread that feeds them alternately."""
 
-    def __init__(self, rounds: int) -> None:
-
-        self.rounds, self.panel = rounds, application
+    def __init__(self, rounds: int, port: int = PORT) -> None:
+        self.rounds, self.port, self.panel = rounds, port, application
         self.bare: set[Any] = set()
         self.message = ""
 
@@ -43,7 +42,7 @@ class Server:
         call_command("migrate", verbosity=0)
         cookie = self.prepare()
         self.watch_messages()
-        config = uvicorn.Config(self.application, interface="asgi3", port=PORT, log_level="error", access_log=False)
+        config = uvicorn.Config(self.application, interface="asgi3", port=self.port, log_level="error", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=self.feed, daemon=True)
         threading.Timer(1.5, lambda: (print(cookie, flush=True), thread.start())).start()
@@ -78,7 +77,7 @@ class Server:
             while (await receive())["type"] != "websocket.disconnect":
                 pass
             self.bare.discard(send)
-        elif scope["type"] == "websocket":
+        elif scope["type"] != "lifespan":
             await self.panel(scope, receive, send)
 
     async def broadcast(self, text: str) -> None:
@@ -105,4 +104,4 @@ class Server:
 
 
 if __name__ == "__main__":
-    Server(int(sys.argv[1])).run()
+    Server(*map(int, sys.argv[1:])).run()
