@@ -5,7 +5,7 @@ It changes nothing and loads nothing. Each host is sampled once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -77,16 +77,20 @@ class EndpointFit:
 
 
 def fit(
-    variant: Variant, endpoints: Iterable[Endpoint], options: LoadOptions, unload: Sequence[LoadedModel] = ()
+    variant: Variant,
+    endpoints: Iterable[Endpoint],
+    options: LoadOptions,
+    unload: Sequence[LoadedModel] = (),
+    fresh: Mapping[int, HostSample] | None = None,
 ) -> list[EndpointFit]:
     """The answer for each endpoint (with its host), ``unload`` being models that will be gone.
 
-    Raises ``RequestRefused`` (``invalid_option``) for options that contradict each other.
+    ``fresh`` are samples by the host's id that are new enough; other hosts are sampled now. Raises ``RequestRefused`` (``invalid_option``) for options that contradict each other.
     """
     endpoints = list(endpoints)
     places = Installation.objects.filter(variant=variant, endpoint__in=endpoints)
     names = dict(places.values_list("endpoint_id", "name"))
-    samples: dict[int, HostSample | None] = {}
+    samples: dict[int, HostSample | None] = dict(fresh or {})
     for endpoint in endpoints:
         if endpoint.host_id not in samples:
             samples[endpoint.host_id] = sample_now(endpoint.host)
