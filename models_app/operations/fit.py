@@ -85,7 +85,8 @@ def fit(
 ) -> list[EndpointFit]:
     """The answer for each endpoint (with its host), ``unload`` being models that will be gone.
 
-    ``fresh`` are samples by the host's id that are new enough; other hosts are sampled now. Raises ``RequestRefused`` (``invalid_option``) for options that contradict each other.
+    ``fresh`` are samples by the host's id that are new enough; other hosts are sampled now. Raises ``RequestRefused``
+    (``invalid_option``) for options that contradict each other.
     """
     endpoints = list(endpoints)
     places = Installation.objects.filter(variant=variant, endpoint__in=endpoints)
