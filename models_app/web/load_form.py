@@ -1,7 +1,8 @@
-"""The forms that ask for operations. They keep what was typed; ``operations`` judges it."""
+"""The form that asks for a load or a swap. It keeps what was typed; ``operations`` judges it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,13 +12,13 @@ from django.http import QueryDict
 
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.catalog.models import Installation
-from models_app.estimator.types import CACHE_TYPES
-from models_app.inventory.models import Endpoint, Gpu, LoadedModel
+from models_app.estimator.types import CACHE_TYPES, LoadSettings
+from models_app.inventory.models import Endpoint, Gpu
 from models_app.operations.models import Operation
 from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
 from models_app.telemetry.latest import latest_by_host
-from models_app.web.templatetags.berth import in_bytes
+from models_app.web.templatetags.berth import in_bytes, short_name
 
 LISTED_MODELS = 300
 """Above this many names a model is typed, with suggestions, rather than picked from a list."""
@@ -41,7 +42,7 @@ def _cache_type(label: str) -> forms.CharField:
 class LoadForm(forms.Form):
     """A load, or a swap when ``kind`` says so. It offers only what the chosen endpoint can honour.
 
-    ``data`` may be incomplete: the first model and the first endpoint that has it stand in for what is missing.
+    Nothing is offered before a model is chosen; the endpoint that has most room for it stands in for one not chosen yet.
     """
 
     kind = forms.CharField(widget=forms.HiddenInput, required=False)
@@ -91,6 +92,18 @@ class LoadForm(forms.Form):
         """Whether a further option was given or is at fault, so that they are to be shown at once."""
         return any(field.errors or field.value() for field in self.further_options())
 
+    def suggest(self, settings: LoadSettings) -> None:
+        """Say in the empty fields what the server would choose."""
+        chosen = {
+            "context_length": settings.context_length,
+            "parallel": settings.parallel,
+            "gpu_layers": settings.gpu_layers,
+            "batch": settings.batch,
+        }
+        for name, value in chosen.items():
+            if name in self.fields and value is not None:
+                self.fields[name].widget.attrs["placeholder"] = f"auto: {value:,}"
+
     def refuse(self, refused: RequestRefused) -> None:
         """Show why beside the fields at fault, or above them all."""
         self.is_valid()
@@ -105,19 +118,24 @@ class LoadForm(forms.Form):
 
     def _choose(self) -> None:
         wanted = str(self.data.get("endpoint", ""))
-        if self.is_swap and not self.model:
-            here = Installation.objects.filter(endpoint=int(wanted)) if wanted.isdecimal() else Installation.objects.none()
-            loaded = LoadedModel.objects.filter(endpoint__in=_endpoints()).values("name")
-            self.data["model"] = here.exclude(name__in=loaded).values_list("name", flat=True).first() or ""
-        if not self.model and self.names:
-            self.data["model"] = self.names[0]
-        having = list(_endpoints().filter(installations__name=self.model.replace("\x00", "")).distinct())
+        having = self._having()
         self.free_bytes = _free_bytes(having)
-        having.sort(key=lambda endpoint: (self.is_swap and not endpoint.loaded_models.all(), -self._free(endpoint)))
+        having.sort(key=lambda endpoint: (self._suits_badly(endpoint), -self._free(endpoint)))
         chosen = [endpoint for endpoint in having if str(endpoint.pk) == wanted] or having
         self.endpoint = chosen[0] if chosen else None
         self.data["endpoint"] = str(self.endpoint.pk) if self.endpoint else ""
         self.having = having
+
+    def _having(self) -> list[Endpoint]:
+        """The endpoints that have the model; a swap may begin with what is to go."""
+        if self.model:
+            return list(_endpoints().filter(installations__name=self.model.replace("\x00", "")).distinct())
+        return list(_endpoints()) if self.is_swap else []
+
+    def _suits_badly(self, endpoint: Endpoint) -> bool:
+        """A swap wants something to unload, a load a place where the model is not loaded already."""
+        loaded = [row.name for row in endpoint.loaded_models.all()]
+        return not loaded if self.is_swap else self.model in loaded
 
     def _add_fields(self) -> None:
         self.fields["model"] = self._model_field()
@@ -139,7 +157,9 @@ class LoadForm(forms.Form):
             widget = forms.TextInput(attrs={"list": "model-names", "autocomplete": "off", "spellcheck": "false"})
             return forms.CharField(label="Model", required=False, widget=widget)
         known = self.names if self.model in self.names or not self.model else [self.model, *self.names]
-        return _pick("Model", [(name, name) for name in known])
+        short = Counter(short_name(name) for name in known)
+        words = [(name, short_name(name) if short[short_name(name)] == 1 else name) for name in known]
+        return _pick("Model", [("", "Choose a model…"), *words])
 
     def _gpu_field(self) -> forms.CharField:
         gpus = Gpu.objects.filter(host=self.endpoint.host_id, present=True) if self.endpoint else Gpu.objects.none()
@@ -183,14 +203,3 @@ _OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
     "pinned": lambda: forms.BooleanField(label="Pin: never chosen for eviction", required=False),
 }
 _MAIN_OPTIONS = {"context_length", "keep_alive"}
-
-
-class KeepAliveForm(forms.Form):
-    """How long an idle model stays."""
-
-    keep_alive = forms.CharField(
-        label="Stays when idle for",
-        required=False,
-        help_text="A number of seconds, a duration such as 10m or 1h30m, or forever.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "list": "keep-alives"}),
-    )

@@ -8,11 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from models_app.inventory.models import LoadedModel
-from models_app.operations.preview import FitPreview, fit_preview
 from models_app.operations.refusals import RequestRefused
-from models_app.telemetry.latest import latest
 from models_app.web.access import admin_required
+from models_app.web.fit_page import FitPage, fit_page
 from models_app.web.load_form import LoadForm
 
 _BY_TARGET = {"dialog": ("operations/load_dialog.html", "dialog"), "load-panel": ("fleet/load_panel.html", "load")}
@@ -35,11 +33,10 @@ def template_for(request: HttpRequest) -> tuple[str, str]:
 
 
 def context_of(form: LoadForm, refused: RequestRefused | None = None) -> dict[str, Any]:
-    """The form, its preview, and the flag that would accept what was refused."""
+    """The form, whether it fits, and the flag that would accept what was refused."""
     if refused:
         form.refuse(refused)
-    preview = refused.preview if refused and refused.preview else _preview(form)
-    return {"form": form, "preview": preview, "refused": refused, "accept": accepting(refused)}
+    return {"form": form, "fit": _fit(form), "refused": refused, "accept": accepting(refused)}
 
 
 def accepting(refused: RequestRefused | None) -> tuple[str, str] | None:
@@ -57,15 +54,9 @@ _ACCEPTING = {
 }
 
 
-def _preview(form: LoadForm) -> FitPreview | None:
-    if form.endpoint is None or not form.model:
-        return None
+def _fit(form: LoadForm) -> FitPage | None:
     try:
-        options = form.options()
+        return fit_page(form)
     except RequestRefused as refused:
         form.refuse(refused)
         return None
-    unload = list(LoadedModel.objects.filter(endpoint=form.endpoint, pk__in=form.unload_ids))
-    newest = latest(form.endpoint.host)
-    sample = newest.sample if newest and not newest.is_stale else None
-    return fit_preview(form.endpoint, form.model, options, unload=unload, sample=sample)

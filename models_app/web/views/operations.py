@@ -20,7 +20,8 @@ from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import Request, request_cancel, set_pinned, submit
 from models_app.web.access import admin_required, member_required
-from models_app.web.load_form import KeepAliveForm, LoadForm
+from models_app.web.keep_alive_form import KeepAliveForm
+from models_app.web.load_form import LoadForm
 from models_app.web.views import operation_pages
 from models_app.web.views.load import accepting, context_of, template_for
 

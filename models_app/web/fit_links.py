@@ -1,0 +1,49 @@
+"""Links that fill in the form of a load: with other options, or as a swap that makes room first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.http import QueryDict
+from django.urls import reverse
+
+from models_app.estimator.advice import Advice, Remedy
+from models_app.operations.models import Operation
+from models_app.web.load_form import LoadForm
+
+
+def offer_link(form: LoadForm, advice: Advice) -> str:
+    """The form with the advice filled in; empty where it has no field for it."""
+    settings = advice.settings
+    values = {
+        Remedy.CONTEXT: ("context_length", settings.context_length),
+        Remedy.BATCH: ("batch", settings.ubatch),
+        Remedy.LAYERS: ("gpu_layers", settings.gpu_layers),
+    }
+    name, value = values.get(advice.remedy, ("", None))
+    return link(form, **{name: str(value)}) if name in form.option_fields() and value else ""
+
+
+def swap_link(form: LoadForm, loaded_ids: Sequence[int], **options: str) -> str:
+    """The same load after unloading these, too; empty where there are none."""
+    if not loaded_ids:
+        return ""
+    query = _query(form, options)
+    query["kind"] = Operation.Kind.SWAP
+    query.setlist("unload", [str(pk) for pk in dict.fromkeys([*form.unload_ids, *loaded_ids])])
+    return f"{reverse('load')}?{query.urlencode()}"
+
+
+def link(form: LoadForm, **options: str) -> str:
+    """The form with these options changed."""
+    return f"{reverse('load')}?{_query(form, options).urlencode()}"
+
+
+def _query(form: LoadForm, options: dict[str, str]) -> QueryDict:
+    """The form as filled so far with some options changed."""
+    query = QueryDict(mutable=True)
+    query.update({"kind": form.data["kind"], "model": form.model, "endpoint": form.data["endpoint"]})
+    given = {name: form.data.get(name, "") for name in form.option_fields()} | options
+    query.update({name: value for name, value in given.items() if value})
+    query.setlist("unload", [str(pk) for pk in form.unload_ids])
+    return query

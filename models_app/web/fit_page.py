@@ -1,0 +1,184 @@
+"""The answer to "does it fit?" for the screen: each term on each device, the room there, and what would make room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models_app.backends.protocol import LoadOptions
+from models_app.catalog.models import Installation
+from models_app.estimator.advice import Advice
+from models_app.estimator.types import DeviceEstimate, Grade
+from models_app.inventory.models import Host, LoadedModel
+from models_app.operations.fit import DeviceFit, EndpointFit, fit
+from models_app.operations.preview import FitPreview, fit_preview
+from models_app.operations.reckoning import gpu_names
+from models_app.operations.subject import installed_subject
+from models_app.probes.types import HostSample
+from models_app.telemetry.latest import latest
+from models_app.web.fit_links import link, offer_link, swap_link
+from models_app.web.load_form import LoadForm
+
+_TERMS = {
+    "weights_bytes": "weights",
+    "kv_bytes": "KV cache",
+    "recurrent_bytes": "recurrent state",
+    "compute_bytes": "compute buffers",
+    "overhead_bytes": "driver context",
+}
+_QUICK_OVERHEAD = "buffers and driver context"
+_EVIDENCE = {
+    Grade.QUICK: "A rule of thumb from the size and the shape",
+    Grade.HEADER: "From the file's header",
+    Grade.ORACLE: "From the server's own planner",
+    Grade.LEARNED: "From the file's header",
+}
+_LEARNED_NOTE = "Learned from"
+"""How a note begins that says what the evidence says already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One row of the reckoning: bytes on each device, ``None`` where unknown."""
+
+    name: str
+    sizes: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One device: what is free on it, what the model would take, and the links that make it fit there.
+
+    ``used_bytes`` is what is in use or promised before the load, ``limit_bytes`` where the headroom begins. ``is_chosen``
+    marks where the server is expected to put the model.
+    """
+
+    device: DeviceFit
+    is_chosen: bool
+    used_bytes: int
+    limit_bytes: int
+    swap_link: str
+    layers_link: str
+
+    @property
+    def spare_bytes(self) -> int:
+        """What is left for others after the load."""
+        return self.device.room.available_bytes - (self.device.needed_bytes or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A piece of advice; ``link`` fills it into the form, empty where the form has no field for it."""
+
+    advice: Advice
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class FitPage:
+    """What the page shows. ``columns`` names the devices of the ``terms``; ``swap_link`` unloads what the preview names."""
+
+    preview: FitPreview
+    evidence: str
+    columns: tuple[str, ...]
+    terms: tuple[Term, ...]
+    notes: tuple[str, ...]
+    swap_link: str
+    places: tuple[Place, ...] = ()
+    offers: tuple[Offer, ...] = ()
+
+    @property
+    def speed_evidence(self) -> tuple[str, ...]:
+        """Where the predicted speeds come from."""
+        return tuple(dict.fromkeys(each.advice.speed.evidence for each in self.offers))
+
+
+def fit_page(form: LoadForm) -> FitPage | None:
+    """The answer for the form as filled so far; ``None`` before a model is chosen. Raises ``RequestRefused``.
+
+    What the server would choose for itself becomes the hint of the form's empty fields.
+    """
+    if form.endpoint is None or not form.model:
+        return None
+    options = form.options()
+    unload = list(LoadedModel.objects.filter(endpoint=form.endpoint, pk__in=form.unload_ids))
+    installed = Installation.objects.filter(endpoint=form.endpoint, name=form.model).select_related("variant").first()
+    if installed is None:
+        preview = fit_preview(form.endpoint, form.model, options, unload=unload)
+        return _page(form, None, preview, options)
+    answer = fit(installed.variant, [form.endpoint], options, unload, fresh_sample(form.endpoint.host))[0]
+    form.suggest(answer.settings)
+    return _page(form, answer, answer.preview, options)
+
+
+def fresh_sample(host: Host) -> dict[int, HostSample]:
+    """The newest sample by the host's id, if it is as new as those that the fleet is watched by."""
+    newest = latest(host)
+    return {host.pk: newest.sample} if newest and not newest.is_stale else {}
+
+
+def _page(form: LoadForm, answer: EndpointFit | None, preview: FitPreview, options: LoadOptions) -> FitPage:
+    columns, terms = _terms(preview)
+    return FitPage(
+        preview=preview,
+        evidence=_evidence(form, preview, options),
+        columns=columns,
+        terms=terms,
+        notes=tuple(note for note in preview.unknown if not note.startswith(_LEARNED_NOTE)),
+        swap_link=swap_link(form, [each.loaded_model_id for each in preview.would_free]),
+        places=_places(form, answer) if answer else (),
+        offers=tuple(Offer(each, offer_link(form, each)) for each in answer.advice) if answer else (),
+    )
+
+
+def _evidence(form: LoadForm, preview: FitPreview, options: LoadOptions) -> str:
+    """On what the estimate stands; empty where there is none."""
+    if preview.needed_bytes is None:
+        return ""
+    words = _EVIDENCE[preview.grade]
+    if preview.grade is not Grade.LEARNED or form.endpoint is None:
+        return words
+    past = installed_subject(form.endpoint, form.model, options).past.get(gpu_names(preview.chosen), [])
+    same = [each for each in past if each.context_length == preview.context_length]
+    count = len(same or past)
+    return f"{words} and {count} load{'' if count == 1 else 's'} here{'' if same else ' with another context'}"
+
+
+def _terms(preview: FitPreview) -> tuple[tuple[str, ...], tuple[Term, ...]]:
+    devices = [room.terms for room in preview.chosen if room.terms]
+    if devices:
+        return tuple(room.name for room in preview.chosen), _device_terms(preview, devices)
+    if preview.weights_bytes is None:
+        return (), ()
+    known = {
+        "weights": preview.weights_bytes,
+        "KV cache": preview.kv_bytes,
+        "compute buffers": preview.compute_bytes or None,
+        "driver context" if preview.compute_bytes else _QUICK_OVERHEAD: preview.overhead_bytes - preview.compute_bytes,
+    }
+    return ("",), tuple(Term(name, (size,)) for name, size in known.items() if size is not None)
+
+
+def _device_terms(preview: FitPreview, devices: Sequence[DeviceEstimate]) -> tuple[Term, ...]:
+    names = _TERMS | ({} if preview.compute_bytes else {"overhead_bytes": _QUICK_OVERHEAD})
+    terms = [Term(name, tuple(getattr(device, field) for device in devices)) for field, name in names.items()]
+    return tuple(term for term in terms if any(term.sizes))
+
+
+def _places(form: LoadForm, answer: EndpointFit) -> tuple[Place, ...]:
+    chosen = {room.uuid for room in answer.preview.chosen}
+    return tuple(_place(form, device, device.room.uuid in chosen) for device in answer.devices)
+
+
+def _place(form: LoadForm, device: DeviceFit, is_chosen: bool) -> Place:
+    room, offered = device.room, form.option_fields()
+    here = {"gpu": room.uuid} if room.uuid and "gpu" in offered else {}
+    partly = device.layers if device.layers != device.layer_count and "gpu_layers" in offered else None
+    return Place(
+        device=device,
+        is_chosen=is_chosen,
+        used_bytes=room.total_bytes - room.free_bytes + room.held_bytes - room.freed_bytes,
+        limit_bytes=room.total_bytes - room.headroom_bytes,
+        swap_link=swap_link(form, [each.loaded_model_id for each in device.evict], **here),
+        layers_link=link(form, gpu_layers=str(partly), **here) if partly else "",
+    )
