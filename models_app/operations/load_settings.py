@@ -1,7 +1,7 @@
 """The settings that a load will run with: as asked for, else as the endpoint starts its models, else its defaults.
 
-Ollama's defaults are those of its source (``server/routes.go``, ``server/sched.go`` of v0.33), llama-server's those of its
-``--help``. What had to be assumed is said in words.
+Ollama's are in ``estimator.ollama_defaults``, llama-server's are those of its ``--help``. What had to be assumed is said in
+words.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_app.backends.protocol import BackendKind, LoadOptions
+from models_app.estimator.ollama_defaults import ollama_batch, ollama_settings
 from models_app.estimator.types import LoadSettings
 
-GIB = 1024**3
 ASSUMED_CONTEXT_LENGTH = 4096
 """The context where nothing tells it: the least that Ollama and llama-server choose for themselves."""
 
-_OLLAMA_CONTEXT_BY_VRAM = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4096))
-_OLLAMA_BATCH_BY_CONTEXT = ((32_768, 2048), (4096, 1024), (0, 512))
 _OLLAMA_EMBEDDING_BATCH = 2048
 _OWN_RUNNER_BATCH = 512
 _LLAMA_BATCH, _LLAMA_UBATCH = 2048, 512
@@ -51,10 +49,11 @@ def load_settings(options: LoadOptions, situation: Situation) -> tuple[LoadSetti
 
 def _ollama(options: LoadOptions, situation: Situation) -> tuple[LoadSettings, tuple[str, ...]]:
     context_length, assumed = _ollama_context(options, situation)
-    batch = options.batch or _ollama_batch(context_length, situation)
+    parallel = options.parallel or 1
+    batch = options.batch or _ollama_batch(context_length * parallel, situation)
     return LoadSettings(
         context_length=context_length,
-        parallel=options.parallel or 1,
+        parallel=parallel,
         gpu_layers=options.gpu_layers,
         batch=batch,
         ubatch=batch,
@@ -64,22 +63,20 @@ def _ollama(options: LoadOptions, situation: Situation) -> tuple[LoadSettings, t
 
 
 def _ollama_context(options: LoadOptions, situation: Situation) -> tuple[int, tuple[str, ...]]:
-    trained = situation.training_context_length
     if options.context_length:
         return options.context_length, ()
     if situation.observed_context:
         return situation.observed_context, ()
-    by_vram = next(tokens for least, tokens in _OLLAMA_CONTEXT_BY_VRAM if situation.vram_bytes >= least)
-    tokens = min(by_vram, trained) if trained else by_vram
+    tokens = ollama_settings(situation.vram_bytes, situation.training_context_length or 0).context_length
     return tokens, (f"The endpoint chooses the context; {tokens:,} tokens are assumed, Ollama's default here.",)
 
 
-def _ollama_batch(context_length: int, situation: Situation) -> int:
+def _ollama_batch(total_context: int, situation: Situation) -> int:
     if situation.has_own_runner:
         return _OWN_RUNNER_BATCH
     if situation.is_embedding:
-        return min(_OLLAMA_EMBEDDING_BATCH, context_length)
-    return next(batch for above, batch in _OLLAMA_BATCH_BY_CONTEXT if context_length > above)
+        return min(_OLLAMA_EMBEDDING_BATCH, total_context)
+    return ollama_batch(total_context)
 
 
 def _llama_server(options: LoadOptions, situation: Situation) -> tuple[LoadSettings, tuple[str, ...]]:
