@@ -54,7 +54,7 @@ def host_bytes(plan: Plan) -> int:
     """Bytes of the inputs, which are prepared in host RAM: embeddings, positions, masks, places in the caches."""
     shape, context, tokens = plan.shape, plan.context, plan.tokens
     embeddings = 4 * shape.embedding_length * tokens
-    inputs = embeddings * plan.profile.indexed_writes + 8 * tokens + 4 * context.output_rows
+    inputs = embeddings * plan.profile.ready_embeddings + 8 * tokens + 4 * context.output_rows
     if PER_LAYER_WEIGHT in shape.other_tensors:
         embeddings += 4 * shape.per_layer_embedding_length * len(shape.trunk) * tokens
     width = 2 if plan.flash and plan.profile.mask_is_f16 else 4
@@ -135,7 +135,7 @@ class _DeviceGraph:
         shape = (self._plan.shape.embedding_length, self._plan.tokens)
         if self._plan.placement.gpu_count:
             return self._graph.input(*shape)
-        ready = self._graph.input(*shape, width=4 * self._plan.profile.indexed_writes)
+        ready = self._graph.input(*shape, width=4 * self._plan.profile.ready_embeddings)
         ready.pinned = True  # A graph of this profile has a place for embeddings that come ready-made.
         return self._graph.tape.op(shape, self._graph.input(self._plan.tokens), ready)
 

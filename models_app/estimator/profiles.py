@@ -36,7 +36,9 @@ class BuildProfile:
     """A gated activation is one operation with a result of its own; before, it was two in place, and a fused projection of
     queries, keys and values was taken apart into copies."""
     indexed_writes: bool = True
-    """Rows are written to the cache by index, and the indices are inputs, as are ready-made embeddings."""
+    """Rows are written to the cache by index, and the indices are inputs."""
+    ready_embeddings: bool = True
+    """There is a place for embeddings that come ready-made, beside those that are looked up."""
 
 
 CURRENT = BuildProfile("llama.cpp-2026-06", "llama.cpp from June 2026, and Ollama from 0.30")
@@ -47,13 +49,14 @@ _BEFORE_SLOTS = replace(
     logits_for_slots_only=False,
     mla_keeps_k_only=False,
     scratch_in_compute_buffer=False,
+    mask_is_f16=False,
 )
 _OLD_LAYERS = replace(
     _BEFORE_SLOTS,
     name="llama.cpp-2025-08",
     summary="llama.cpp from August to November 2025: the output layer goes to the GPU last",
     output_layer_first=False,
-    mask_is_f16=False,
+    ready_embeddings=False,
 )
 _OLD_GRAPH = replace(
     _OLD_LAYERS,
@@ -65,11 +68,19 @@ _OLD_GRAPH = replace(
 _FULL_WINDOWS = replace(
     _OLD_GRAPH,
     name="llama.cpp-2024",
-    summary="llama.cpp before May 2025, and Ollama's own runner before 0.30: windows at full length",
+    summary="llama.cpp before May 2025: windows at full length",
+    windowed_cache=False,
+)
+_OLLAMA = replace(
+    _OLD_LAYERS,
+    name="ollama-before-0.30",
+    summary="Ollama's own runner before 0.30: windows at full length",
     windowed_cache=False,
 )
 
-PROFILES: dict[str, BuildProfile] = {p.name: p for p in (CURRENT, _BEFORE_SLOTS, _OLD_LAYERS, _OLD_GRAPH, _FULL_WINDOWS)}
+PROFILES: dict[str, BuildProfile] = {
+    profile.name: profile for profile in (CURRENT, _BEFORE_SLOTS, _OLLAMA, _OLD_LAYERS, _OLD_GRAPH, _FULL_WINDOWS)
+}
 """Every profile by name, newest first."""
 
 
