@@ -145,7 +145,7 @@ def _verdict(placing: Placing) -> Verdict:
 def _sentence(verdict: Verdict, placing: Placing) -> str:
     needed_bytes, error_bytes = placing.reckoning.needed_bytes or 0, placing.reckoning.error_bytes
     where = " and ".join(room.name for room in placing.chosen) or "the CPU"
-    available_bytes = sum(room.available_bytes for room in placing.chosen)
+    available_bytes = max(0, sum(room.available_bytes for room in placing.chosen))
     need = f"{gib(needed_bytes)} ± {gib(error_bytes)}"
     figures = f"needs about {need} on {where}, where {gib(available_bytes)} are available after headroom"
     if verdict is Verdict.FITS:
