@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from models_app.estimator.cache_inputs import Caches
 from models_app.estimator.graph import Graph, Plan
+from models_app.estimator.indexer_graph import Indexer
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 
@@ -20,12 +21,13 @@ _GATED_QUERY = frozenset({"qwen3next", "qwen35", "qwen35moe"})
 class Attention:
     """Writes the attention of layers onto a graph. Inputs are made when first used, once for each cache."""
 
-    def __init__(self, graph: Graph, positions: Node) -> None:
+    def __init__(self, graph: Graph, positions: Node, layer_count: int) -> None:
         self.graph = graph
         self.tape = graph.tape
         self.plan: Plan = graph.plan
         self._positions = positions
         self.caches = Caches(graph)
+        self._indexer = Indexer(graph, positions, layer_count)
 
     def write(self, layer: Layer, normed: Node) -> Node:
         """Attention with the projection of its result."""
@@ -133,17 +135,18 @@ class Attention:
         query = tape.view(query)
         if self.plan.attends_on_host:
             return self._returned(layer, query)
+        mask = self._indexer.masked(cache)
         if self.plan.flash:
             scratch = self.caches.scratch_bytes(layer, cache.cells)
             copies = self.caches.fetched(layer, cache.cells)
-            result = tape.op((value_length, heads, tokens), query, *copies, cache.mask, extra=scratch)
+            result = tape.op((value_length, heads, tokens), query, *copies, mask, extra=scratch)
             result = self._decompressed(layer, result) or tape.view(result)
             result.shape = (self._result_width(layer), tokens)
         else:
             scores_shape = (cache.cells, tokens // streams, heads, streams)
             keys, *values = self.caches.fetched(layer, cache.cells) or (None,)
             scores = tape.op(scores_shape, query) if keys is None else tape.op(scores_shape, keys, query)
-            scores = tape.op(scores_shape, scores, cache.mask, in_place=True)
+            scores = tape.op(scores_shape, scores, mask, in_place=True)
             weighted = tape.op((value_length, tokens // streams, heads, streams), *values, scores)
             if self.plan.shape.is_mla:
                 weighted = tape.op((self.plan.shape.latent_value_length, tokens // streams, heads, streams), weighted)
@@ -176,7 +179,9 @@ class Attention:
         """Latent attention (DeepSeek-V2 and its kin), absorbed where the file was converted for it."""
         plan, tape, graph, tokens = self.plan, self.tape, self.graph, self.plan.tokens
         if "attn_q_a.weight" in layer.tensors:
-            query = graph.project(graph.norm(graph.project(normed, layer, "attn_q_a.weight")), layer, "attn_q_b.weight")
+            query = graph.norm(graph.project(normed, layer, "attn_q_a.weight"))
+            self._indexer.write(layer, query, normed, self.caches.of(layer).cells)
+            query = graph.project(query, layer, "attn_q_b.weight")
         else:
             query = graph.project(normed, layer, "attn_q.weight")
         latent = graph.project(normed, layer, "attn_kv_a_mqa.weight")

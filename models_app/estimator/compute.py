@@ -66,6 +66,8 @@ def host_bytes(plan: Plan) -> int:
         cells = context.window_cells if windowed else context.cells
         inputs += width * cells * tokens + 8 * tokens * (1 + value_rows)
         inputs += sum(4 * size * size for size in rotation_sizes(plan, layer))
+    if any("indexer.attn_q_b.weight" in layer.tensors for layer in shape.trunk):
+        inputs += 2 * context.cells * tokens + 8 * tokens + 4 * shape.indexer_key_length**2
     once = max(embeddings, _written_cache_bytes(plan))
     return once + _input_copies(plan) * inputs + (_fetched_cache_bytes(plan) if plan.attends_on_host else 0)
 
@@ -115,7 +117,7 @@ class _DeviceGraph:
         hidden = self._embeddings()
         normed = None if self._is_first else graph.input(plan.shape.embedding_length, plan.tokens)
         rows = graph.input(plan.context.output_rows)
-        self._attention = Attention(graph, graph.input(plan.tokens))
+        self._attention = Attention(graph, graph.input(plan.tokens), len(layers))
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
         has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
         self._own_embeddings = PerLayerEmbeddings(graph, hidden, self._is_first) if has_own else None

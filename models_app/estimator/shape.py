@@ -77,6 +77,7 @@ class Shape:
     ssm_time_step_rank: int
     ssm_conv_kernel: int
     indexer_key_length: int
+    indexer_top_k: int
     indexer_layers: tuple[bool, ...]
     layers: tuple[Layer, ...]
     other_tensors: Mapping[str, TensorInfo] = field(default_factory=dict)

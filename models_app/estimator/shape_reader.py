@@ -57,6 +57,7 @@ def read_shape(header: GgufHeader) -> Shape:
         ssm_time_step_rank=keys.whole("ssm.time_step_rank"),
         ssm_conv_kernel=keys.whole("ssm.conv_kernel"),
         indexer_key_length=keys.whole("attention.indexer.key_length"),
+        indexer_top_k=keys.whole("attention.indexer.top_k"),
         indexer_layers=tuple(bool(full) for full in keys.per_layer("attention.indexer.types", layer_count, 1)),
         layers=_layers(keys, facts, layer_count, embedding_length, window_size, layer_tensors),
         other_tensors=other_tensors,
