@@ -58,7 +58,7 @@ def read_shape(header: GgufHeader) -> Shape:
         ssm_conv_kernel=keys.whole("ssm.conv_kernel"),
         indexer_key_length=keys.whole("attention.indexer.key_length"),
         indexer_top_k=keys.whole("attention.indexer.top_k"),
-        indexer_layers=tuple(bool(full) for full in keys.per_layer("attention.indexer.types", layer_count, 1)),
+        indexer_layers=_indexer_layers(name, keys, layer_count),
         layers=_layers(keys, facts, layer_count, embedding_length, window_size, layer_tensors),
         other_tensors=other_tensors,
     )
@@ -134,6 +134,13 @@ def _kv_layers(keys: Keys, facts: Architecture, count: int) -> int:
     if facts.kv_layers is not None:
         return facts.kv_layers
     return count - keys.whole("attention.shared_kv_layers")
+
+
+def _indexer_layers(name: str, keys: Keys, layer_count: int) -> tuple[bool, ...]:
+    """Which layers have an indexer of their own. Files of GLM 5.2 that do not say so follow its configuration."""
+    if name == "glm-dsa" and keys.value("attention.indexer.types") is None and keys.whole("context_length") >= 1 << 20:
+        return tuple(index < 2 or index % 4 == 2 for index in range(layer_count))
+    return tuple(bool(full) for full in keys.per_layer("attention.indexer.types", layer_count, 1))
 
 
 def _window_size(keys: Keys, facts: Architecture) -> int:

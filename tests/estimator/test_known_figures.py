@@ -1,5 +1,7 @@
 """Figures that servers logged, recomputed: each stands for one rule."""
 
+from dataclasses import replace
+
 import pytest
 
 from models_app.estimator.header import header_estimate
@@ -101,6 +103,13 @@ def test_more_shares_than_gpus_are_refused() -> None:
 def test_without_a_gpu_the_compute_buffer_is_what_a_server_logs(model: str, logged: float) -> None:
     (host,) = header_estimate(header_of(model), LoadSettings(context_length=4096), gpu_bytes=[]).devices
     assert host.compute_bytes / MIB == pytest.approx(logged, abs=0.005)
+
+
+def test_glm_52_has_indexers_in_every_fourth_layer() -> None:
+    header = header_of("glm-5")
+    header = replace(header, metadata={**header.metadata, "glm-dsa.context_length": 1 << 20})
+    device = header_estimate(header, LoadSettings(context_length=768000)).devices[0]
+    assert device.kv_bytes == 69750 * MIB
 
 
 def test_without_a_gpu_everything_is_in_host_ram() -> None:
