@@ -23,7 +23,7 @@ from tests.fixtures.nvml import NvmlStub
 from tests.fixtures.real_servers import RealServer, running_server
 from tests.tools.model_cache import FOLDER as MODELS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 ADMIN, PASSWORD = "admin", "a long pass phrase"
 READY_SECONDS, STOP_SECONDS, COMMAND_SECONDS = 90.0, 30.0, 60.0
 GPU_MIB = 4096
