@@ -1,6 +1,6 @@
 """Random fleets and demands of realistic sizes, for the benchmarks of placement and transitions.
 
-A demand offers one to four quantisations at one to three contexts, on one GPU or split, and some with layers left to the
+A demand offers one to three quantisations at the context wanted and perhaps half of it, on one GPU or split, and some with layers left to the
 CPU. Sizes are weights (parameters × bytes per weight), a KV cache by tokens, and an overhead for each device. The total of
 what every demand would like best is 0.8 to 2 × the VRAM.
 """
@@ -16,8 +16,9 @@ from models_app.solver.types import Demand, Device, DeviceKind, DeviceSets, Endp
 GIB = 1024**3
 MODELS = {0.3: 12, 1.5: 28, 3: 40, 4: 72, 8: 128, 14: 160, 27: 280, 32: 256, 70: 320, 120: 290}
 """Billions of parameters, and KiB of KV cache for a token."""
-QUANTISATIONS = {"Q8_0": (1.07, 100), "Q6_K": (0.83, 96), "Q5_K_M": (0.73, 92), "Q4_K_M": (0.61, 85), "Q3_K_M": (0.5, 70)}
+QUANTISATIONS = {"Q8_0": (1.07, 10), "Q6_K": (0.83, 10), "Q5_K_M": (0.73, 9), "Q4_K_M": (0.61, 8), "Q3_K_M": (0.5, 6)}
 """Bytes a weight, and the quality that is given to it."""
+FLEET_SIZES = (1, 1, 2, 2, 2, 3, 4, 4, 4, 6, 8, 8, 10, 12, 14, 16)
 GPU_GIB = (8, 12, 16, 24, 24, 32, 48, 80)
 OVERHEAD_BYTES = 600 * 1024**2
 READ_BYTES_A_SECOND = 2.5e9
@@ -35,8 +36,8 @@ def fleet(rng: random.Random, gpus: int) -> tuple[tuple[Device, ...], tuple[Endp
         size = rng.choice(GPU_GIB)
         names = [f"{host}/gpu{index}" for index in range(count)]
         for name in names:
-            capacity = (size if alike else rng.choice(GPU_GIB)) * GIB - rng.randrange(200, 700) * 1024**2
-            others = rng.randrange(GIB) if rng.random() < 0.2 else 0
+            capacity = (size if alike else rng.choice(GPU_GIB)) * GIB * 49 // 50
+            others = rng.randrange(GIB) if rng.random() < 0.1 else 0
             devices.append(Device(name, host, DeviceKind.VRAM, capacity, capacity // 20, others))
         devices.append(Device(f"{host}/ram", host, DeviceKind.HOST_RAM, rng.choice((32, 64, 128, 256)) * GIB, 8 * GIB))
         endpoints.append(_endpoint(rng, host, tuple(names)))
@@ -49,13 +50,14 @@ def _endpoint(rng: random.Random, host: str, names: tuple[str, ...]) -> Endpoint
     return Endpoint(f"{host}/server", host, names, sets, copies, rng.choice((None, None, 3 * len(names))))
 
 
-def demand(rng: random.Random, name: str) -> Demand:
+def demand(rng: random.Random, name: str, small: bool = False) -> Demand:
     """A demand for one model; small ones are more frequent, embeddings stay small."""
-    billions = rng.choices(tuple(MODELS), weights=(8, 6, 8, 8, 14, 8, 5, 5, 3, 1))[0]
+    weights = (8, 6, 8, 8, 14, *((0,) * 5 if small else (8, 5, 5, 3, 1)))
+    billions = rng.choices(tuple(MODELS), weights=weights)[0]
     first = rng.randrange(3)
-    quantisations = tuple(QUANTISATIONS)[first : first + rng.randint(1, 4)]
+    quantisations = tuple(QUANTISATIONS)[first : first + rng.randint(1, 3)]
     wanted = rng.choice((4096, 8192, 16384, 32768))
-    contexts = [wanted >> halved for halved in range(rng.randint(1, 3))]
+    contexts = [wanted >> halved for halved in range(rng.randint(1, 2))]
     slots = rng.choice((1, 1, 2, 4))
     options = tuple(_options(billions, quantisations, contexts, slots, name))
     always_on = rng.random() < 0.7
@@ -83,15 +85,14 @@ def _options(
                 OVERHEAD_BYTES // 2,
                 context,
                 slots,
-                quality=quality - 10 * shorter,
+                quality=quality - shorter,
                 latency_ms=int(100 + weights / 4e7),
                 load_seconds=round(2 + weights / READ_BYTES_A_SECOND, 1),
             )
             yield whole
-            if billions >= 8:
-                for size in (2, 4):
-                    share = (weights + cache) // size + OVERHEAD_BYTES
-                    yield replace(whole, device_bytes=(share,) * size, latency_ms=whole.latency_ms * 11 // 10)
+            for size in (2, 4) if weights + cache > 20 * GIB else ():
+                share = (weights + cache) // size + OVERHEAD_BYTES
+                yield replace(whole, device_bytes=(share,) * size, latency_ms=whole.latency_ms * 11 // 10)
     yield _half(whole, weights, cache)
 
 
@@ -107,28 +108,30 @@ def _half(smallest: Option, weights: int, cache: int) -> Option:
     )
 
 
-def problem(seed: int, most_gpus: int = 16, most_demands: int = 60, gpus: int | None = None) -> Problem:
-    """A random problem: demands are added until they want a drawn 0.8 to 2 × the VRAM."""
+def problem(seed: int, gpus: int | None = None, most_demands: int = 60, small: bool = False) -> Problem:
+    """A random problem. Without ``gpus`` their number is drawn, small fleets more often than large ones.
+
+    Demands are added until they want a drawn 0.8 to 2 × the VRAM; ``small`` leaves out models above 8 billion parameters.
+    """
     rng = random.Random(seed)
     ratio = rng.uniform(0.8, 2.0)
-    devices, endpoints = fleet(rng, gpus or rng.randint(1, most_gpus))
+    devices, endpoints = fleet(rng, gpus or rng.choice(FLEET_SIZES))
     vram = sum(device.usable_bytes for device in devices if device.is_gpu)
     demands: list[Demand] = []
-    wanted = 0
-    while wanted < 0.8 * vram or (wanted < ratio * vram and len(demands) < most_demands):
-        drawn = demand(rng, f"demand{len(demands)}")
-        size = sum(drawn.options[0].device_bytes) * drawn.replicas
-        if wanted + size > 2 * vram:
+    while _wanted(demands) < ratio * vram:
+        drawn = demand(rng, f"demand{len(demands)}", small)
+        if _wanted([*demands, drawn]) > 2 * vram:
             continue
         if len(demands) == most_demands:
-            smallest = min(range(most_demands), key=lambda at: sum(demands[at].options[0].device_bytes) * demands[at].replicas)
-            wanted -= sum(demands[smallest].options[0].device_bytes) * demands[smallest].replicas
-            demands[smallest] = drawn
-        else:
-            demands.append(drawn)
-        wanted += size
-    demands = [replace(drawn, name=f"demand{at}") for at, drawn in enumerate(demands)]
-    return Problem(devices, endpoints, tuple(demands), tuple(_rules(rng, demands)))
+            demands.remove(min(demands, key=lambda it: _wanted([it])))
+        demands.append(drawn)
+    named = [replace(drawn, name=f"demand{at}") for at, drawn in enumerate(demands)]
+    return Problem(devices, endpoints, tuple(named), tuple(_rules(rng, named)))
+
+
+def _wanted(demands: list[Demand]) -> int:
+    """The bytes of what every demand would like best."""
+    return sum(sum(it.options[0].device_bytes) * it.replicas for it in demands)
 
 
 def _rules(rng: random.Random, demands: list[Demand]) -> Iterator[Rule]:

@@ -22,9 +22,14 @@ def greedy(problem: Problem) -> tuple[Assignment, ...]:
 
 def frugal(problem: Problem) -> tuple[Assignment, ...]:
     """By priority, each demand in its smallest option on GPUs, then everything upgraded while there is room."""
-    ledger = _fill(problem, _smallest)
+    return upgraded(problem, tuple(_fill(problem, _smallest).assignments))
+
+
+def upgraded(problem: Problem, assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
+    """By priority, each instance in the best option that there is room for."""
+    ledger = Ledger.of(problem, assignments)
     for demand in _by_priority(problem):
-        for assignment in [placed for placed in ledger.assignments if placed.demand == demand.name]:
+        for assignment in [placed for placed in assignments if placed.demand == demand.name]:
             _upgrade(problem, ledger, assignment, demand)
     return tuple(ledger.assignments)
 

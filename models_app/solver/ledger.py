@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from models_app.solver.choices import Choice
@@ -25,6 +25,14 @@ class Ledger:
         for rule in problem.rules:
             for name in rule.demands:
                 self._rules[name].append(rule)
+
+    @classmethod
+    def of(cls, problem: Problem, assignments: Iterable[Assignment]) -> Ledger:
+        """The ledger after these instances were placed."""
+        ledger = cls(problem)
+        for assignment in assignments:
+            ledger.add(assignment)
+        return ledger
 
     def free(self, device: str) -> int:
         """Usable bytes that neither a resident instance nor the swap space holds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models_app.solver.advice import spill_warnings, unmet
 from models_app.solver.goals import used_bytes, values
 from models_app.solver.greedy import best_start, greedy
 from models_app.solver.result import Placement
@@ -11,14 +12,22 @@ from models_app.solver.validate import validate
 DEFAULT_SECONDS = 1.0
 
 
-def place(problem: Problem, seconds: float = DEFAULT_SECONDS) -> Placement:
+def place(problem: Problem, seconds: float = DEFAULT_SECONDS, wall_seconds: float | None = None) -> Placement:
     """The best placement found within about ``seconds``; its goals say whether it is proven and else how far it may be.
 
+    ``wall_seconds``, by default the same, bounds the clock where other work takes the processor away.
     Starts from the better of two greedy placements and never answers worse. Raises ``InvalidProblem``.
     """
     from models_app.solver.search import Search  # noqa: PLC0415 - OR-Tools takes 0.6 s to import; only who plans pays
 
     validate(problem)
-    found = Search(problem, best_start(problem), seconds).run()
+    found = Search(problem, best_start(problem), seconds, wall_seconds or seconds).run()
     _, swap = used_bytes(problem, found.assignments)
-    return Placement(found.assignments, swap, found.goals, baseline=values(problem, greedy(problem)))
+    return Placement(
+        found.assignments,
+        swap,
+        found.goals,
+        baseline=values(problem, greedy(problem)),
+        unmet=unmet(problem, found.assignments),
+        warnings=spill_warnings(found.assignments),
+    )

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from ortools.sat.python import cp_model
 
-from models_app.solver.goals import used_bytes
+from models_app.solver.dominance import shared_variants, stand_in
 from models_app.solver.model import PlacementModel, Seats
+from models_app.solver.result import Goal
 from models_app.solver.types import Assignment
 
 Value = Callable[[cp_model.IntVar], int]
@@ -56,29 +57,38 @@ def _sets(model: PlacementModel, seats: Seats, taken: list[str]) -> list[tuple[s
     return sets + [tuple(taken[at : at + size]) for at in range(0, len(taken), size)]
 
 
-def hint(model: PlacementModel, assignments: tuple[Assignment, ...]) -> None:
-    """Tells the solver where to begin: every variable of the assignments, all others 0."""
+def hint(model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal) -> None:
+    """Tells the solver where to begin: every variable of the assignments, all others 0.
+
+    An assignment whose choice the model leaves out begins as the one that stands for it.
+    """
     model.cp.clear_hints()
+    placed = _by_seats(model, assignments, goal)
     counts: dict[int, int] = {}
     for seats in model.all_seats():
-        mine = [placed for placed in assignments if _is_of(seats, placed)]
+        mine = placed.get(id(seats), [])
         for (name, rank), seat in seats.seat.items():
             if seat is not seats.count:
-                counts[seat.index] = int(any(_sits(seats, placed, name, rank) for placed in mine))
+                counts[seat.index] = int(any(_sits(seats, devices, name, rank) for devices in mine))
         counts[seats.count.index] = len(mine)
-    _, swap = used_bytes(model.problem, assignments)
-    for device, space in model.swap.items():
-        counts[space.index] = swap.get(device, 0)
     for index, count in counts.items():
         model.cp.add_hint(model.cp.get_int_var_from_proto_index(index), count)
 
 
-def _is_of(seats: Seats, placed: Assignment) -> bool:
-    choice = seats.choice
-    if (placed.demand, placed.endpoint, placed.swapped) != (choice.demand.name, choice.endpoint.id, choice.swapped):
-        return False
-    return placed.option == choice.option
+def _by_seats(
+    model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal
+) -> dict[int, list[tuple[str, ...]]]:
+    """By the identity of the seats, the device sets of the instances that begin there."""
+    shared = shared_variants(model.problem)
+    placed: dict[int, list[tuple[str, ...]]] = defaultdict(list)
+    for assignment in assignments:
+        listed = model.seats[assignment.demand]
+        choice = stand_in(tuple(seats.choice for seats in listed), assignment, shared, goal)
+        for seats in listed:
+            if seats.choice is choice:
+                placed[id(seats)].append(assignment.devices)
+    return placed
 
 
-def _sits(seats: Seats, placed: Assignment, name: str, rank: int) -> bool:
-    return name in placed.devices if seats.choice.even else placed.devices[rank] == name
+def _sits(seats: Seats, devices: tuple[str, ...], name: str, rank: int) -> bool:
+    return name in devices if seats.choice.even else devices[rank] == name

@@ -76,7 +76,7 @@ class Option:
 
     ``device_bytes`` are the bytes on each GPU of the set, in the order of the split; empty for the CPU alone.
     ``peak_bytes`` are the same while loading, where that is more. ``gpu_layers`` ``None`` is all of them. ``quality``
-    is 0 to 100, 100 the variant wanted at the context wanted. ``latency_ms`` is what a typical request takes once the
+    is 0 to 10, 10 the variant wanted at the context wanted. ``latency_ms`` is what a typical request takes once the
     model is loaded. ``endpoints`` are those that can load it, ``None`` for any.
     """
 
@@ -86,7 +86,7 @@ class Option:
     context_length: int = 4096
     slots: int = 1
     gpu_layers: int | None = None
-    quality: int = 100
+    quality: int = 10
     latency_ms: int = 0
     load_seconds: float = 5.0
     peak_bytes: tuple[int, ...] = ()

@@ -90,7 +90,7 @@ def _option(option: Option) -> Iterator[str]:
         yield f"has an option of {option.variant!r} whose peaks are of another number of devices."
     if not option.device_bytes and option.gpu_layers != 0:
         yield f"has an option of {option.variant!r} with layers on a GPU but no bytes there."
-    if not 0 <= option.quality <= 100 or option.latency_ms < 0 or option.load_seconds < 0:
+    if not 0 <= option.quality <= 10 or option.latency_ms < 0 or option.load_seconds < 0:
         yield f"has an option of {option.variant!r} whose quality, latency or load time is out of range."
 
 
