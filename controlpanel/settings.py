@@ -157,7 +157,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "models_app.web.context.panel",
             ],
-            "builtins": ["models_app.web.templatetags.berth"],
+            "builtins": [f"models_app.web.templatetags.{name}" for name in ("berth", "bars", "comparing")],
         },
     },
 ]

@@ -42,7 +42,7 @@ def link(form: LoadForm, **options: str) -> str:
 def _query(form: LoadForm, options: dict[str, str]) -> QueryDict:
     """The form as filled so far with some options changed."""
     query = QueryDict(mutable=True)
-    query.update({"kind": form.data["kind"], "model": form.model, "endpoint": form.data["endpoint"]})
+    query.update({"kind": str(form.data["kind"]), "model": form.model, "endpoint": str(form.data["endpoint"])})
     given = {name: form.data.get(name, "") for name in form.option_fields()} | options
     query.update({name: value for name, value in given.items() if value})
     query.setlist("unload", [str(pk) for pk in form.unload_ids])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from models_app.backends.protocol import LoadOptions
 from models_app.catalog.models import Installation
 from models_app.estimator.advice import Advice
+from models_app.estimator.speed import UNCHANGED
 from models_app.estimator.types import DeviceEstimate, Grade
 from models_app.inventory.models import Host, LoadedModel
 from models_app.operations.fit import DeviceFit, EndpointFit, fit
@@ -90,7 +91,8 @@ class FitPage:
     @property
     def speed_evidence(self) -> tuple[str, ...]:
         """Where the predicted speeds come from."""
-        return tuple(dict.fromkeys(each.advice.speed.evidence for each in self.offers))
+        named = dict.fromkeys(each.advice.speed.evidence for each in self.offers)
+        return tuple(evidence for evidence in named if evidence != UNCHANGED)
 
 
 def fit_page(form: LoadForm) -> FitPage | None:
@@ -127,7 +129,7 @@ def _page(form: LoadForm, answer: EndpointFit | None, preview: FitPreview, optio
         notes=tuple(note for note in preview.unknown if not note.startswith(_LEARNED_NOTE)),
         swap_link=swap_link(form, [each.loaded_model_id for each in preview.would_free]),
         places=_places(form, answer) if answer else (),
-        offers=tuple(Offer(each, offer_link(form, each)) for each in answer.advice) if answer else (),
+        offers=_offers(form, answer) if answer else (),
     )
 
 
@@ -168,6 +170,11 @@ def _device_terms(preview: FitPreview, devices: Sequence[DeviceEstimate]) -> tup
 def _places(form: LoadForm, answer: EndpointFit) -> tuple[Place, ...]:
     chosen = {room.uuid for room in answer.preview.chosen}
     return tuple(_place(form, device, device.room.uuid in chosen) for device in answer.devices)
+
+
+def _offers(form: LoadForm, answer: EndpointFit) -> tuple[Offer, ...]:
+    """The advice; no layer at all on the GPU is none."""
+    return tuple(Offer(each, offer_link(form, each)) for each in answer.advice if each.settings.gpu_layers != 0)
 
 
 def _place(form: LoadForm, device: DeviceFit, is_chosen: bool) -> Place:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Case, Exists, F, OuterRef, Prefetch, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from models_app.backends.protocol import Capability
-from models_app.catalog.models import CatalogModel, Installation, Variant
+from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
 from models_app.inventory.models import Endpoint, LoadedModel
+from models_app.operations.compare import Comparison, compare
+from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import request_pull
 from models_app.web.access import admin_required, member_required
@@ -21,6 +24,7 @@ from models_app.web.listing import Filter, Listing
 from models_app.web.people import acting
 from models_app.web.pull_form import PullForm, able_to_pull
 from models_app.web.templatetags.berth import in_bytes
+from models_app.web.what_if import what_if
 
 LISTING = Listing[Variant](
     sorts={
@@ -71,9 +75,28 @@ def index(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, model_id: int) -> HttpResponse:
     """One model: its variants, where they are and what can be done with them."""
     model = get_object_or_404(CatalogModel, pk=model_id)
-    variants = list(_variants().filter(model=model).order_by("name", "pk"))
+    compared = compare(model)
+    found = {variant.pk: variant for variant in _variants().filter(model=model)}
+    variants = [found[each.variant.pk] for each in compared if each.variant.pk in found]
     _mark(variants)
-    return render(request, "models/detail.html", {"model": model, "variants": variants, "can_pull": bool(able_to_pull())})
+    context = {
+        "model": model,
+        "rows": [(found[each.variant.pk], each) for each in compared if each.variant.pk in found],
+        "contexts": _contexts(compared),
+        "what_if": what_if(variants, request.GET),
+        "can_pull": bool(able_to_pull()),
+    }
+    return render(request, "models/detail.html", context)
+
+
+@member_required
+@require_safe
+def ask_what_if(request: HttpRequest, model_id: int) -> HttpResponse:
+    """The answer alone, while somebody moves the sliders of the model's page."""
+    variants = list(
+        _variants().filter(model=get_object_or_404(CatalogModel, pk=model_id)).order_by("-file_size_bytes", "pk")
+    )
+    return render(request, "models/what_if_answer.html", {"what_if": what_if(variants, request.GET)})
 
 
 @admin_required
@@ -110,7 +133,16 @@ def _variants() -> QuerySet[Variant]:
         When(Exists(loaded), then=Value("loaded")), When(Exists(installed), then=Value("installed")), default=Value("gone")
     )
     places = Prefetch("installations", Installation.objects.select_related("endpoint__host").order_by("endpoint__name"))
-    return Variant.objects.select_related("model").prefetch_related(places).alias(presence=presence)
+    counted = LoadMeasurement.objects.filter(variant=OuterRef("pk"), is_outlier=False).order_by()
+    measured = counted.values("variant").annotate(count=Count("pk")).values("count")
+    rows = Variant.objects.select_related("model").prefetch_related(places).alias(presence=presence)
+    header = VariantHeader.objects.filter(variant=OuterRef("pk"))
+    return rows.annotate(has_header=Exists(header), measured_count=Coalesce(Subquery(measured), 0))
+
+
+def _contexts(compared: Iterable[Comparison]) -> list[int]:
+    """The columns of the comparison: every context that any variant was reckoned at."""
+    return sorted({need.context_length for each in compared for need in each.needs})
 
 
 def _mark(variants: Iterable[Variant]) -> None:

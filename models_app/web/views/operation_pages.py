@@ -52,7 +52,8 @@ def index(request: HttpRequest) -> HttpResponse:
     endpoints = Endpoint.objects.order_by("name").values_list("pk", "name")[:200]
     where = Filter("endpoint_id", "Endpoint", tuple((str(pk), name) for pk, name in endpoints))
     listed = LISTING.page(request, _operations(), STATE, KIND, where)
-    rows = list(zip(listed.page, stories(listed.page.object_list), strict=True))
+    found = list(listed.page)
+    rows = list(zip(found, stories(found), strict=True))
     return render(request, "operations/list.html", {"listed": listed, "rows": rows})
 
 

@@ -1,0 +1,33 @@
+"""Filters of a model's page: what its variants need, and how estimates turned out. A built-in by the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django import template
+
+from models_app.operations.compare import Comparison, Need
+from models_app.operations.measurements import LoadMeasurement
+from models_app.web.measured_chart import Chart, chart, predicted
+
+register = template.Library()
+
+
+@register.filter
+def need_at(compared: Comparison, context_length: int) -> Need | None:
+    """What a variant needs at a context."""
+    return compared.need_at(context_length)
+
+
+@register.filter
+def measured_chart(rows: Sequence[LoadMeasurement]) -> Chart | None:
+    """Estimated against measured; nothing where there are too few loads."""
+    return chart(rows)
+
+
+@register.filter
+def off_by(row: LoadMeasurement) -> str:
+    """How far the estimate was from what was measured, in percent of the measured."""
+    if not row.measured_bytes:
+        return "–"
+    return f"{100 * (predicted(row)[0] - row.measured_bytes) / row.measured_bytes:+.1f} %"
