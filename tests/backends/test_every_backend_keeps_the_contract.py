@@ -185,10 +185,25 @@ async def test_a_call_outside_its_capabilities_is_rejected(endpoint: Endpoint, b
         Capability.UNLOAD: lambda: backend.unload(endpoint.model),
         Capability.KEEP_ALIVE: lambda: backend.set_keep_alive(endpoint.model, 60, LoadOptions()),
         Capability.DELETE: lambda: backend.delete(endpoint.model),
+        Capability.HEADER: lambda: backend.header(endpoint.model),
     }
     for capability in calls.keys() - capabilities:
         with pytest.raises(UnsupportedCall):
             await calls[capability]()
+
+
+@over(EVERY)
+async def test_a_header_is_told_whole_or_not_at_all_and_wakes_nothing(endpoint: Endpoint, backend: Backend) -> None:
+    if Capability.HEADER not in (await backend.identify()).capabilities:
+        return
+    before = await backend.observe()
+    answer = await backend.header(endpoint.model)
+    assert answer.header is not None
+    assert answer.shape.layer_count
+    assert any(tensor.name == "token_embd.weight" for tensor in answer.header.tensors)
+    assert (await backend.observe()).resident == before.resident
+    with pytest.raises(NotFound):
+        await backend.header(ABSENT)
 
 
 @over(CAN_LOAD)
