@@ -143,7 +143,7 @@ def _keys(steps: Table, only: Key | None) -> list[Key]:
 
 def _shown(steps: Table, keys: list[Key]) -> list[Key]:
     """The GPU's own figures, then the shares, the largest first."""
-    own = [key for key in keys if key.kind not in SHARES]
+    own = sorted((key for key in keys if key.kind not in SHARES), key=lambda key: list(Kind).index(key.kind))
     shares = [key for key in keys if key.kind in SHARES]
     shares.sort(key=lambda key: -sum(steps.columns[f"mean|{key.column}"]))
     return own + shares[:MOST_SHARES]

@@ -42,8 +42,7 @@ class Table:
 
     def append(self, time: float, row: Mapping[str, float]) -> None:
         """Add a row at the end; a column that it lacks gets what ``missing`` says."""
-        for name in row.keys() - self.columns.keys():
-            self.columns[name] = _fill(name, len(self.times))
+        self._widen(row)
         for name, column in self.columns.items():
             column.append(row.get(name, missing(name)))
         self.times.append(time)
@@ -51,11 +50,15 @@ class Table:
     def extend(self, other: Table) -> None:
         """Add all rows of another table at the end."""
         theirs = other.columns
-        for name in theirs.keys() - self.columns.keys():
-            self.columns[name] = _fill(name, len(self.times))
+        self._widen(theirs)
         for name, column in self.columns.items():
             column.extend(theirs[name] if name in theirs else _fill(name, len(other.times)))
         self.times.extend(other.times)
+
+    def _widen(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.columns:
+                self.columns[name] = _fill(name, len(self.times))
 
     def between(self, since: float, until: float) -> Table:
         """The rows from ``since`` to before ``until``."""
