@@ -84,8 +84,9 @@ imports: install-dev
 format: install-dev ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+BENCHMARKS := verified_load swap sample_to_dom list_endpoints start_up estimate_accuracy gguf_reader
 bench: install-dev llama-server ## Every benchmark, one after the other
-	@for file in benchmarks/[a-z]*.py; do echo "── $$file"; $(BIN)/python $$file || exit 1; done
+	@failed=0; for name in $(BENCHMARKS); do echo "── $$name"; $(BIN)/python -m benchmarks.$$name || failed=1; done; exit $$failed
 
 clean: ## Remove the virtual environment and caches; the data folder stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
