@@ -25,7 +25,7 @@ from tests.tools.model_cache import FOLDER as MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 ADMIN, PASSWORD = "admin", "a long pass phrase"
-READY_SECONDS, STOP_SECONDS, COMMAND_SECONDS = 90.0, 30.0, 60.0
+READY_SECONDS, STOP_SECONDS, COMMAND_SECONDS = 120.0, 60.0, 60.0
 GPU_MIB = 4096
 LOG_TAIL_CHARACTERS = 6000
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
