@@ -10,23 +10,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from models_app.backends.protocol import LoadOptions
-from models_app.catalog.headers import stored_shape
 from models_app.catalog.models import Installation, Variant
-from models_app.estimator.advice import Advice, advise, layers_that_fit
+from models_app.estimator.advice import Advice
 from models_app.estimator.types import (
-    DeviceEstimate,
-    DeviceKind,
-    Estimate,
-    EstimateError,
     Grade,
     LoadSettings,
 )
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.operations.advising import advice_for, layer_count_of, layers_that_fit_on
 from models_app.operations.placing import missing_bytes, place
 from models_app.operations.preview import FitPreview, Freeable, judged
-from models_app.operations.reckoning import Reckoning, reckon
 from models_app.operations.rooms import Room, bytes_of, rooms
-from models_app.operations.subject import Subject, foreign_subject, installed_subject, with_settings
+from models_app.operations.subject import Subject, foreign_subject, installed_subject
 from models_app.probes.types import HostSample
 from models_app.telemetry.sources import sample_now
 
@@ -114,7 +109,7 @@ def _endpoint_fit(
     preview = judged(subject, devices, options.gpu, endpoint, leaving, name or variant.name)
     candidates = _freeable(endpoint, name, leaving)
     fits = tuple(_device_fit(subject, room, candidates) for room in devices if options.gpu in (None, room.uuid))
-    advice = _advice(subject, preview, options.gpu) if preview.shortfall_bytes else ()
+    advice = advice_for(subject, preview.chosen) if preview.shortfall_bytes else ()
     return EndpointFit(endpoint, name, subject.settings, preview, fits, advice)
 
 
@@ -127,17 +122,16 @@ def _freeable(endpoint: Endpoint, name: str, leaving: Sequence[LoadedModel]) -> 
 
 def _device_fit(subject: Subject, room: Room, candidates: Sequence[LoadedModel]) -> DeviceFit:
     """The model on this device alone, whatever its server would do."""
-    placing = place(replace(subject, every_gpu=False, only_gpu=None, settings=_unsplit(subject.settings)), [room])
-    reckoning, taken = placing.reckoning, placing.rooms[0]
-    layer_count = _layer_count(subject)
-    whole = DeviceFit(
-        Fit.FITS, taken, reckoning.needed_bytes, reckoning.error_bytes, layer_count=layer_count and layer_count + 1
-    )
+    alone = replace(subject, every_gpu=False, only_gpu=None, settings=replace(subject.settings, split=()))
+    placing = place(alone, [room])
+    reckoning, taken, layer_count = placing.reckoning, placing.rooms[0], layer_count_of(subject)
+    parts = None if layer_count is None else layer_count + 1
+    whole = DeviceFit(Fit.FITS, taken, reckoning.needed_bytes, reckoning.error_bytes, parts, parts)
     if reckoning.needed_bytes is None:
-        return replace(whole, fit=Fit.UNKNOWN)
+        return replace(whole, fit=Fit.UNKNOWN, layers=None)
     if not placing.shortfall_bytes:
-        return replace(whole, layers=whole.layer_count)
-    layers = _layers(subject, room, layer_count) if room.uuid and layer_count else None
+        return whole
+    layers = layers_that_fit_on(alone, room)
     evict, freed_bytes = _evictions(taken, reckoning.grade, candidates)
     return replace(
         whole,
@@ -146,28 +140,6 @@ def _device_fit(subject: Subject, room: Room, candidates: Sequence[LoadedModel])
         evict=evict,
         free_after_bytes=room.free_bytes + freed_bytes if evict else None,
     )
-
-
-def _unsplit(settings: LoadSettings) -> LoadSettings:
-    return replace(settings, split=())
-
-
-def _layer_count(subject: Subject) -> int | None:
-    if subject.header:
-        try:
-            return stored_shape(subject.header).layer_count
-        except EstimateError:
-            pass
-    return subject.variant.layer_count if subject.variant else None
-
-
-def _layers(subject: Subject, room: Room, layer_count: int) -> int | None:
-    """The most layers that fit beside the headroom; ``None`` where the estimate cannot tell layers apart."""
-    estimator = _Estimator(subject, [room])
-    try:
-        return layers_that_fit(estimator, subject.settings, layer_count, [room.available_bytes])
-    except EstimateError:
-        return None
 
 
 def _evictions(room: Room, grade: Grade, candidates: Sequence[LoadedModel]) -> tuple[tuple[Freeable, ...], int]:
@@ -180,38 +152,3 @@ def _evictions(room: Room, grade: Grade, candidates: Sequence[LoadedModel]) -> t
         evict.append(each)
         freed_bytes += each.gpu_bytes
     return (tuple(evict), freed_bytes) if evict and freed_bytes >= missing else ((), 0)
-
-
-def _advice(subject: Subject, preview: FitPreview, gpu: str | None) -> tuple[Advice, ...]:
-    """What would make it fit on the devices that it would be placed on; nothing where the layers are unknown."""
-    layer_count = _layer_count(subject)
-    gpus = [room for room in preview.rooms if room.take_bytes and room.uuid and gpu in (None, room.uuid)]
-    if layer_count is None or not gpus:
-        return ()
-    quantization = subject.variant.quantization if subject.variant else ""
-    free = [max(0, room.available_bytes) for room in gpus]
-    try:
-        return advise(_Estimator(subject, gpus), subject.settings, layer_count, free, quantization)
-    except EstimateError:
-        return ()
-
-
-class _Estimator:
-    """The subject's estimate as a function of the settings, each device with its share of the error band."""
-
-    def __init__(self, subject: Subject, gpus: Sequence[Room]) -> None:
-        self._subject = subject
-        self._gpus = gpus
-
-    def __call__(self, settings: LoadSettings) -> Estimate:
-        reckoning = reckon(with_settings(self._subject, settings), self._gpus)
-        devices = tuple(_banded(device, reckoning) for device in reckoning.devices)
-        host = DeviceEstimate("Host", DeviceKind.HOST_RAM, weights_bytes=reckoning.ram_bytes)
-        return Estimate(reckoning.grade, reckoning.build_profile, (*devices, host), reckoning.error_bytes)
-
-
-def _banded(device: DeviceEstimate, reckoning: Reckoning) -> DeviceEstimate:
-    """A header's estimate must fit with its band; a rule of thumb's band is too wide for that."""
-    if reckoning.grade is Grade.QUICK:
-        return device
-    return replace(device, overhead_bytes=device.overhead_bytes + reckoning.error_share(device))

@@ -15,7 +15,8 @@ from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Outcome
-from models_app.operations.reckoning import Reckoning, gpu_names, reckon_unlearned
+from models_app.operations.reckoned import Reckoning
+from models_app.operations.reckoning import gpu_names, reckon_unlearned
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.rooms import Room, rooms
 from models_app.operations.subject import Subject, installed_subject, settings_key

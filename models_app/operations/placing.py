@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from models_app.estimator.types import Grade
-from models_app.operations.reckoning import Reckoning, reckon
+from models_app.operations.reckoned import Reckoning
+from models_app.operations.reckoning import reckon
 from models_app.operations.rooms import Room
 from models_app.operations.subject import Subject
 

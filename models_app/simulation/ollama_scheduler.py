@@ -17,10 +17,9 @@ from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.faults import Fault, Faults
 from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.memory import Placement, footprint, place
+from models_app.simulation.ollama_choices import default_batch, default_context
 from models_app.simulation.ollama_runner import OllamaSettings, Runner, RunnerOptions
 from models_app.simulation.runner import Timing, fill, release
-
-GIB = 1024**3
 
 
 class QueueFull(Exception):
@@ -53,9 +52,11 @@ class Scheduler:
 
     def effective(self, model: SimulatedModel, options: RunnerOptions) -> RunnerOptions:
         """The options with the server's choices filled in; a context never exceeds the one of the training."""
-        context = options.num_ctx or self.settings.context_length or self._default_context()
+        context = options.num_ctx or self.settings.context_length or default_context(self.host)
         context = min(context, model.training_context)
-        return replace(options, num_ctx=context, num_batch=options.num_batch or self._default_batch(model, context))
+        return replace(
+            options, num_ctx=context, num_batch=options.num_batch or default_batch(model, context, self.settings.parallel)
+        )
 
     async def load(self, model: SimulatedModel, options: RunnerOptions, keep_alive_seconds: float | None) -> Runner | None:
         """Load or keep ``model``; ``None`` only where the fault ``PRETEND_TO_LOAD`` answers for it.
@@ -99,18 +100,6 @@ class Scheduler:
             runner.cancel_timer()
             self.host.end(runner.pid)
         self.runners.clear()
-
-    def _default_context(self) -> int:
-        total_bytes = sum(gpu.total_bytes for gpu in self.host.gpus)
-        if total_bytes >= 47 * GIB:
-            return 262_144
-        return 32_768 if total_bytes >= 23 * GIB else 4096
-
-    def _default_batch(self, model: SimulatedModel, context: int) -> int:
-        if model.is_embedding:
-            return min(2048, context)
-        total = context * self.settings.parallel
-        return 2048 if total > 32_768 else 1024 if total > 4096 else 512
 
     def _usable(self, model: SimulatedModel, wanted: RunnerOptions) -> Runner | None:
         runner = self._find(model)

@@ -1,0 +1,70 @@
+"""What would make a load fit, and how many layers do: the estimator's advice, asked with this panel's evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from models_app.catalog.headers import stored_shape
+from models_app.estimator.advice import Advice, advise, layers_that_fit
+from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, EstimateError, Grade, LoadSettings
+from models_app.operations.reckoned import Reckoning
+from models_app.operations.reckoning import reckon
+from models_app.operations.rooms import Room
+from models_app.operations.subject import Subject, with_settings
+
+
+def layer_count_of(subject: Subject) -> int | None:
+    """The model's repeating layers; ``None`` where nobody knows."""
+    if subject.header:
+        try:
+            return stored_shape(subject.header).layer_count
+        except EstimateError:
+            pass
+    return subject.variant.layer_count if subject.variant else None
+
+
+def layers_that_fit_on(subject: Subject, room: Room) -> int | None:
+    """The most layers that fit on one GPU beside its headroom; ``None`` where their number is not known."""
+    layer_count = layer_count_of(subject)
+    if layer_count is None or not room.uuid:
+        return None
+    try:
+        return layers_that_fit(_Estimator(subject, [room]), subject.settings, layer_count, [room.available_bytes])
+    except EstimateError:
+        return None
+
+
+def advice_for(subject: Subject, devices: Sequence[Room]) -> tuple[Advice, ...]:
+    """What would make it fit on these devices, least harm first; nothing without GPUs or where the layers are unknown."""
+    layer_count = layer_count_of(subject)
+    gpus = [room for room in devices if room.uuid]
+    if layer_count is None or not gpus:
+        return ()
+    quantization = subject.variant.quantization if subject.variant else ""
+    free = [max(0, room.available_bytes) for room in gpus]
+    try:
+        return advise(_Estimator(subject, gpus), subject.settings, layer_count, free, quantization)
+    except EstimateError:
+        return ()
+
+
+class _Estimator:
+    """The subject's estimate as a function of the settings, each device with its share of the error band."""
+
+    def __init__(self, subject: Subject, gpus: Sequence[Room]) -> None:
+        self._subject = subject
+        self._gpus = gpus
+
+    def __call__(self, settings: LoadSettings) -> Estimate:
+        reckoning = reckon(with_settings(self._subject, settings), self._gpus)
+        devices = tuple(_banded(device, reckoning) for device in reckoning.devices)
+        host = DeviceEstimate("Host", DeviceKind.HOST_RAM, weights_bytes=reckoning.ram_bytes)
+        return Estimate(reckoning.grade, reckoning.build_profile, (*devices, host), reckoning.error_bytes)
+
+
+def _banded(device: DeviceEstimate, reckoning: Reckoning) -> DeviceEstimate:
+    """A header's estimate must fit with its band; a rule of thumb's band is too wide for that."""
+    if reckoning.grade is Grade.QUICK:
+        return device
+    return replace(device, overhead_bytes=device.overhead_bytes + reckoning.error_share(device))
