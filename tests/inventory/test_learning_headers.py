@@ -19,6 +19,7 @@ from models_app.simulation.catalogue import models
 from models_app.simulation.faults import Fault
 from models_app.simulation.llama_children import Child
 from models_app.simulation.llama_router import LlamaRouterSimulator
+from models_app.simulation.ollama import OllamaSimulator
 from models_app.simulation.server import serve
 from tests.inventory.conftest import ADA
 from tests.tools.make_gguf import write_model
@@ -69,9 +70,7 @@ async def test_a_description_without_tensors_is_no_header_and_is_not_asked_for_a
     assert await Installation.objects.filter(variant__layer_count=32).aexists()
 
 
-async def test_a_header_that_cannot_be_told_now_is_asked_for_again(
-    ollama: Endpoint, ollama_simulator: Any
-) -> None:
+async def test_a_header_that_cannot_be_told_now_is_asked_for_again(ollama: Endpoint, ollama_simulator: Any) -> None:
     ollama_simulator.server.faults.add(Fault.SERVER_ERROR, path="/api/show")
     backend = await sync_to_async(backend_for)(ollama)
     await refresh_installed(ollama, backend)
@@ -121,3 +120,21 @@ async def test_a_broken_file_is_left_to_the_rule_of_thumb(
         endpoint = await add_endpoint(ADA, host, "router", serving.url)
         await refresh_installed(endpoint)
     assert not await VariantHeader.objects.aexists()
+
+
+async def test_ollamas_own_file_is_read_where_the_panel_can(
+    transactional_db: None, simulated_host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its header is whole, whatever the answer leaves out."""
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    file = blobs / f"sha256-{'e' * 64}"
+    write_model(file)
+    monkeypatch.setattr(ollama_describe, "_modelfile", lambda _model: f"# Modelfile\n\nFROM {file}\nTEMPLATE x\n")
+    host = await Host.objects.acreate(name="here", is_local=True)
+    async with serve(OllamaSimulator(simulated_host, models("qwen3:8b"))) as serving:
+        endpoint = await add_endpoint(ADA, host, "ollama", serving.url)
+        await refresh_installed(endpoint)
+    row = await VariantHeader.objects.select_related("variant").aget()
+    assert (row.source, row.fingerprint) == ("file", row.variant.digest)
+    assert stored_shape(bytes(row.content)).architecture_name == "llama"
