@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from django import forms
 from django.db.models import QuerySet
@@ -12,31 +11,17 @@ from django.http import QueryDict
 
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.catalog.models import Installation
-from models_app.estimator.types import CACHE_TYPES, LoadSettings
+from models_app.estimator.types import LoadSettings
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.operations.models import Operation
 from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
 from models_app.telemetry.latest import latest_by_host
+from models_app.web.option_fields import MAIN_OPTIONS, OPTION_FIELDS, pick
 from models_app.web.templatetags.berth import in_bytes, short_name
 
 LISTED_MODELS = 300
 """Above this many names a model is typed, with suggestions, rather than picked from a list."""
-
-Choices = list[tuple[str, str]]
-
-
-def _number(label: str, placeholder: str) -> forms.CharField:
-    widget = forms.TextInput(attrs={"inputmode": "numeric", "placeholder": placeholder, "autocomplete": "off"})
-    return forms.CharField(label=label, required=False, widget=widget)
-
-
-def _pick(label: str, choices: Choices, **attributes: Any) -> forms.CharField:
-    return forms.CharField(label=label, required=False, widget=forms.Select(choices=choices, attrs=attributes))
-
-
-def _cache_type(label: str) -> forms.CharField:
-    return _pick(label, [("", "server's choice"), *((name, name) for name in CACHE_TYPES)])
 
 
 class LoadForm(forms.Form):
@@ -64,6 +49,11 @@ class LoadForm(forms.Form):
         return str(self.data.get("model", "")).strip()
 
     @property
+    def is_chosen(self) -> bool:
+        """Whether a model is chosen or typed; in a template, ``form.model`` is the field."""
+        return bool(self.model)
+
+    @property
     def unload_ids(self) -> tuple[int, ...]:
         """The loaded models to take out first."""
         if not self.is_swap:
@@ -77,15 +67,15 @@ class LoadForm(forms.Form):
     def option_fields(self) -> list[str]:
         """The options that the endpoint can honour, by the names of their fields; a pin is Berth's own."""
         honoured = {*(self.endpoint.load_options if self.endpoint else ()), "pinned"}
-        return [name for name in _OPTION_FIELDS if {"keep_alive": "keep_alive_seconds"}.get(name, name) in honoured]
+        return [name for name in OPTION_FIELDS if {"keep_alive": "keep_alive_seconds"}.get(name, name) in honoured]
 
     def main_options(self) -> list[forms.BoundField]:
         """The bound fields that are always shown."""
-        return [self[name] for name in self.option_fields() if name in _MAIN_OPTIONS]
+        return [self[name] for name in self.option_fields() if name in MAIN_OPTIONS]
 
     def further_options(self) -> list[forms.BoundField]:
         """The bound fields behind "More options"."""
-        return [self[name] for name in self.option_fields() if name not in _MAIN_OPTIONS]
+        return [self[name] for name in self.option_fields() if name not in MAIN_OPTIONS]
 
     @property
     def has_further(self) -> bool:
@@ -139,11 +129,11 @@ class LoadForm(forms.Form):
 
     def _add_fields(self) -> None:
         self.fields["model"] = self._model_field()
-        self.fields["endpoint"] = _pick("Where", [(str(row.pk), self._where(row)) for row in self.having])
+        self.fields["endpoint"] = pick("Where", [(str(row.pk), self._where(row)) for row in self.having])
         if self.is_swap:
             self.fields["unload"] = self._unload_field()
         for name in self.option_fields():
-            self.fields[name] = self._gpu_field() if name == "gpu" else _OPTION_FIELDS[name]()
+            self.fields[name] = self._gpu_field() if name == "gpu" else OPTION_FIELDS[name]()
 
     def _free(self, endpoint: Endpoint) -> int:
         return self.free_bytes.get(endpoint.host_id, 0)
@@ -159,11 +149,11 @@ class LoadForm(forms.Form):
         known = self.names if self.model in self.names or not self.model else [self.model, *self.names]
         short = Counter(short_name(name) for name in known)
         words = [(name, short_name(name) if short[short_name(name)] == 1 else name) for name in known]
-        return _pick("Model", [("", "Choose a model…"), *words])
+        return pick("Model", [("", "Choose a model…"), *words])
 
     def _gpu_field(self) -> forms.CharField:
         gpus = Gpu.objects.filter(host=self.endpoint.host_id, present=True) if self.endpoint else Gpu.objects.none()
-        return _pick("GPU", [("", "server's choice"), *((gpu.uuid, f"GPU {gpu.index} · {gpu.name}") for gpu in gpus)])
+        return pick("GPU", [("", "server's choice"), *((gpu.uuid, f"GPU {gpu.index} · {gpu.name}") for gpu in gpus)])
 
     def _unload_field(self) -> forms.MultipleChoiceField:
         rows = self.endpoint.loaded_models.all() if self.endpoint else ()
@@ -184,22 +174,3 @@ def _free_bytes(endpoints: Iterable[Endpoint]) -> dict[int, int]:
     """The most that one GPU of each host has free, by the host's id."""
     newest = latest_by_host({endpoint.host_id for endpoint in endpoints})
     return {pk: max(gpu.free_bytes for gpu in latest.sample.gpus) for pk, latest in newest.items() if latest.sample.gpus}
-
-
-_OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
-    "context_length": lambda: _number("Context, tokens", "server's choice"),
-    "keep_alive": lambda: forms.CharField(
-        label="Keep-alive",
-        required=False,
-        widget=forms.TextInput(attrs={"placeholder": "5m, forever", "autocomplete": "off"}),
-    ),
-    "gpu": lambda: _pick("GPU", []),
-    "parallel": lambda: _number("Parallel slots", "server's choice"),
-    "gpu_layers": lambda: _number("GPU layers", "all that fit"),
-    "batch": lambda: _number("Batch, tokens", "server's choice"),
-    "cache_type_k": lambda: _cache_type("K cache type"),
-    "cache_type_v": lambda: _cache_type("V cache type"),
-    "flash_attention": lambda: _pick("Flash attention", [("", "auto"), ("on", "on"), ("off", "off")]),
-    "pinned": lambda: forms.BooleanField(label="Pin: never chosen for eviction", required=False),
-}
-_MAIN_OPTIONS = {"context_length", "keep_alive"}

@@ -28,4 +28,6 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         del response["Content-Type"]
         for name, value in found.headers:
             response[name] = value
+        if found.file is not None:  # the file may have been replaced since its length was noted
+            response["Content-Length"] = str(len(body))
         return response

@@ -32,7 +32,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/", models.index, name="models"),
     path("models/pull/", models.pull, name="model_pull"),
     path("models/<int:model_id>/", models.detail, name="model_detail"),
-    path("models/<int:model_id>/what-if/", models.ask_what_if, name="model_what_if"),
     path("models/installed/<int:installation_id>/delete/", models.delete, name="model_delete"),
     path("hosts/", hosts.index, name="hosts"),
     path("hosts/add/", hosts.add, name="host_add"),

@@ -51,6 +51,7 @@ class WhatIf:
     context_length: int
     slots: int
     most_tokens: int
+    most_slots: int
     device: DeviceFit | None
     parts: tuple[Part, ...]
 
@@ -93,7 +94,7 @@ def what_if(variants: Sequence[Variant], asked: Mapping[str, str]) -> WhatIf | N
     answer = fit(variant, [spot.endpoint], options, itself, fresh_sample(spot.endpoint.host))[0]
     device = answer.devices[0] if answer.devices else None
     parts = _parts(spot, device, itself) if device else ()
-    return WhatIf(variants, spots, variant, spot, tokens, slots, most_tokens, device, parts)
+    return WhatIf(variants, spots, variant, spot, tokens, slots, most_tokens, MOST_SLOTS, device, parts)
 
 
 def _spots(variants: Sequence[Variant]) -> list[Spot]:

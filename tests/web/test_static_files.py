@@ -5,7 +5,10 @@ from __future__ import annotations
 import warnings
 
 from django.conf import settings
-from django.test import AsyncClient
+from django.test import AsyncClient, RequestFactory
+from whitenoise.responders import StaticFile
+
+from models_app.web.static_files import StaticFilesMiddleware
 
 SHEET = "/static/css/base.css"
 CONTENT = (settings.BASE_DIR / "static/css/base.css").read_bytes()
@@ -32,6 +35,15 @@ def test_a_part_of_a_file_is_the_part_that_was_asked_for(client):
 def test_a_head_has_the_length_and_no_body(client):
     answer = client.head(SHEET)
     assert (answer["Content-Length"], answer.content) == (str(len(CONTENT)), b"")
+
+
+def test_a_file_that_was_replaced_is_sent_with_its_new_length(tmp_path):
+    sheet = tmp_path / "sheet.css"
+    sheet.write_text("a{}")
+    static_file = StaticFile(str(sheet), [("Content-Type", "text/css")])
+    sheet.write_text("a { color: red }")
+    answer = StaticFilesMiddleware.serve(static_file, RequestFactory().get(SHEET))
+    assert (answer["Content-Length"], answer.content) == ("16", b"a { color: red }")
 
 
 async def test_the_asynchronous_server_has_nothing_to_warn_of():

@@ -73,30 +73,25 @@ def index(request: HttpRequest) -> HttpResponse:
 @member_required
 @require_safe
 def detail(request: HttpRequest, model_id: int) -> HttpResponse:
-    """One model: its variants, where they are and what can be done with them."""
+    """One model: its variants side by side, where they are, what can be done with them. While somebody asks "what if?",
+    the answer alone.
+    """
     model = get_object_or_404(CatalogModel, pk=model_id)
-    compared = compare(model)
-    found = {variant.pk: variant for variant in _variants().filter(model=model)}
-    variants = [found[each.variant.pk] for each in compared if each.variant.pk in found]
+    found = {variant.pk: variant for variant in _variants().filter(model=model).order_by("-file_size_bytes", "pk")}
+    variants = list(found.values())
+    question = what_if(variants, request.GET)
+    if request.htmx.target == "what-if-answer":  # type: ignore[attr-defined]
+        return render(request, "models/what_if_answer.html", {"what_if": question})
+    compared = [each for each in compare(model) if each.variant.pk in found]
     _mark(variants)
     context = {
         "model": model,
-        "rows": [(found[each.variant.pk], each) for each in compared if each.variant.pk in found],
+        "rows": [(found[each.variant.pk], each) for each in compared],
         "contexts": _contexts(compared),
-        "what_if": what_if(variants, request.GET),
+        "what_if": question,
         "can_pull": bool(able_to_pull()),
     }
     return render(request, "models/detail.html", context)
-
-
-@member_required
-@require_safe
-def ask_what_if(request: HttpRequest, model_id: int) -> HttpResponse:
-    """The answer alone, while somebody moves the sliders of the model's page."""
-    variants = list(
-        _variants().filter(model=get_object_or_404(CatalogModel, pk=model_id)).order_by("-file_size_bytes", "pk")
-    )
-    return render(request, "models/what_if_answer.html", {"what_if": what_if(variants, request.GET)})
 
 
 @admin_required

@@ -1,0 +1,46 @@
+"""The fields for the options of a load, by their names in the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+
+from models_app.estimator.types import CACHE_TYPES
+
+Choices = list[tuple[str, str]]
+
+
+def _number(label: str, placeholder: str) -> forms.CharField:
+    widget = forms.TextInput(attrs={"inputmode": "numeric", "placeholder": placeholder, "autocomplete": "off"})
+    return forms.CharField(label=label, required=False, widget=widget)
+
+
+def pick(label: str, choices: Choices, **attributes: Any) -> forms.CharField:
+    """A field with a list to choose from; what is not in the list is judged elsewhere."""
+    return forms.CharField(label=label, required=False, widget=forms.Select(choices=choices, attrs=attributes))
+
+
+def _cache_type(label: str) -> forms.CharField:
+    return pick(label, [("", "server's choice"), *((name, name) for name in CACHE_TYPES)])
+
+
+OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
+    "context_length": lambda: _number("Context, tokens", "server's choice"),
+    "keep_alive": lambda: forms.CharField(
+        label="Keep-alive",
+        required=False,
+        widget=forms.TextInput(attrs={"placeholder": "5m, forever", "autocomplete": "off"}),
+    ),
+    "gpu": lambda: pick("GPU", []),
+    "parallel": lambda: _number("Parallel slots", "server's choice"),
+    "gpu_layers": lambda: _number("GPU layers", "all that fit"),
+    "batch": lambda: _number("Batch, tokens", "server's choice"),
+    "cache_type_k": lambda: _cache_type("K cache type"),
+    "cache_type_v": lambda: _cache_type("V cache type"),
+    "flash_attention": lambda: pick("Flash attention", [("", "auto"), ("on", "on"), ("off", "off")]),
+    "pinned": lambda: forms.BooleanField(label="Pin: never chosen for eviction", required=False),
+}
+MAIN_OPTIONS = {"context_length", "keep_alive"}
+"""Those that are always shown; the others wait behind "More options"."""
