@@ -21,6 +21,7 @@ QUANTISATIONS = {"Q8_0": (1.07, 10), "Q6_K": (0.83, 10), "Q5_K_M": (0.73, 9), "Q
 FLEET_SIZES = (1, 1, 2, 2, 2, 3, 4, 4, 4, 6, 8, 8, 10, 12, 14, 16)
 GPU_GIB = (8, 12, 16, 24, 24, 32, 48, 80)
 OVERHEAD_BYTES = 600 * 1024**2
+MOST_DRAWS = 600
 READ_BYTES_A_SECOND = 2.5e9
 
 
@@ -118,7 +119,9 @@ def problem(seed: int, gpus: int | None = None, most_demands: int = 60, small: b
     devices, endpoints = fleet(rng, gpus or rng.choice(FLEET_SIZES))
     vram = sum(device.usable_bytes for device in devices if device.is_gpu)
     demands: list[Demand] = []
-    while _wanted(demands) < ratio * vram:
+    for _ in range(MOST_DRAWS):
+        if _wanted(demands) >= ratio * vram:
+            break
         drawn = demand(rng, f"demand{len(demands)}", small)
         if _wanted([*demands, drawn]) > 2 * vram:
             continue

@@ -85,27 +85,29 @@ def _remedies(
 ) -> Iterator[Remedy]:
     whole = [option for option in demand.options if len(option.device_bytes) == 1 and not option.spills]
     if whole:
-        yield from _quantise(min(whole, key=_largest_share), free)
-        yield from _shorten(whole, free)
+        for remedy, option in (*_quantise(min(whole, key=_largest_share), free), *_shorten(whole, free)):
+            if _seat(ledger, choices_of(problem, replace(demand, options=(option,)))) is not None:
+                yield remedy
     yield from _relax(problem, ledger, demand)
     yield from _drop(problem, ledger, demand, choices)
     yield from _add_gpu(whole or list(demand.options))
     yield from _add_ram(problem, ledger, choices)
 
 
-def _quantise(smallest: Option, free: int) -> Iterator[Remedy]:
+def _quantise(smallest: Option, free: int) -> Iterator[tuple[Remedy, Option]]:
     """The mildest step down the ladder that fits, taking all bytes for weights where only most of them are."""
     now = next((name for name in LADDER if name in smallest.variant.upper()), None)
-    if now is None:
+    if now is None or _largest_share(smallest) <= free:
         return
     for name in LADDER[LADDER.index(now) + 1 :]:
         size = int(_largest_share(smallest) * BYTES_PER_WEIGHT[name] / BYTES_PER_WEIGHT[now])
         if size <= free:
-            yield Remedy(Change.QUANTISE, f"Offer {name}: about {gib(size)}, and {gib(free)} are left.", size)
+            remedy = Remedy(Change.QUANTISE, f"Offer {name}: about {gib(size)}, and {gib(free)} are left.", size)
+            yield remedy, replace(smallest, device_bytes=(size,), peak_bytes=())
             return
 
 
-def _shorten(whole: list[Option], free: int) -> Iterator[Remedy]:
+def _shorten(whole: list[Option], free: int) -> Iterator[tuple[Remedy, Option]]:
     """A shorter context, reckoned from what the offered contexts of one variant differ by."""
     smallest = min(whole, key=_largest_share)
     longer = [it for it in whole if it.variant == smallest.variant and it.context_length > smallest.context_length]
@@ -120,7 +122,9 @@ def _shorten(whole: list[Option], free: int) -> Iterator[Remedy]:
     context = smallest.context_length - -(-excess * tokens // grown)
     context -= context % 256
     if context >= SMALLEST_CONTEXT:
-        yield Remedy(Change.SHORTEN, f"Accept a context of {context} tokens of {smallest.variant}.", excess)
+        remedy = Remedy(Change.SHORTEN, f"Accept a context of {context} tokens of {smallest.variant}.", excess)
+        size = _largest_share(smallest) - (smallest.context_length - context) * grown // tokens
+        yield remedy, replace(smallest, device_bytes=(size,), peak_bytes=(), context_length=context)
 
 
 def _relax(problem: Problem, ledger: Ledger, demand: Demand) -> Iterator[Remedy]:
