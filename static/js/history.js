@@ -194,15 +194,22 @@ class Chart {
     ctx.restore();
   }
 
+  // From one measured point to the next, over the gaps between them.
   key(event) {
-    const last = this.answer ? this.answer.times.length - 1 : -1;
-    const here = this.plot?.cursor.idx ?? null;
+    const measured = (this.answer?.times ?? []).map((_, place) => place).filter((place) => this.isMeasured(place));
+    const last = measured.length - 1;
+    const here = measured.indexOf(this.plot?.cursor.idx);
     const stride = event.shiftKey ? 10 : 1;
-    const to = { ArrowLeft: (here ?? last + 1) - stride, ArrowRight: (here ?? -1) + stride, Home: 0, End: last, Escape: null }[event.key];
+    const back = here < 0 ? last : here - stride;
+    const to = { ArrowLeft: back, ArrowRight: here + stride, Home: 0, End: last, Escape: null }[event.key];
     if (to === undefined || last < 0) return;
     event.preventDefault();
     at.setAttribute("aria-live", "polite");
-    this.point(to === null ? null : Math.min(last, Math.max(0, to)));
+    this.point(to === null ? null : measured[Math.min(last, Math.max(0, to))]);
+  }
+
+  isMeasured(place) {
+    return this.answer.series.some((each) => each.mean[place] !== null);
   }
 
   point(place) {
