@@ -5,7 +5,7 @@ Source: ``build_ffn`` and ``build_moe_ffn`` in ``src/llama-graph.cpp``.
 
 from __future__ import annotations
 
-from models_app.estimator.graph import Graph
+from models_app.estimator.graph import Graph, UnfamiliarGraph
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 
@@ -57,6 +57,8 @@ class FeedForward:
     def _experts(self, layer: Layer, source: Node) -> Node:
         """The routed experts: every token through ``expert_used_count`` of them, then their weighted sum."""
         tape, used, tokens = self.tape, self.plan.shape.expert_used_count, source.shape[1]
+        if not used:
+            raise UnfamiliarGraph(f"Layer {layer.index} has experts, but no number of them is said to be used.")
         logits = self.graph.project(source, layer, "ffn_gate_inp.weight")
         probabilities = self.graph.norm(logits)
         ranked = tape.op(logits.shape, probabilities)

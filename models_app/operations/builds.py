@@ -10,7 +10,7 @@ from models_app.inventory.models import Endpoint
 
 FIRST_OLLAMA_ON_LLAMA_SERVER = (0, 30)
 """Before it, Ollama ran models with a runner of its own."""
-_OWN_RUNNER = "llama.cpp-2024"
+_OWN_RUNNER = "ollama-before-0.30"
 
 _LLAMA_BUILDS = (
     (9450, "llama.cpp-2026-06"),

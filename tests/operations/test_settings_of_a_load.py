@@ -97,7 +97,7 @@ def test_llama_server_divides_over_every_gpu_unless_told_otherwise() -> None:
     [
         ("ollama", "0.33.1", "llama.cpp-2026-06"),
         ("ollama", "0.30.0", "llama.cpp-2026-06"),
-        ("ollama", "0.29.4", "llama.cpp-2024"),
+        ("ollama", "0.29.4", "ollama-before-0.30"),
         ("ollama", "0.0.0", "llama.cpp-2026-06"),
         ("ollama", "", "llama.cpp-2026-06"),
         ("llama_server", "b9701-abc", "llama.cpp-2026-06"),
