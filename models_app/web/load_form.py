@@ -157,7 +157,7 @@ class LoadForm(forms.Form):
 
     def _unload_field(self) -> forms.MultipleChoiceField:
         rows = self.endpoint.loaded_models.all() if self.endpoint else ()
-        choices = [(str(row.pk), row.name) for row in rows]
+        choices = [(str(row.pk), short_name(row.name)) for row in rows]
         return forms.MultipleChoiceField(
             label="Unload first", required=False, choices=choices, widget=forms.CheckboxSelectMultiple
         )
