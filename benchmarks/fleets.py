@@ -1,8 +1,8 @@
 """Random fleets and demands of realistic sizes, for the benchmarks of placement and transitions.
 
-A demand offers one to three quantisations at the context wanted and perhaps half of it, on one GPU or split, and some with layers left to the
-CPU. Sizes are weights (parameters × bytes per weight), a KV cache by tokens, and an overhead for each device. The total of
-what every demand would like best is 0.8 to 2 × the VRAM.
+A demand offers one to three quantisations at the context wanted and perhaps half of it, on one GPU or split, and one with
+half of its layers left to the CPU. Sizes are weights (parameters × bytes per weight), a KV cache by tokens, and an overhead
+for each device. The total of what every demand would like best is 0.8 to 2 × the VRAM.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def demand(rng: random.Random, name: str, small: bool = False) -> Demand:
     wanted = rng.choice((4096, 8192, 16384, 32768))
     contexts = [wanted >> halved for halved in range(rng.randint(1, 2))]
     slots = rng.choice((1, 1, 2, 4))
-    options = tuple(_options(billions, quantisations, contexts, slots, name))
+    options = tuple(options_of(billions, quantisations, contexts, slots, name))
     always_on = rng.random() < 0.7
     return Demand(
         name,
@@ -72,7 +72,7 @@ def demand(rng: random.Random, name: str, small: bool = False) -> Demand:
     )
 
 
-def _options(
+def options_of(
     billions: float, quantisations: tuple[str, ...], contexts: list[int], slots: int, name: str
 ) -> Iterator[Option]:
     for quantisation in quantisations:

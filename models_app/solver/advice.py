@@ -55,34 +55,36 @@ def _explain(problem: Problem, ledger: Ledger, demand: Demand, served: int) -> U
     needed = _largest_share(smallest)
     rooms = {name: ledger.free(name) for choice in choices for name in choice.devices}
     free = max(rooms.values(), default=0)
-    remedies = tuple(_remedies(problem, ledger, demand, choices, smallest, free))
-    return Unmet(demand.name, served, demand.replicas, _reason(problem, demand, smallest, rooms, choices), needed, free, remedies)
+    remedies = tuple(_remedies(problem, ledger, demand, choices, free))
+    reason = _reason(problem, smallest, rooms, choices)
+    return Unmet(demand.name, served, demand.replicas, reason, needed, free, remedies)
 
 
 def _largest_share(option: Option) -> int:
     return max(option.device_bytes, default=option.host_ram_bytes)
 
 
-def _reason(
-    problem: Problem, demand: Demand, smallest: Option, rooms: dict[str, int], choices: tuple[Choice, ...]
-) -> str:
+def _reason(problem: Problem, smallest: Option, rooms: dict[str, int], choices: tuple[Choice, ...]) -> str:
     needs = f"{smallest.variant}, its smallest option, needs {gib(_largest_share(smallest))}"
     if len(smallest.device_bytes) > 1:
         needs += f" on each of {len(smallest.device_bytes)} GPUs"
     if not choices:
         usable = [device.usable_bytes for device in problem.devices if device.is_gpu]
-        return f"{needs}; no endpoint that may serve it has such room (the largest GPU gives {gib(max(usable, default=0))})."
+        return (
+            f"{needs}; no endpoint that may serve it has such room (the largest GPU gives {gib(max(usable, default=0))})."
+        )
     if not rooms:
         return f"{needs} of host RAM, which is taken."
     roomiest = max(rooms, key=lambda name: rooms[name])
-    if rooms[roomiest] >= _largest_share(smallest):
-        return f"{needs}; {roomiest} has {gib(rooms[roomiest])} left, but a rule, a replica or the endpoint's limit forbids it."
-    return f"{needs}; the most that is left is {gib(rooms[roomiest])}, on {roomiest}."
+    left = gib(rooms[roomiest])
+    if rooms[roomiest] < _largest_share(smallest):
+        return f"{needs}; the most that is left is {left}, on {roomiest}."
+    if len(smallest.device_bytes) > 1:
+        return f"{needs}; {roomiest} has {left} left, but not enough others of its endpoint have."
+    return f"{needs}; {roomiest} has {left} left, but a rule, a replica or the endpoint's limit forbids it."
 
 
-def _remedies(
-    problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choice, ...], smallest: Option, free: int
-) -> Iterator[Remedy]:
+def _remedies(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choice, ...], free: int) -> Iterator[Remedy]:
     whole = [option for option in demand.options if len(option.device_bytes) == 1 and not option.spills]
     if whole:
         for remedy, option in (*_quantise(min(whole, key=_largest_share), free), *_shorten(whole, free)):
@@ -91,7 +93,7 @@ def _remedies(
     yield from _relax(problem, ledger, demand)
     yield from _drop(problem, ledger, demand, choices)
     yield from _add_gpu(whole or list(demand.options))
-    yield from _add_ram(problem, ledger, choices)
+    yield from _add_ram(ledger, choices)
 
 
 def _quantise(smallest: Option, free: int) -> Iterator[tuple[Remedy, Option]]:
@@ -149,7 +151,9 @@ def _drop(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choic
         here = [placed for placed in ledger.assignments if placed.endpoint == endpoint and placed.demand != demand.name]
         here.sort(key=lambda placed: (problem.demand[placed.demand].weight, placed.option.total_bytes))
         mine = [choice for choice in choices if choice.endpoint.id == endpoint]
-        offers += [dropped for count in range(1, MOST_DROPPED + 1) if (dropped := _enough(problem, ledger, mine, here, count))]
+        offers += [
+            dropped for count in range(1, MOST_DROPPED + 1) if (dropped := _enough(problem, ledger, mine, here, count))
+        ]
     if offers:
         least = min(offers, key=lambda dropped: sum(problem.demand[it.demand].weight for it in dropped))
         names = tuple(dict.fromkeys(it.demand for it in least))
@@ -177,7 +181,7 @@ def _add_gpu(options: list[Option]) -> Iterator[Remedy]:
         yield Remedy(Change.ADD_GPU, f"Add a GPU of {size} GB.", size * GB)
 
 
-def _add_ram(problem: Problem, ledger: Ledger, choices: tuple[Choice, ...]) -> Iterator[Remedy]:
+def _add_ram(ledger: Ledger, choices: tuple[Choice, ...]) -> Iterator[Remedy]:
     """Host RAM, where that alone keeps an option with layers on the CPU out."""
     short = [
         choice.option.host_ram_bytes - ledger.free(choice.ram)

@@ -50,7 +50,11 @@ def _each(problem: Problem, placed: Sequence[Assignment]) -> Iterator[str]:
             yield f"{it.demand}: {it.endpoint} can use one device or all."
         if it.swapped and demand.always_on:
             yield f"{it.demand}: always on, and yet swapped."
-        if it.swapped and demand.tolerated_wait_seconds is not None and it.option.load_seconds > demand.tolerated_wait_seconds:
+        if (
+            it.swapped
+            and demand.tolerated_wait_seconds is not None
+            and it.option.load_seconds > demand.tolerated_wait_seconds
+        ):
             yield f"{it.demand}: loads longer than it may."
 
 

@@ -40,7 +40,9 @@ def stand_in(choices: tuple[Choice, ...], assignment: Assignment, shared: frozen
 
 def _front(listed: tuple[Choice, ...], shared: frozenset[str], goal: Goal) -> tuple[Choice, ...]:
     kept: list[Choice] = []
-    for choice in sorted(listed, key=lambda choice: (choice.option.total_bytes, not choice.swapped, -choice.option.quality)):
+    for choice in sorted(
+        listed, key=lambda choice: (choice.option.total_bytes, not choice.swapped, -choice.option.quality)
+    ):
         if not any(_dominates(other, choice, shared, goal) for other in kept):
             kept.append(choice)
     return tuple(kept)

@@ -68,7 +68,7 @@ def _devices(assignment: Assignment) -> tuple[str, ...]:
 def values(problem: Problem, assignments: tuple[Assignment, ...]) -> Values:
     """The goals' values, in the order of ``Goal``."""
     resident, swap = used_bytes(problem, assignments)
-    found = {goal: 0 for goal in Goal}
+    found = dict.fromkeys(Goal, 0)
     for assignment in assignments:
         demand, option = problem.demand[assignment.demand], assignment.option
         found[Goal.PINS] += _pinned(demand) * demand.weight * credit(option)

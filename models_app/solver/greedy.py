@@ -70,9 +70,7 @@ def _upgrade(problem: Problem, ledger: Ledger, assignment: Assignment, demand: D
     """Takes the best option that fits in the place of the one taken first, if there is a better one."""
     ledger.remove(assignment)
     now = (credit(assignment.option), assignment.option.quality)
-    better_ones = [
-        choice for choice in choices_of(problem, demand) if (credit(choice.option), choice.option.quality) > now
-    ]
+    better_ones = [choice for choice in choices_of(problem, demand) if (credit(choice.option), choice.option.quality) > now]
     best_first = sorted(better_ones, key=lambda choice: (credit(choice.option), choice.option.quality), reverse=True)
     seats = (ledger.seat(choice) for choice in best_first)
     ledger.add(next((seat for seat in seats if seat is not None), assignment))

@@ -123,7 +123,9 @@ class PlacementModel:
         A share of more than j / ``parts`` of a device counts j, and the sum stays below ``parts``. It is redundant, but
         rules out the fractional packings that make a proof slow (a dual feasible function of Fekete and Schepers, 2001).
         """
-        counts = ((max(0, parts * size - 1) // max(1, device.usable_bytes), seat) for size, seat in self._resident[device.id])
+        counts = (
+            (max(0, parts * size - 1) // max(1, device.usable_bytes), seat) for size, seat in self._resident[device.id]
+        )
         counted = [(count, seat) for count, seat in counts if count]
         if counted:
             self.cp.add(weighted(counted) <= parts - 1)

@@ -65,9 +65,9 @@ def _together(model: PlacementModel, rule: Rule) -> None:
             for variable in seats:
                 model.cp.add(variable <= model.problem.demand[name].replicas * place_taken)
         if rule.scope is Scope.DEVICE:
-            for seats in model.seats[name]:
-                if seats.choice.size != 1:
-                    model.cp.add(seats.count == 0)
+            for spanning in model.seats[name]:
+                if spanning.choice.size != 1:
+                    model.cp.add(spanning.count == 0)
     model.cp.add_at_most_one(list(chosen.values()))
 
 

@@ -62,7 +62,6 @@ def hint(model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal)
 
     An assignment whose choice the model leaves out begins as the one that stands for it.
     """
-    model.cp.clear_hints()
     placed = _by_seats(model, assignments, goal)
     counts: dict[int, int] = {}
     for seats in model.all_seats():
@@ -75,9 +74,7 @@ def hint(model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal)
         model.cp.add_hint(model.cp.get_int_var_from_proto_index(index), count)
 
 
-def _by_seats(
-    model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal
-) -> dict[int, list[tuple[str, ...]]]:
+def _by_seats(model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal) -> dict[int, list[tuple[str, ...]]]:
     """By the identity of the seats, the device sets of the instances that begin there."""
     shared = shared_variants(model.problem)
     placed: dict[int, list[tuple[str, ...]]] = defaultdict(list)

@@ -23,7 +23,14 @@ from models_app.solver.result import Goal, GoalResult
 from models_app.solver.types import Assignment, Problem
 
 SEED = 7
-SHARES = {Goal.PINS: 0.2, Goal.RESIDENCY: 0.4, Goal.QUALITY: 0.8, Goal.LATENCY: 0.5, Goal.DISRUPTION: 0.5, Goal.BALANCE: 1.0}
+SHARES = {
+    Goal.PINS: 0.2,
+    Goal.RESIDENCY: 0.4,
+    Goal.QUALITY: 0.8,
+    Goal.LATENCY: 0.5,
+    Goal.DISRUPTION: 0.5,
+    Goal.BALANCE: 1.0,
+}
 """What a goal may use of the time that is left when its turn comes."""
 WORK_A_SECOND = 1.0
 """Deterministic time that CP-SAT gets through in a second, or less."""
@@ -75,7 +82,9 @@ class Search:
     def _building_seconds(self, goal: Goal) -> float:
         """What the goal's model takes to build and to begin with: not worth it in less time."""
         left = undominated(self._problem, self._choices, goal)
-        return LEAST_SECONDS + SECONDS_A_SEAT * sum(1 + len(choice.devices) for listed in left.values() for choice in listed)
+        return LEAST_SECONDS + SECONDS_A_SEAT * sum(
+            1 + len(choice.devices) for listed in left.values() for choice in listed
+        )
 
     def _model(self, at: int, goal: Goal) -> PlacementModel:
         """The model for a goal: the goals before it stay at least as good as they are."""

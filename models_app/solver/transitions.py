@@ -161,7 +161,9 @@ class _Planner:
 
 def _excess(placed: Assignment) -> int:
     """How far loading goes above what it then holds."""
-    return max((peak - size for peak, size in zip(placed.option.loading_bytes, placed.option.device_bytes, strict=True)), default=0)
+    return max(
+        (peak - size for peak, size in zip(placed.option.loading_bytes, placed.option.device_bytes, strict=True)), default=0
+    )
 
 
 def _difference(

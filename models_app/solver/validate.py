@@ -63,7 +63,9 @@ def _demand(demand: Demand, problem: Problem) -> Iterator[str]:
     hosts = {device.host for device in problem.devices} | {endpoint.host for endpoint in problem.endpoints}
     for name in sorted((demand.allowed_hosts or frozenset()) - hosts):
         yield f"allows the host {name!r}, which does not exist."
-    for name in sorted(((demand.allowed_devices or frozenset()) | (demand.pinned_devices or frozenset())) - problem.device.keys()):
+    for name in sorted(
+        ((demand.allowed_devices or frozenset()) | (demand.pinned_devices or frozenset())) - problem.device.keys()
+    ):
         yield f"names the device {name!r}, which does not exist."
     yield from _pin(demand, problem)
     for option in demand.options:

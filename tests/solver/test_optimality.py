@@ -1,0 +1,34 @@
+"""Small problems are solved to the optimum, and every answer holds before the independent checker."""
+
+from __future__ import annotations
+
+import pytest
+
+from models_app.solver.checker import violations
+from models_app.solver.goals import better
+from models_app.solver.placement import place
+from tests.solver.brute import best_three
+from tests.solver.problems import small_problem
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_small_problems_reach_what_trying_everything_reaches(first: int) -> None:
+    for seed in range(first, first + 10):
+        problem = small_problem(seed)
+        placement = place(problem, 5.0)
+        assert violations(problem, placement) == ()
+        assert placement.values[:3] == best_three(problem), seed
+        assert all(result.proven for result in placement.goals[:3])
+
+
+@pytest.mark.parametrize("seed", range(60, 90))
+def test_no_answer_breaks_a_rule_or_is_worse_than_greedy(seed: int) -> None:
+    problem = small_problem(seed)
+    placement = place(problem)
+    assert violations(problem, placement) == ()
+    assert not better(placement.baseline, placement.values)
+
+
+def test_the_same_problem_has_the_same_answer() -> None:
+    problem = small_problem(7)
+    assert place(problem, wall_seconds=20) == place(problem, wall_seconds=20)
