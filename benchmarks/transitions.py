@@ -13,7 +13,7 @@ import sys
 from dataclasses import replace
 
 from benchmarks.fleets import problem
-from models_app.solver.goals import used_bytes
+from models_app.solver.goals import same_load, used_bytes
 from models_app.solver.greedy import frugal, greedy
 from models_app.solver.occupancy import peak
 from models_app.solver.timeline import downtime, downtime_of_reloading_all
@@ -49,12 +49,10 @@ def out_of_reach(fleet: Problem, target: tuple[Assignment, ...]) -> bool:
     resident = [placed for placed in target if not placed.swapped]
     held, _ = used_bytes(fleet, resident)
     for device in fleet.devices:
-        excesses = [
-            peak(fleet, placed)[device.id] - fleet.taken(placed)[device.id]
-            for placed in resident
-            if device.id in placed.devices
-        ]
-        if excesses and held[device.id] + min(excesses) > device.usable_bytes:
+        here = [placed for placed in resident if device.id in placed.devices]
+        least = min((peak(fleet, it)[device.id] - fleet.taken(it)[device.id] for it in here), default=0)
+        comes = any(not any(same_load(loaded, it) for loaded in fleet.current) for it in here)
+        if comes and held[device.id] + least > device.usable_bytes:
             return True
     return False
 

@@ -77,11 +77,11 @@ class _Planner:
 
     def _load_all_that_fit(self) -> None:
         """Loads what fits, the heaviest demand first; what a move has replaced goes as soon as its successor stands."""
-        for coming in sorted(self._coming, key=self._urgency):
-            if self._loaded.allows(coming):
-                self._coming.remove(coming)
-                self._load(coming)
-                self._retire(coming.demand)
+        while fitting := [coming for coming in self._coming if self._loaded.allows(coming)]:
+            chosen = min(fitting, key=self._urgency)
+            self._coming.remove(chosen)
+            self._load(chosen)
+            self._retire(chosen.demand)
 
     def _urgency(self, coming: Assignment) -> tuple[bool, int, int]:
         down = not self._loaded.serves(coming.demand)
