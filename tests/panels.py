@@ -30,6 +30,8 @@ GPU_MIB = 4096
 LOG_TAIL_CHARACTERS = 6000
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """A killed test process would otherwise leave its children behind."""
+FOREIGN = ("BERTH_", "DJANGO_", "DATABASE_URL", "REDIS_URL")
+"""What the tests themselves run with; a panel in one process has settings and a database of its own."""
 SETTINGS = {
     "BERTH_ADMIN_PASSWORD": PASSWORD,
     "BERTH_DISCOVERY": "0",
@@ -47,7 +49,7 @@ class Panel:
         self.log = folder / "panel.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "DJANGO_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         places = {"BERTH_PORT": str(self.port), "BERTH_DATA_DIR": str(self.data)}
         self.environment = inherited | SETTINGS | places | environment
         folder.mkdir(parents=True, exist_ok=True)
