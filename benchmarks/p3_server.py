@@ -1,4 +1,4 @@
-"""The server of ``p3_sample_to_socket``: the panel and a bare broadcast on one uvicorn, fed alternately."""
+"""The server of ``sample_to_dom``: the panel and a bare broadcast on one uvicorn, fed alternately."""
 
 from __future__ import annotations
 
