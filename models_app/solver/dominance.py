@@ -6,7 +6,7 @@ stands for both. What is found with the rest is optimal for all.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from models_app.solver.choices import Choice
 from models_app.solver.goals import credit
@@ -39,13 +39,13 @@ def stand_in(choices: tuple[Choice, ...], assignment: Assignment, shared: frozen
 
 
 def _front(listed: tuple[Choice, ...], shared: frozenset[str], goal: Goal) -> tuple[Choice, ...]:
-    kept: list[Choice] = []
-    for choice in sorted(
-        listed, key=lambda choice: (choice.option.total_bytes, not choice.swapped, -choice.option.quality)
-    ):
-        if not any(_dominates(other, choice, shared, goal) for other in kept):
-            kept.append(choice)
-    return tuple(kept)
+    """Compares within an endpoint and a number of devices, the smallest first: only a smaller one can dominate."""
+    kept: dict[tuple[str, int], list[Choice]] = defaultdict(list)
+    for choice in sorted(listed, key=lambda it: (it.option.total_bytes, not it.swapped, -it.option.quality)):
+        alike = kept[choice.endpoint.id, choice.size]
+        if not any(_dominates(other, choice, shared, goal) for other in alike):
+            alike.append(choice)
+    return tuple(choice for alike in kept.values() for choice in alike)
 
 
 def _dominates(one: Choice, other: Choice, shared: frozenset[str], goal: Goal) -> bool:

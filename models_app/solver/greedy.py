@@ -34,9 +34,9 @@ def upgraded(problem: Problem, assignments: tuple[Assignment, ...]) -> tuple[Ass
     return tuple(ledger.assignments)
 
 
-def best_start(problem: Problem) -> tuple[Assignment, ...]:
-    """The better of the two."""
-    plain, careful = greedy(problem), frugal(problem)
+def best_start(problem: Problem, plain: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
+    """The better of the plain greedy placement and the frugal one."""
+    careful = frugal(problem)
     return careful if better(values(problem, careful), values(problem, plain)) else plain
 
 

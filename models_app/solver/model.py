@@ -35,7 +35,7 @@ class Seats:
 
 
 class PlacementModel:
-    """Variables and constraints of a problem. ``goal`` holds the expression of each goal."""
+    """Variables and constraints of a problem. ``goal`` holds the expression of each goal but the last, ``balance``."""
 
     def __init__(self, problem: Problem, choices: dict[str, tuple[Choice, ...]]) -> None:
         self.problem = problem
@@ -123,10 +123,9 @@ class PlacementModel:
         A share of more than j / ``parts`` of a device counts j, and the sum stays below ``parts``. It is redundant, but
         rules out the fractional packings that make a proof slow (a dual feasible function of Fekete and Schepers, 2001).
         """
-        counts = (
-            (max(0, parts * size - 1) // max(1, device.usable_bytes), seat) for size, seat in self._resident[device.id]
-        )
-        counted = [(count, seat) for count, seat in counts if count]
+        room = max(1, device.usable_bytes)
+        least = room // parts
+        counted = [((parts * size - 1) // room, seat) for size, seat in self._resident[device.id] if size > least]
         if counted:
             self.cp.add(weighted(counted) <= parts - 1)
 
@@ -159,10 +158,10 @@ class PlacementModel:
         goals = {goal: weighted(terms[goal]) for goal in (Goal.PINS, Goal.RESIDENCY, Goal.QUALITY, Goal.LATENCY)}
         lost = sum(kept_weight(self.problem, loaded) for loaded in self.problem.current)
         goals[Goal.DISRUPTION] = lost - weighted([(kept_weight(self.problem, at), kept) for kept, at in self.kept])
-        goals[Goal.BALANCE] = self._balance()
         return goals
 
-    def _balance(self) -> cp_model.IntVar:
+    def balance(self) -> cp_model.IntVar:
+        """The largest share in use of any GPU; asked for once, for its constraints are long and slow the other goals."""
         fullest = self.cp.new_int_var(0, PER_MILLE, "")
         for device in self.problem.devices:
             if device.is_gpu and device.usable_bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from models_app.solver.advice import spill_warnings, unmet
 from models_app.solver.goals import used_bytes, values
 from models_app.solver.greedy import best_start, greedy
@@ -10,6 +12,8 @@ from models_app.solver.types import Problem
 from models_app.solver.validate import validate
 
 DEFAULT_SECONDS = 1.0
+SHARE_OF_THE_SEARCH = 0.9
+"""Of the clock; the rest is for reading the answer and for a solver that ends a little late."""
 
 
 def place(problem: Problem, seconds: float = DEFAULT_SECONDS, wall_seconds: float | None = None) -> Placement:
@@ -20,14 +24,17 @@ def place(problem: Problem, seconds: float = DEFAULT_SECONDS, wall_seconds: floa
     """
     from models_app.solver.search import Search  # noqa: PLC0415 - OR-Tools takes 0.6 s to import; only who plans pays
 
+    ends = time.monotonic() + (wall_seconds or seconds) * SHARE_OF_THE_SEARCH
     validate(problem)
-    found = Search(problem, best_start(problem), seconds, wall_seconds or seconds).run()
+    baseline = greedy(problem)
+    start = best_start(problem, baseline)
+    found = Search(problem, start, seconds, ends).run()
     _, swap = used_bytes(problem, found.assignments)
     return Placement(
         found.assignments,
         swap,
         found.goals,
-        baseline=values(problem, greedy(problem)),
+        baseline=values(problem, baseline),
         unmet=unmet(problem, found.assignments),
         warnings=spill_warnings(found.assignments),
     )

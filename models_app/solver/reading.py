@@ -70,8 +70,9 @@ def hint(model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal)
             if seat is not seats.count:
                 counts[seat.index] = int(any(_sits(seats, devices, name, rank) for devices in mine))
         counts[seats.count.index] = len(mine)
-    for index, count in counts.items():
-        model.cp.add_hint(model.cp.get_int_var_from_proto_index(index), count)
+    given = model.cp.proto.solution_hint
+    given.vars.extend(counts.keys())
+    given.values.extend(counts.values())
 
 
 def _by_seats(model: PlacementModel, assignments: tuple[Assignment, ...], goal: Goal) -> dict[int, list[tuple[str, ...]]]:

@@ -35,7 +35,7 @@ SHARES = {
 WORK_A_SECOND = 1.0
 """Deterministic time that CP-SAT gets through in a second, or less."""
 LEAST_SECONDS = 0.01
-SECONDS_A_SEAT = 2e-5
+SECONDS_A_SEAT = 3e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Found:
 
 
 class Search:
-    """A problem, the time that it has left, and the best so far."""
+    """A problem, the time that it has left, and the best so far. ``ends`` is a moment of the monotonic clock."""
 
-    def __init__(self, problem: Problem, start: tuple[Assignment, ...], seconds: float, wall_seconds: float) -> None:
-        self._ends = time.monotonic() + wall_seconds
+    def __init__(self, problem: Problem, start: tuple[Assignment, ...], seconds: float, ends: float) -> None:
+        self._ends = ends
         self._work = seconds * WORK_A_SECOND
         self._problem = problem
         self._choices = {demand.name: choices_of(problem, demand) for demand in problem.demands}
@@ -93,7 +93,7 @@ class Search:
         for earlier, value in zip(list(Goal)[:at], self._values, strict=False):
             expression = model.goal[earlier]
             model.cp.add(expression >= value if earlier.maximised else expression <= value)
-        expression = model.goal[goal]
+        expression = model.balance() if goal is Goal.BALANCE else model.goal[goal]
         model.cp.maximize(expression) if goal.maximised else model.cp.minimize(expression)
         return model
 
