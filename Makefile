@@ -39,12 +39,12 @@ $(BIN)/python:
 
 $(VENV)/.installed: requirements.txt constraints.txt | $(BIN)/python
 	@echo "Installing what the panel needs (once, about half a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt -c constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements.txt constraints.txt | $(BIN)/python
 	@echo "Installing what the tests and checks need (once) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt -c constraints.txt
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed
