@@ -5,7 +5,7 @@ Bytes are whole bytes of the upper estimate. A GPU is known by its UUID, host RA
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
@@ -111,11 +111,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What should be served. ``options`` are in order of preference.
+    """What should be served. ``options`` are in order of preference; ``replicas`` never share a device.
 
     ``always_on`` demands are resident; the others may share a swap space if loading them takes no longer than
-    ``tolerated_wait_seconds``. ``pinned_devices`` is the exact set that each instance must use, and comes before every
-    priority. ``replicas`` never share a device.
+    ``tolerated_wait_seconds``. The exact set ``pinned_devices`` comes before every priority.
     """
 
     name: str
@@ -153,10 +152,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One instance of a demand, loaded or to be. ``devices`` are in the order of the option's ``device_bytes``.
-
-    A ``swapped`` instance is loaded when asked for, within its devices' swap spaces.
-    """
+    """One instance, its ``devices`` in the order of the option's shares. A ``swapped`` one is loaded when asked for."""
 
     demand: str
     option: Option
@@ -173,7 +169,7 @@ class Problem:
     endpoints: tuple[Endpoint, ...]
     demands: tuple[Demand, ...]
     rules: tuple[Rule, ...] = ()
-    current: tuple[Assignment, ...] = field(default=())
+    current: tuple[Assignment, ...] = ()
 
     @cached_property
     def device(self) -> dict[str, Device]:
