@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.fixtures.browser import Visits
-from tests.panels import Panel
+from tests.panels import Panel, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -40,15 +40,19 @@ def test_every_chart_is_drawn(page: Page) -> None:
         assert colours(page, chart) > 5
 
 
-def test_the_arrow_keys_tell_the_figures_of_each_moment(page: Page) -> None:
+def told_after(page: Page, *keys: str) -> str:
+    """What the chart says of the moment that these keys lead to."""
     page.locator("[data-chart=vram]").focus()
-    page.keyboard.press("End")
-    expect(page.locator("#history-at")).to_contain_text("GiB used")
-    newest = page.locator("#history-at").inner_text()
-    page.keyboard.press("ArrowLeft")
-    expect(page.locator("#history-at")).not_to_have_text(newest)
-    page.keyboard.press("Escape")
-    expect(page.locator("#history-at")).to_contain_text("Times are UTC")
+    for key in keys:
+        page.keyboard.press(key)
+    return page.locator("#history-at").inner_text()
+
+
+def test_the_arrow_keys_tell_the_figures_of_each_moment(page: Page) -> None:
+    # A panel that has just started needs a few seconds until two moments are drawn.
+    wait_until(lambda: "GiB used" in told_after(page, "End"), "the newest moment to be told")
+    wait_until(lambda: told_after(page, "Escape", "End") != told_after(page, "ArrowLeft"), "the moment before to be told")
+    assert "Times are UTC" in told_after(page, "Escape")
 
 
 def test_the_charts_bring_themselves_up_to_date(page: Page) -> None:
