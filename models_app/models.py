@@ -13,12 +13,14 @@ from models_app.operations.models import (
     OperationTarget,
     Reservation,
 )
+from models_app.plans.models import Demand, Plan
 from models_app.telemetry.models import LatestSample, SecondsChunk, StepsChunk
 
 __all__ = [
     "ApiToken",
     "AuditEntry",
     "CatalogModel",
+    "Demand",
     "Endpoint",
     "Gpu",
     "Heartbeat",
@@ -31,6 +33,7 @@ __all__ = [
     "OperationLog",
     "OperationStep",
     "OperationTarget",
+    "Plan",
     "Reservation",
     "Residency",
     "Revision",
