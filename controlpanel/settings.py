@@ -161,9 +161,11 @@ TEMPLATES = [
         },
     },
 ]
+CONNECTION_SECONDS = 60
 SQLITE = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": DATA_DIR / "berth.sqlite3",
+    "CONN_MAX_AGE": CONNECTION_SECONDS,
     "OPTIONS": {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -173,8 +175,10 @@ SQLITE = {
 
 
 def _database() -> Any:
+    if not DATABASE_URL:
+        return SQLITE
     try:
-        return dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True) if DATABASE_URL else SQLITE
+        return dj_database_url.parse(DATABASE_URL, conn_max_age=CONNECTION_SECONDS, conn_health_checks=True)
     except ValueError:  # its words may quote the password
         raise ImproperlyConfigured("DATABASE_URL is not an address such as postgres://user:password@host/name.") from None
 

@@ -66,9 +66,8 @@ def find_token(secret: str) -> ApiToken | None:
     token = usable.select_related("user").first()
     if token is None or not is_member(token.user):
         return None
-    ApiToken.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=now - USED_RESOLUTION), pk=token.pk).update(
-        last_used_at=now
-    )
+    if token.last_used_at is None or token.last_used_at < now - USED_RESOLUTION:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
 

@@ -145,7 +145,8 @@ def get_loaded_model(request: HttpRequest, loaded_model_id: int) -> LoadedModelO
 
 
 def _variants() -> QuerySet[Variant]:
-    installations = Prefetch("installations", Installation.objects.select_related("endpoint").order_by("id"))
+    shown = Installation.objects.select_related("endpoint").only("variant", "name", "size_bytes", "endpoint__name")
+    installations = Prefetch("installations", shown.order_by("id"))
     return Variant.objects.select_related("model").prefetch_related(installations)
 
 
