@@ -14,14 +14,11 @@ from models_app.backends.protocol import HeaderAnswer, LoadOptions, Progress
 T = TypeVar("T")
 
 
-class HttpBackend:
-    """A backend over ``Http``. Subclasses override what their server can do."""
+class RefusingBackend:
+    """Refuses every call that not each server offers. Subclasses override what theirs can do."""
 
     PROGRAM = "This server"
     REASON = "it has no such call"
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
 
     def load(self, name: str, options: LoadOptions) -> AsyncGenerator[Progress, None]:  # noqa: ARG002
         raise UnsupportedCall(f"{self.PROGRAM} cannot load {name}: {self.REASON}.")
@@ -40,6 +37,13 @@ class HttpBackend:
 
     async def delete(self, name: str) -> None:
         raise UnsupportedCall(f"{self.PROGRAM} cannot delete {name}: {self.REASON}.")
+
+
+class HttpBackend(RefusingBackend):
+    """A backend over ``Http``."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -12,7 +12,8 @@
     │   ├── InvalidName          not a name that the endpoint could know
     │   ├── InvalidOption        an option's value makes no sense
     │   ├── UnsupportedOption    this endpoint cannot honour the option
-    │   └── UnsupportedCall      this endpoint cannot do that at all
+    │   ├── UnsupportedCall      this endpoint cannot do that at all
+    │   └── NotAllowed           the file of the host's owner does not allow it
     ├── Busy                     429, 503: try again later                 retryable
     ├── OutOfMemory              the load did not fit
     └── ServerFault              any other 5xx                             retryable
@@ -96,6 +97,10 @@ class UnsupportedOption(Rejected):
 
 class UnsupportedCall(Rejected):
     code = "unsupported_call"
+
+
+class NotAllowed(Rejected):
+    code = "not_allowed"
 
 
 class Busy(BackendError):

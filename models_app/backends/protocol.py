@@ -140,7 +140,8 @@ class ResidentModel:
 
     ``size_bytes`` and ``vram_bytes`` are the endpoint's own figures (``None`` where it gives none) and are compared with
     NVML, never trusted alone. ``context_length`` is per slot. ``expires_at`` is ``None`` for a model kept for ever or
-    without a keep-alive. ``port`` is that of the model's own server process, where a router tells it.
+    without a keep-alive. ``process_id`` and ``port`` are those of the model's own server process, and
+    ``host_ram_bytes`` is what that process and its children hold resident in host RAM, where the backend can tell.
     """
 
     name: str
@@ -154,14 +155,48 @@ class ResidentModel:
     kept_forever: bool = False
     process_id: int | None = None
     port: int | None = None
+    host_ram_bytes: int | None = None
+
+
+class ServerState(StrEnum):
+    """The state of a server that Berth starts itself."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    """It ended unasked and is started again, after a pause."""
+    GIVEN_UP = "given_up"
+    """It ended unasked too often, and is not started again until somebody asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """The process of a server that Berth starts itself.
+
+    ``restarts`` counts since somebody last asked for a start. ``problem`` says how it last ended unasked, or is empty.
+    ``settings_digest`` is that of the settings with which it was started.
+    """
+
+    state: ServerState
+    process_id: int | None = None
+    port: int | None = None
+    started_at: datetime | None = None
+    restarts: int = 0
+    problem: str = ""
+    settings_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What an endpoint says at one moment. ``failed`` maps a model's name to why its last load failed."""
+    """What an endpoint says at one moment. ``failed`` maps a model's name to why its last load failed.
+
+    ``server`` is the endpoint's own process, where Berth starts it.
+    """
 
     resident: tuple[ResidentModel, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
+    server: ServerProcess | None = None
 
     def find(self, name: str) -> ResidentModel | None:
         """The resident model of that name, or ``None``."""
@@ -170,12 +205,16 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a long call has come. ``fraction`` is 0 to 1, or ``None`` where only a status is known."""
+    """How far a long call has come. ``fraction`` is 0 to 1, or ``None`` where only a status is known.
+
+    ``lines`` are what the server has logged since the step before, where the backend sees its log.
+    """
 
     status: str
     completed_bytes: int | None = None
     total_bytes: int | None = None
     fraction: float | None = None
+    lines: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

@@ -14,13 +14,13 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import sync_to_async
 
 from models_app.backends.errors import BackendError
+from models_app.backends.file_headers import shape_of_header
 from models_app.backends.protocol import Backend, Capability, ModelShape
 from models_app.catalog.headers import FoundHeader, adopt_headers, record_headers, unread_headers
 from models_app.catalog.models import VariantHeader
 from models_app.catalog.sync import record_shapes
 from models_app.gguf.errors import GgufError
 from models_app.gguf.splits import read_model
-from models_app.inventory.local_files import shape_of_header
 
 AT_ONCE = 2
 PER_WRITE = 32

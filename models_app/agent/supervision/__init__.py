@@ -1,0 +1,1 @@
+"""Starting, watching and stopping servers on this machine: processes, files and nothing else."""
