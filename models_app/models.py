@@ -2,10 +2,11 @@
 
 from models_app.accounts.models import ApiToken, AuditEntry
 from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
+from models_app.catalog.tiers import HardwareTier
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
 from models_app.live import Revision
 from models_app.operations.heartbeats import Heartbeat
-from models_app.operations.measurements import LoadMeasurement
+from models_app.operations.measurements import LoadMeasurement, SpeedMeasurement
 from models_app.operations.models import (
     Operation,
     OperationLog,
@@ -23,6 +24,7 @@ __all__ = [
     "Demand",
     "Endpoint",
     "Gpu",
+    "HardwareTier",
     "Heartbeat",
     "Host",
     "Installation",
@@ -38,6 +40,7 @@ __all__ = [
     "Residency",
     "Revision",
     "SecondsChunk",
+    "SpeedMeasurement",
     "StepsChunk",
     "Variant",
     "VariantHeader",

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 from models_app.backends.errors import UnsupportedCall
 from models_app.backends.http import Http
-from models_app.backends.protocol import HeaderAnswer, LoadOptions, Progress
+from models_app.backends.protocol import Generation, HeaderAnswer, LoadOptions, Progress
 
 T = TypeVar("T")
+
+LONG_PROMPT = "Count from one to two hundred in words, without leaving a number out: one, two, three,"
+"""Asks for a text that goes on, so that a measurement of the speed is not cut short."""
 
 
 class RefusingBackend:
@@ -31,6 +34,9 @@ class RefusingBackend:
 
     async def set_keep_alive(self, name: str, seconds: int, options: LoadOptions) -> None:  # noqa: ARG002
         raise UnsupportedCall(f"{self.PROGRAM} cannot keep {name} for {seconds} seconds: {self.REASON}.")
+
+    async def generate(self, name: str, most_tokens: int, options: LoadOptions) -> Generation:  # noqa: ARG002
+        raise UnsupportedCall(f"{self.PROGRAM} cannot write {most_tokens} tokens with {name}: {self.REASON}.")
 
     def pull(self, name: str) -> AsyncGenerator[Progress, None]:
         raise UnsupportedCall(f"{self.PROGRAM} cannot download {name}: {self.REASON}.")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from models_app.backends.errors import BadAnswer
 from models_app.backends.llama_launch import launch_settings
-from models_app.backends.protocol import InstalledModel, ModelShape, ModelState, Progress, ResidentModel
-from models_app.backends.shapes import Object, as_object, as_objects, count, decoded, part, text, texts
+from models_app.backends.protocol import Generation, InstalledModel, ModelShape, ModelState, Progress, ResidentModel
+from models_app.backends.shapes import Object, as_object, as_objects, count, decoded, number, part, text, texts
 
 RESIDENT_STATES = {
     "loading": ModelState.LOADING,
@@ -112,6 +112,15 @@ def shape_from_meta(meta: Object) -> ModelShape:
         training_context_length=count(meta.get("n_ctx_train")),
         parameter_count=count(meta.get("n_params")),
     )
+
+
+def generation(answer: object) -> Generation:
+    """From a completion's ``timings``. Raises ``BadAnswer`` where there are none."""
+    timings = part(as_object(answer, "The text"), "timings")
+    token_count, milliseconds = count(timings.get("predicted_n")), number(timings.get("predicted_ms"))
+    if not token_count or not milliseconds:
+        raise BadAnswer("The answer does not say how many tokens it wrote in which time.")
+    return Generation(token_count, milliseconds / 1000)
 
 
 def download_progress(progress: Object) -> Progress:

@@ -21,6 +21,7 @@ from models_app.backends.llama_answers import (
     router_entries,
     shape_from_meta,
 )
+from models_app.backends.llama_generate import generate
 from models_app.backends.llama_load import News, check_deadline, follow_load, listen, now
 from models_app.backends.names import check_name, check_registry
 from models_app.backends.options import check_options
@@ -28,15 +29,26 @@ from models_app.backends.protocol import (
     BackendKind,
     Capability,
     EndpointInfo,
+    Generation,
     InstalledModel,
     LoadOptions,
     ModelShape,
+    ModelState,
     Observation,
     Progress,
 )
 from models_app.backends.shapes import as_object, text
 
-CAPABILITIES = frozenset({Capability.LOAD, Capability.UNLOAD, Capability.PULL, Capability.DELETE, Capability.LOAD_PROGRESS})
+CAPABILITIES = frozenset(
+    {
+        Capability.LOAD,
+        Capability.UNLOAD,
+        Capability.PULL,
+        Capability.DELETE,
+        Capability.LOAD_PROGRESS,
+        Capability.GENERATE,
+    }
+)
 # How a model is loaded stands in the router's presets; a request names only the model.
 LOAD_OPTIONS = frozenset({"pinned"})
 
@@ -103,6 +115,14 @@ class LlamaRouterBackend(HttpBackend):
         except Rejected as error:
             if "not running" not in error.message:
                 raise _unknown(name, error) from error
+
+    async def generate(self, name: str, most_tokens: int, options: LoadOptions) -> Generation:  # noqa: ARG002
+        """A sleeping model is not woken."""
+        name = self.canonical(name)
+        resident = (await self.observe()).find(name)
+        if resident is None or resident.state is not ModelState.LOADED:
+            raise NotFound(f"{name} is not loaded.")
+        return await generate(self._http, name, most_tokens)
 
     async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
         """Download from Hugging Face, ``organisation/repository[:quantisation]``. Closing the generator cancels it."""

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 from models_app.backends.base import HttpBackend
-from models_app.backends.errors import BadAnswer, Busy
+from models_app.backends.errors import BadAnswer, Busy, NotFound
 from models_app.backends.http import Http
 from models_app.backends.llama_answers import installed_from_meta, shape_from_meta
+from models_app.backends.llama_generate import generate
 from models_app.backends.names import check_served_name
 from models_app.backends.protocol import (
     BackendKind,
+    Capability,
     EndpointInfo,
+    Generation,
     InstalledModel,
+    LoadOptions,
     ModelShape,
     ModelState,
     Observation,
@@ -43,7 +47,8 @@ class LlamaSingleBackend(HttpBackend):
         except Busy:
             props = {}
         version = text(props.get("build_info"))
-        return EndpointInfo(BackendKind.LLAMA_SERVER, "single", version, frozenset(), frozenset({"pinned"}))
+        capabilities = frozenset({Capability.GENERATE})
+        return EndpointInfo(BackendKind.LLAMA_SERVER, "single", version, capabilities, frozenset({"pinned"}))
 
     async def installed(self) -> list[InstalledModel]:
         props, (name, meta) = await self._props(), await self._model()
@@ -61,6 +66,13 @@ class LlamaSingleBackend(HttpBackend):
             loading = (ResidentModel(self._known_name, ModelState.LOADING),) if self._known_name else ()
             return Observation(loading)
         return Observation((_resident(name, meta, props),))
+
+    async def generate(self, name: str, most_tokens: int, options: LoadOptions) -> Generation:  # noqa: ARG002
+        """A sleeping model is not woken."""
+        resident = (await self.observe()).find(self.canonical(name))
+        if resident is None or resident.state is not ModelState.LOADED:
+            raise NotFound(f"{name} is not loaded.")
+        return await generate(self._http, resident.name, most_tokens)
 
     async def _props(self) -> Object:
         props = as_object(await self._http.json("GET", "/props"), "The properties")

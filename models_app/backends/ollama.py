@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from models_app.backends.base import HttpBackend, in_background
+from models_app.backends.base import LONG_PROMPT, HttpBackend, in_background
 from models_app.backends.errors import BadAnswer, LoadFailed, NotFound, Rejected, ServerFault, UnsupportedOption
 from models_app.backends.http import MIB, Call, Http
 from models_app.backends.names import OLLAMA_REGISTRY, canonical_ollama_name, check_registry
 from models_app.backends.ollama_answers import (
+    generation,
     header_answer,
     installed_model,
     model_shape,
@@ -25,6 +26,7 @@ from models_app.backends.protocol import (
     BackendKind,
     Capability,
     EndpointInfo,
+    Generation,
     HeaderAnswer,
     InstalledModel,
     LoadOptions,
@@ -42,6 +44,7 @@ CAPABILITIES = frozenset(
         Capability.DELETE,
         Capability.KEEP_ALIVE,
         Capability.HEADER,
+        Capability.GENERATE,
     }
 )
 LARGEST_HEADER_BYTES = 64 * MIB
@@ -118,12 +121,22 @@ class OllamaBackend(HttpBackend):
     async def set_keep_alive(self, name: str, seconds: int, options: LoadOptions) -> None:
         """As the protocol says. Where ``options`` hold no context length, the one that is loaded is repeated."""
         check_keep_alive(seconds)
+        same = await self._as_loaded(name, options)
+        await self._occupy(self._load_body(name, replace(same, keep_alive_seconds=seconds)))
+
+    async def generate(self, name: str, most_tokens: int, options: LoadOptions) -> Generation:
+        """Without a keep-alive the model's own goes on; ``raw`` leaves out the template, and with it any thinking."""
+        body = self._load_body(name, await self._as_loaded(name, options))
+        body["options"] |= {"num_predict": most_tokens, "temperature": 0}
+        asked = body | {"prompt": LONG_PROMPT, "raw": True}
+        return generation(await self._http.json("POST", "/api/generate", call=Call.LOAD, body=asked))
+
+    async def _as_loaded(self, name: str, options: LoadOptions) -> LoadOptions:
+        """The options that repeat what is loaded, so that a call does not load it anew. Raises ``NotFound``."""
         resident = (await self.observe()).find(self.canonical(name))
         if resident is None:
             raise NotFound(f"{self.canonical(name)} is not loaded.")
-        context_length = options.context_length or resident.context_length
-        same = replace(options, keep_alive_seconds=seconds, context_length=context_length)
-        await self._occupy(self._load_body(name, same))
+        return replace(options, context_length=options.context_length or resident.context_length)
 
     async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
         body = {"model": check_registry(self.canonical(name), self._allowed_registries)}

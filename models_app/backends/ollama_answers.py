@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from models_app.backends.errors import BackendError, BadAnswer, NotFound, OutOfMemory, ServerFault
 from models_app.backends.failures import is_out_of_memory
 from models_app.backends.protocol import (
+    Generation,
     HeaderAnswer,
     InstalledModel,
     ModelShape,
@@ -15,7 +16,7 @@ from models_app.backends.protocol import (
     Progress,
     ResidentModel,
 )
-from models_app.backends.shapes import Object, as_object, count, decoded, instant, part, text, texts
+from models_app.backends.shapes import Object, as_object, count, decoded, instant, number, part, text, texts
 from models_app.gguf.errors import GgufError
 from models_app.gguf.ollama_show import header_from_show
 
@@ -121,6 +122,15 @@ def resident_model(entry: Object, clock_skew: timedelta) -> ResidentModel:
         expires_at=expires_at - clock_skew if expires_at is not None and not kept_forever else None,
         kept_forever=kept_forever,
     )
+
+
+def generation(answer: object) -> Generation:
+    """From the answer of ``/api/generate``. Raises ``BadAnswer`` where it says nothing of its speed."""
+    answer = as_object(answer, "The text")
+    token_count, nanoseconds = count(answer.get("eval_count")), number(answer.get("eval_duration"))
+    if not token_count or not nanoseconds:
+        raise BadAnswer("The answer does not say how many tokens it wrote in which time.")
+    return Generation(token_count, nanoseconds / 1e9)
 
 
 def pull_progress(line: bytes) -> Progress:

@@ -35,6 +35,8 @@ class Capability(StrEnum):
     RESTART = "restart"
     HEADER = "header"
     """It tells a model's whole GGUF header."""
+    GENERATE = "generate"
+    """It writes text and says how long that took."""
 
 
 class ModelState(StrEnum):
@@ -217,6 +219,19 @@ class Progress:
     lines: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A text that a model wrote: how many tokens, and the seconds that it wrote, reading the prompt not counted."""
+
+    token_count: int
+    seconds: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The speed of writing."""
+        return self.token_count / self.seconds
+
+
 class Backend(Protocol):
     """One endpoint, addressed. Every method raises ``BackendError`` and nothing else, within its timeout.
 
@@ -257,6 +272,13 @@ class Backend(Protocol):
         """Change how long an idle model stays. ``options`` are those it was loaded with: repeating them avoids a reload.
 
         Raises ``NotFound`` for a model that is not loaded, rather than loading it.
+        """
+
+    async def generate(self, name: str, most_tokens: int, options: LoadOptions) -> Generation:
+        """Have a loaded model write a text of no use, to see how fast it is. ``options`` are those it was loaded with.
+
+        Never loads or wakes a model: raises ``NotFound`` for one that is not loaded, ``Rejected`` for one that writes no
+        text, and ``BadAnswer`` where the answer does not say how long it took.
         """
 
     def pull(self, name: str) -> AsyncGenerator[Progress, None]:

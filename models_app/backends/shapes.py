@@ -69,6 +69,13 @@ def count(value: object) -> int | None:
     return value if is_number and 0 <= value <= MAX_COUNT else None  # type: ignore[operator, return-value]
 
 
+def number(value: object) -> float | None:
+    """A finite number above 0; anything else is unknown."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e15:
+        return None
+    return float(value)
+
+
 def instant(value: object) -> datetime | None:
     """A moment with its time zone from RFC 3339 text with up to nanoseconds, else ``None``."""
     try:

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from models_app.backends.errors import AddressRefused, InvalidName
 from models_app.backends.names import OLLAMA_REGISTRY, check_registry
-from models_app.backends.protocol import Capability
+from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import Installation
 from models_app.inventory.connect import backend_for
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
@@ -19,6 +19,7 @@ from models_app.operations.option_checks import check_keep_alive, check_options
 from models_app.operations.preview import FitPreview, Verdict, fit_preview
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
+from models_app.operations.subject import installed_variant
 
 Kind = Operation.Kind
 _NEEDED = {
@@ -28,6 +29,7 @@ _NEEDED = {
     Kind.PULL: Capability.PULL,
     Kind.DELETE: Capability.DELETE,
     Kind.SET_KEEP_ALIVE: Capability.KEEP_ALIVE,
+    Kind.MEASURE_SPEED: Capability.GENERATE,
 }
 
 
@@ -125,6 +127,23 @@ def _check_new_keep_alive(request: Request) -> Checked:
     return Checked()
 
 
+def _check_measure(request: Request) -> Checked:
+    loaded = _required_loaded(request)
+    if loaded.state != ModelState.LOADED:
+        message = f"{loaded.name} is {loaded.state} now; its speed can be measured while it is loaded."
+        raise RequestRefused("not_loaded", message, field="model", status=409)
+    variant, _ = installed_variant(request.endpoint, request.model)
+    if variant is not None and variant.is_embedding:
+        message = f"{request.model} is an embedding model: it writes no text, so it has no tokens a second."
+        raise RequestRefused("embedding_model", message, field="model")
+    can_reload = "context_length" in request.endpoint.load_options
+    if can_reload and not request.confirmed and not _residency(request.endpoint, loaded.name):
+        message = f"{loaded.name} was loaded by another client, perhaps with options that {request.endpoint.name} does not "
+        message += "tell; it would then be loaded anew. Confirm to measure its speed all the same."
+        raise RequestRefused("foreign_model", message, status=409, loaded=loaded)
+    return Checked()
+
+
 _CHECKS: dict[str, Callable[[Request], Checked]] = {
     Kind.LOAD: _check_load,
     Kind.SWAP: _check_swap,
@@ -132,6 +151,7 @@ _CHECKS: dict[str, Callable[[Request], Checked]] = {
     Kind.PULL: _check_pull,
     Kind.DELETE: _check_delete,
     Kind.SET_KEEP_ALIVE: _check_new_keep_alive,
+    Kind.MEASURE_SPEED: _check_measure,
 }
 
 

@@ -1,4 +1,4 @@
-"""What loads were measured to take, beside what was estimated: a row for each load that a process or a GPU bore out."""
+"""What was measured of models: what each verified load took beside what was estimated, and how fast a model wrote."""
 
 from __future__ import annotations
 
@@ -58,3 +58,31 @@ class LoadMeasurement(models.Model):
             kv_bytes=self.kv_bytes,
             compute_bytes=self.compute_bytes,
         )
+
+
+class SpeedMeasurement(models.Model):
+    """How fast a loaded model wrote, once, when it was asked to for no other reason.
+
+    ``gpu_share`` is the part of the model on GPUs, 0 to 1; ``settings`` are those it was loaded with, as far as they are
+    known. The rate is that of writing: reading the prompt does not count.
+    """
+
+    variant = models.ForeignKey(Variant, on_delete=models.CASCADE, related_name="speeds")
+    endpoint = models.ForeignKey(Endpoint, null=True, on_delete=models.SET_NULL, related_name="+")
+    operation_id = models.BigIntegerField(null=True)
+    backend_kind = models.CharField(max_length=20)
+    backend_version = models.CharField(max_length=60, blank=True)
+    gpu_names = models.CharField(max_length=255, blank=True)
+    gpu_share = models.FloatField()
+    context_length = models.IntegerField(null=True)
+    settings = models.JSONField(default=dict)
+    token_count = models.IntegerField()
+    tokens_per_second = models.FloatField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["variant", "gpu_names"], name="speed_variant_gpus")]
+
+    def __str__(self) -> str:
+        return f"{self.variant}: {self.tokens_per_second:.1f} tokens/s"

@@ -28,6 +28,7 @@ class Operation(models.Model):
         PULL = "pull", "Pull"
         DELETE = "delete", "Delete"
         SET_KEEP_ALIVE = "set_keep_alive", "Change keep-alive"
+        MEASURE_SPEED = "measure_speed", "Measure speed"
 
     class State(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -131,6 +132,7 @@ class OperationStep(models.Model):
         PULL = "pull", "Pull"
         DELETE = "delete", "Delete"
         KEEP_ALIVE = "keep_alive", "Change keep-alive"
+        MEASURE = "measure", "Measure speed"
 
     class State(models.TextChoices):
         PENDING = "pending", "Pending"

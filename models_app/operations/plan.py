@@ -27,6 +27,8 @@ def plan(operation: Operation, observation: Observation) -> list[OperationStep]:
         return _plan_delete(operation, observation)
     if operation.kind == Kind.SET_KEEP_ALIVE:
         return [_keep_alive(operation, observation)]
+    if operation.kind == Kind.MEASURE_SPEED:
+        return [_measure(operation, observation)]
     return _plan_load(operation, observation)
 
 
@@ -79,12 +81,21 @@ def _plan_delete(operation: Operation, observation: Observation) -> list[Operati
 
 
 def _keep_alive(operation: Operation, observation: Observation) -> OperationStep:
-    """The options are repeated as they are, or the backend would reload the model."""
+    kept = _options_to_repeat(operation, observation) | operation.options
+    return OperationStep(action=Action.KEEP_ALIVE, model_name=operation.model_name, options=kept)
+
+
+def _measure(operation: Operation, observation: Observation) -> OperationStep:
+    same = _options_to_repeat(operation, observation)
+    return OperationStep(action=Action.MEASURE, model_name=operation.model_name, options=same)
+
+
+def _options_to_repeat(operation: Operation, observation: Observation) -> dict[str, object]:
+    """The options of a loaded model as they are, or the backend would reload it."""
     resident = _present(observation, operation.model_name)
     if resident is None:
         raise Failure("not_loaded", f"{operation.model_name} is no longer loaded.")
-    kept = current_options(operation, resident) | operation.options
-    return OperationStep(action=Action.KEEP_ALIVE, model_name=operation.model_name, options=kept)
+    return current_options(operation, resident)
 
 
 def current_options(operation: Operation, resident: ResidentModel | None) -> dict[str, object]:

@@ -158,7 +158,7 @@ def _kept(operation: Operation, step: OperationStep, _outcome: Outcome) -> None:
 
 
 def _no_intention(_operation: Operation, _step: OperationStep, _outcome: Outcome) -> None:
-    """Files on disk are no intention about memory."""
+    """Files on disk and a measured speed are no intention about memory."""
 
 
 _INTENTIONS: dict[str, Callable[[Operation, OperationStep, Outcome], None]] = {
@@ -169,6 +169,7 @@ _INTENTIONS: dict[str, Callable[[Operation, OperationStep, Outcome], None]] = {
     Action.KEEP_ALIVE: _kept,
     Action.PULL: _no_intention,
     Action.DELETE: _no_intention,
+    Action.MEASURE: _no_intention,
 }
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "request_cancel",
     "request_delete",
     "request_load",
+    "request_measure_speed",
     "request_pull",
     "request_set_keep_alive",
     "request_swap",
@@ -124,6 +125,11 @@ def request_set_keep_alive(
     options = LoadOptions(keep_alive_seconds=keep_alive_seconds)
     kind = Operation.Kind.SET_KEEP_ALIVE
     return submit(Request(kind, actor, endpoint, model, options, confirmed=confirmed, idempotency_key=idempotency_key))
+
+
+def request_measure_speed(actor: Actor, endpoint: Endpoint, model: str, *, idempotency_key: str = "") -> Operation:
+    """Have a loaded model write a few dozen tokens, and keep how fast it did."""
+    return submit(Request(Operation.Kind.MEASURE_SPEED, actor, endpoint, model, idempotency_key=idempotency_key))
 
 
 def request_cancel(actor: Actor, operation: Operation) -> Operation:

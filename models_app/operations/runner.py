@@ -119,11 +119,14 @@ async def _succeed(job: Job, outcomes: list[Outcome]) -> None:
 
 
 def _result(job: Job, outcomes: list[Outcome]) -> dict[str, Any]:
-    """What people and scripts read of a success: seconds, bytes moved, and notes."""
+    """What people and scripts read of a success: seconds, bytes moved, tokens a second, and notes."""
     result: dict[str, Any] = {"seconds": job.seconds}
     moved = [outcome.moved_bytes for outcome in outcomes if outcome.moved_bytes is not None]
     if moved:
         result["moved_bytes"] = moved[-1]
+    speeds = [outcome.tokens_per_second for outcome in outcomes if outcome.tokens_per_second is not None]
+    if speeds:
+        result["tokens_per_second"] = round(speeds[-1], 2)
     notes = [note for outcome in outcomes for note in (outcome.skipped, *outcome.notes) if note]
     if notes:
         result["notes"] = notes

@@ -24,9 +24,11 @@ from models_app.operations.matching import differing_options
 from models_app.operations.models import OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outcome
+from models_app.operations.speeds import MOST_SECONDS, TOKENS, record_speed
 from models_app.operations.verify import Reading
 
 Action = OperationStep.Action
+LEAST_TOKENS = 8
 IN_MEMORY = (ModelState.LOADED, ModelState.SLEEPING)
 
 
@@ -135,6 +137,26 @@ async def _keep_alive(job: Job, step: OperationStep) -> Outcome:
     return Outcome("endpoint", observation=await job.backend.observe(), observed_at=observed_at)
 
 
+async def _measure(job: Job, step: OperationStep) -> Outcome:
+    """Have the model write a little. Closing the connection, as a cancellation does, ends that at once."""
+    resident = (await job.backend.observe()).find(step.model_name)
+    if resident is None or resident.state is not ModelState.LOADED:
+        raise Failure("not_loaded", f"{step.model_name} is not in memory now.")
+    await _begin_on_disk(job, step, f"Having {step.model_name} write {TOKENS} tokens.")
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            wrote = await job.backend.generate(step.model_name, TOKENS, stored_options(step.options))
+    except (TimeoutError, TimedOut) as error:
+        message = f"{step.model_name} did not write {TOKENS} tokens within {MOST_SECONDS} seconds."
+        raise Failure("measure_timed_out", message) from error
+    if wrote.token_count < LEAST_TOKENS:
+        message = f"{step.model_name} stopped after {wrote.token_count} tokens, too few to tell its speed."
+        raise Failure("too_few_tokens", message)
+    await job.write(record_speed, job.operation, step, resident, wrote)
+    job.say(f"{step.model_name} writes {wrote.tokens_per_second:.1f} tokens/s, measured over {wrote.token_count} tokens.")
+    return Outcome("endpoint", tokens_per_second=wrote.tokens_per_second)
+
+
 async def _is_installed(job: Job, name: str) -> bool:
     installed = await job.backend.installed()
     await refresh_installed(job.endpoint, job.backend)
@@ -159,4 +181,5 @@ _PERFORMERS: dict[str, Callable[[Job, OperationStep], Awaitable[Outcome]]] = {
     Action.PULL: _pull,
     Action.DELETE: _delete,
     Action.KEEP_ALIVE: _keep_alive,
+    Action.MEASURE: _measure,
 }

@@ -44,6 +44,11 @@ def not_supported(what: str, flag: str) -> HttpError:
     return failure(501, f"This server does not support {what}. Start it with `{flag}`", "not_supported_error")
 
 
+def writes_no_text() -> HttpError:
+    """500: an embedding model was asked for text."""
+    return failure(500, "the current context does not support logits computation. skipping")
+
+
 def refusal(request: Request, api_key: str | None) -> Answer | None:
     """401 unless the request bears the key, as a bearer token or in ``X-Api-Key``."""
     if api_key is None or request.path in OPEN_PATHS:

@@ -89,13 +89,13 @@ def router_props(models_max: int) -> dict[str, Any]:
     }
 
 
-def chat_completion(model: str, text: str, tokens: int) -> dict[str, Any]:
+def chat_completion(name: str, model: SimulatedModel, text: str, tokens: int) -> dict[str, Any]:
     """An answer of ``/v1/chat/completions``."""
-    milliseconds = 1000 / TOKENS_PER_SECOND
+    milliseconds = 1000 / model.tokens_per_second
     return {
         "choices": [{"finish_reason": "length", "index": 0, "message": {"role": "assistant", "content": text}}],
         "created": int(time.time()),
-        "model": model,
+        "model": name,
         "system_fingerprint": BUILD_INFO,
         "object": "chat.completion",
         "usage": {
@@ -114,7 +114,7 @@ def chat_completion(model: str, text: str, tokens: int) -> dict[str, Any]:
             "predicted_n": tokens,
             "predicted_ms": milliseconds * tokens,
             "predicted_per_token_ms": milliseconds,
-            "predicted_per_second": float(TOKENS_PER_SECOND),
+            "predicted_per_second": model.tokens_per_second,
         },
     }
 

@@ -176,13 +176,15 @@ class LlamaRouterSimulator(Application):
     async def _chat(self, request: Request) -> Answer:
         wanted = answers.parse(request)
         child = await self._awake(self._named(wanted.get("model")), request)
+        if child.model.is_embedding:
+            raise answers.writes_no_text()
         tokens = words(int(wanted.get("max_tokens", 16)))
         child.busy += 1
         try:
             await asyncio.sleep(self.timing.token_seconds * len(tokens))
         finally:
             child.busy -= 1
-        return answers.answer(describe.chat_completion(child.name, "".join(tokens), len(tokens)))
+        return answers.answer(describe.chat_completion(child.name, child.model, "".join(tokens), len(tokens)))
 
     async def _download(self, request: Request) -> Answer:
         name = str(answers.parse(request).get("model", ""))

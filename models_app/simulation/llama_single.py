@@ -145,14 +145,14 @@ class LlamaServerSimulator(Application):
         if "messages" not in wanted:
             raise answers.invalid("'messages' is required")
         if self.model.is_embedding:
-            raise answers.failure(500, "the current context does not support logits computation. skipping")
+            raise answers.writes_no_text()
         tokens = words(int(wanted.get("max_tokens", 16)))
         self.busy += 1
         try:
             await asyncio.sleep(self.timing.token_seconds * len(tokens))
         finally:
             self.busy -= 1
-        return answers.answer(describe.chat_completion(self.alias, "".join(tokens), len(tokens)))
+        return answers.answer(describe.chat_completion(self.alias, self.model, "".join(tokens), len(tokens)))
 
     async def _embedding(self, request: Request) -> Answer:
         vectors = self._vectors(answers.parse(request).get("content", []))

@@ -186,6 +186,7 @@ async def test_a_call_outside_its_capabilities_is_rejected(endpoint: Endpoint, b
         Capability.KEEP_ALIVE: lambda: backend.set_keep_alive(endpoint.model, 60, LoadOptions()),
         Capability.DELETE: lambda: backend.delete(endpoint.model),
         Capability.HEADER: lambda: backend.header(endpoint.model),
+        Capability.GENERATE: lambda: backend.generate(endpoint.model, 4, LoadOptions()),
     }
     for capability in calls.keys() - capabilities:
         with pytest.raises(UnsupportedCall):
@@ -204,6 +205,32 @@ async def test_a_header_is_told_whole_or_not_at_all_and_wakes_nothing(endpoint: 
     assert (await backend.observe()).resident == before.resident
     with pytest.raises(NotFound):
         await backend.header(ABSENT)
+
+
+@over(EVERY)
+async def test_a_loaded_model_writes_and_says_how_fast(endpoint: Endpoint, backend: Backend) -> None:
+    if Capability.LOAD in (await backend.identify()).capabilities:
+        await load(backend, endpoint.model)
+    before = await resident(backend, endpoint.model)
+    wrote = await backend.generate(endpoint.model, 8, LoadOptions())
+    assert 0 < wrote.token_count <= 8
+    assert wrote.tokens_per_second == wrote.token_count / wrote.seconds > 0
+    after = await resident(backend, endpoint.model)
+    assert (after.process_id, after.context_length) == (before.process_id, before.context_length), "it was loaded anew"
+
+
+@over(CAN_LOAD)
+async def test_what_is_not_loaded_writes_nothing_and_stays_where_it_is(endpoint: Endpoint, backend: Backend) -> None:
+    with pytest.raises(NotFound):
+        await backend.generate(endpoint.model, 8, LoadOptions())
+    assert (await backend.observe()).find(endpoint.model) is None
+
+
+@over(CAN_LOAD)
+async def test_an_embedding_model_writes_no_text(endpoint: Endpoint, backend: Backend) -> None:
+    await load(backend, endpoint.embedding_model)
+    with pytest.raises(Rejected):
+        await backend.generate(endpoint.embedding_model, 8, LoadOptions())
 
 
 @over(CAN_LOAD)
