@@ -1,4 +1,4 @@
-"""The table of recommended configurations by hardware: as shipped until an admin changes it, and as shipped after a reset."""
+"""The table of recommended configurations by hardware: as shipped until an admin changes it, and again after a reset."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from models_app.estimator.quick import BYTES_PER_WEIGHT, bytes_per_weight
-from models_app.estimator.speed import UNCHANGED, Speed, speed_at_gpu_share, speed_of_quantization
+from models_app.estimator.speed import Measured, Speed, speed_at_gpu_share, speed_of_quantization, speed_unchanged
 from models_app.estimator.types import DeviceKind, Estimate, EstimateError, LoadSettings
 
 LADDER = ("FP16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "IQ2_XXS")
@@ -70,11 +70,11 @@ def advise(
     layer_count: int,
     free_bytes: Sequence[int],
     quantization: str = "",
-    measured: Mapping[float, float] | None = None,
+    measured: Measured | None = None,
 ) -> tuple[Advice, ...]:
     """Every remedy that saves memory, in order; each alone, the first of its kind that fits or else the strongest.
 
-    ``measured`` maps the share of the layers on the GPU to tokens a second and beats the priors.
+    ``measured`` are this model's own speeds on these GPUs; they beat the rules of thumb.
     """
     advisor = _Advisor(estimate, settings, layer_count, free_bytes, quantization, measured)
     offers = (advisor.smaller_weights, advisor.context, advisor.batch, advisor.layers, advisor.kv_in_ram)
@@ -95,7 +95,7 @@ class _Advisor:
         layer_count: int,
         free_bytes: Sequence[int],
         quantization: str,
-        measured: Mapping[float, float] | None,
+        measured: Measured | None,
     ) -> None:
         self._estimate = estimate
         self._settings = settings
@@ -115,7 +115,7 @@ class _Advisor:
             ratio = BYTES_PER_WEIGHT[name] / current
             if ratio < 0.95:
                 smaller = _with_weights(self._now, ratio)
-                speed = speed_of_quantization(self._quantization, name)
+                speed = speed_of_quantization(self._quantization, name, self._measured)
                 yield self._advice(Remedy.QUANTIZATION, f"Use {name}.", self._settings, smaller, speed, name)
 
     def context(self) -> Iterator[Advice]:
@@ -149,11 +149,11 @@ class _Advisor:
         settings = replace(self._settings, kv_offload=False)
         estimate = self._estimate(settings)
         share = estimate.vram_bytes / max(1, self._now.vram_bytes)
-        speed = speed_at_gpu_share(share)
+        speed = speed_at_gpu_share(share, self._measured)
         yield self._advice(Remedy.KV_IN_RAM, "Keep the KV cache in host RAM.", settings, estimate, speed)
 
     def _try(self, remedy: Remedy, description: str, settings: LoadSettings) -> Advice:
-        return self._advice(remedy, description, settings, self._estimate(settings), Speed(1.0, UNCHANGED))
+        return self._advice(remedy, description, settings, self._estimate(settings), speed_unchanged(self._measured))
 
     def _advice(
         self,

@@ -26,8 +26,8 @@ class TierKind(StrEnum):
 class Tier:
     """A recommended configuration from ``from_bytes`` up to ``to_bytes`` of memory, ``None`` having no upper end.
 
-    The memory is the VRAM of all GPUs together, or all memory where it is unified or RAM. ``model_sizes``, ``quantization``,
-    ``strategy`` and ``note`` are for people; ``context_length`` is in tokens.
+    The memory is the VRAM of all GPUs together, or all memory where it is unified or RAM. ``context_length`` is in tokens;
+    the other columns are words for people.
     """
 
     name: str
@@ -62,7 +62,7 @@ DEFAULT_TIERS: tuple[Tier, ...] = (
           "Two together; of more, the small ones together and the large ones swapped"),
     _tier("48 GB of VRAM", _VRAM, 48, 96, "70B, or four to six 7B", "Q5_K_M for the important one, Q4_K_M for others", 8192,
           "All together", "one card, or two of 24 GB"),
-    _tier("96 GB of VRAM", _VRAM, 96, None, "70B, or eight and more of 7B and 13B", "Q8_0 for the main one, Q4_K_M for others",
+    _tier("96 GB of VRAM", _VRAM, 96, None, "70B, or eight and more of 7B and 13B", "Q8_0 for the main, Q4_K_M for others",
           8192, "All together; a server of its own for each in production"),
     _tier("CPU, 16 GB RAM", _CPU, 8, 32, "7B", "Q4_K_M", 2048, "Keep one, swap the others on demand",
           "guides disagree: 1 to 3 tokens/s on two channels of DDR5, or 8 to 15"),
@@ -71,7 +71,8 @@ DEFAULT_TIERS: tuple[Tier, ...] = (
     _tier("CPU, 64 GB RAM", _CPU, 64, None, "34B", "Q4_K_M", 4096, "One large or several small ones",
           "slow: for batches, not for conversations"),
     _tier("Unified, 16 GB", _UNIFIED, 8, 32, "7B", "Q4_K_M", 4096, "One at a time", "leave 8 GiB to the system"),
-    _tier("Unified, 32 GB", _UNIFIED, 32, 64, "13B", "Q5_K_M", 4096, "Two small ones together", "leave 8 GiB to the system"),
+    _tier("Unified, 32 GB", _UNIFIED, 32, 64, "13B", "Q5_K_M", 4096, "Two small ones together",
+          "leave 8 GiB to the system"),
     _tier("Unified, 64 GB", _UNIFIED, 64, 128, "34B, or 70B in Q3_K_M", "Q5_K_M", 4096, "A large one beside a small one"),
     _tier("Unified, 128 GB", _UNIFIED, 128, None, "70B beside an 8B", "Q6_K", 8192, "All together",
           "34B Q4_K_M reaches 10 tokens/s and more"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from models_app.catalog.headers import stored_shape
 from models_app.estimator.advice import Advice, advise, layers_that_fit
+from models_app.estimator.speed import Measured
 from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, EstimateError, Grade, LoadSettings
 from models_app.operations.reckoned import Reckoning
 from models_app.operations.reckoning import reckon
@@ -35,8 +36,11 @@ def layers_that_fit_on(subject: Subject, room: Room) -> int | None:
         return None
 
 
-def advice_for(subject: Subject, devices: Sequence[Room]) -> tuple[Advice, ...]:
-    """What would make it fit on these devices, least harm first; nothing without GPUs or where the layers are unknown."""
+def advice_for(subject: Subject, devices: Sequence[Room], measured: Measured | None = None) -> tuple[Advice, ...]:
+    """What would make it fit on these devices, least harm first; nothing without GPUs or where the layers are unknown.
+
+    ``measured`` are speeds of the model on these GPUs.
+    """
     layer_count = layer_count_of(subject)
     gpus = [room for room in devices if room.uuid]
     if layer_count is None or not gpus:
@@ -44,7 +48,7 @@ def advice_for(subject: Subject, devices: Sequence[Room]) -> tuple[Advice, ...]:
     quantization = subject.variant.quantization if subject.variant else ""
     free = [max(0, room.available_bytes) for room in gpus]
     try:
-        return advise(_Estimator(subject, gpus), subject.settings, layer_count, free, quantization)
+        return advise(_Estimator(subject, gpus), subject.settings, layer_count, free, quantization, measured)
     except EstimateError:
         return ()
 

@@ -12,15 +12,16 @@ from enum import StrEnum
 from models_app.backends.protocol import LoadOptions
 from models_app.catalog.models import Installation, Variant
 from models_app.estimator.advice import Advice
-from models_app.estimator.types import (
-    Grade,
-    LoadSettings,
-)
+from models_app.estimator.speed import Measured, Speed, speed_at_gpu_share
+from models_app.estimator.types import Grade, LoadSettings
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.advising import advice_for, layer_count_of, layers_that_fit_on
 from models_app.operations.placing import missing_bytes, place
 from models_app.operations.preview import FitPreview, Freeable, judged
+from models_app.operations.reckoning import gpu_names
 from models_app.operations.rooms import Room, bytes_of, rooms
+from models_app.operations.siblings import Sibling, smaller_siblings
+from models_app.operations.speeds import gpu_share_of, measured_speeds
 from models_app.operations.subject import Subject, foreign_subject, installed_subject
 from models_app.probes.types import HostSample
 from models_app.telemetry.sources import sample_now
@@ -60,7 +61,8 @@ class EndpointFit:
     """One endpoint: the preview of a load as its server would place it, each device on its own, and what would help.
 
     ``installed_as`` is the endpoint's name for the model, empty where it would have to be pulled first. ``advice`` is in
-    the order of least harm, and empty where it fits.
+    the order of least harm, and empty where it fits; so are ``siblings``, the smaller variants that are installed there.
+    ``speed`` is that of the load as it was asked for, ``None`` where no speed was measured on these GPUs.
     """
 
     endpoint: Endpoint
@@ -69,6 +71,8 @@ class EndpointFit:
     preview: FitPreview
     devices: tuple[DeviceFit, ...]
     advice: tuple[Advice, ...]
+    siblings: tuple[Sibling, ...] = ()
+    speed: Speed | None = None
 
 
 def fit(
@@ -109,8 +113,17 @@ def _endpoint_fit(
     preview = judged(subject, devices, options.gpu, endpoint, leaving, name or variant.name)
     candidates = _freeable(endpoint, name, leaving)
     fits = tuple(_device_fit(subject, room, candidates) for room in devices if options.gpu in (None, room.uuid))
-    advice = advice_for(subject, preview.chosen) if preview.shortfall_bytes else ()
-    return EndpointFit(endpoint, name, subject.settings, preview, fits, advice)
+    measured = measured_speeds(subject.variant, endpoint.kind, gpu_names(preview.chosen))
+    answer = EndpointFit(endpoint, name, subject.settings, preview, fits, (), (), _speed(subject, measured))
+    if not preview.shortfall_bytes:
+        return answer
+    siblings = smaller_siblings(endpoint, variant, options, devices, preview.needed_bytes or 0)
+    return replace(answer, advice=advice_for(subject, preview.chosen, measured), siblings=siblings)
+
+
+def _speed(subject: Subject, measured: Measured) -> Speed | None:
+    share = gpu_share_of(subject.settings, layer_count_of(subject))
+    return speed_at_gpu_share(share, measured) if measured else None
 
 
 def _freeable(endpoint: Endpoint, name: str, leaving: Sequence[LoadedModel]) -> list[LoadedModel]:

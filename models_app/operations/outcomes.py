@@ -16,8 +16,8 @@ class Outcome:
     """A step that is done. ``used`` are the used bytes by the GPU's UUID afterwards, ``gpu_bytes`` those of a loaded model.
 
     ``verified_by`` is ``process``, ``gpu`` or ``endpoint``, or empty where nothing was verified. ``moved_bytes`` is what
-    rose or fell, ``None`` where that is not known. ``sample`` is the one that verified it. ``tokens_per_second`` is a measured speed. ``skipped`` says why there was
-    nothing to do, ``notes`` what people should know besides.
+    rose or fell, ``None`` where that is not known. ``sample`` is the one that verified it. ``skipped`` says why there was
+    nothing to do, ``notes`` what people should know besides, ``tokens_per_second`` how fast a model wrote.
     """
 
     verified_by: str = ""

@@ -5,7 +5,7 @@ import pytest
 from models_app.estimator.advice import Advice, Remedy, advise, fits, layers_that_fit
 from models_app.estimator.header import header_estimate
 from models_app.estimator.shape_reader import read_shape
-from models_app.estimator.speed import MEASURED, OFFLOAD_PRIOR, speed_at_gpu_share, speed_of_quantization
+from models_app.estimator.speed import MEASURED, OFFLOAD_PRIOR, SCALED, speed_at_gpu_share, speed_of_quantization
 from models_app.estimator.types import Estimate, LoadSettings
 from tests.tools.model_shapes import header_of
 
@@ -78,7 +78,23 @@ def test_the_prior_of_partial_offload_is_the_published_table(share: float, facto
 
 def test_a_measured_speed_beats_the_prior() -> None:
     speed = speed_at_gpu_share(0.5, {1.0: 40.0, 0.5: 10.0})
-    assert (speed.factor, speed.evidence) == (0.25, MEASURED)
+    assert (speed.factor, speed.tokens_per_second, speed.evidence) == (0.25, 10.0, MEASURED)
+
+
+def test_from_one_measured_speed_the_others_follow_by_the_published_table() -> None:
+    speed = speed_at_gpu_share(0.5, {1.0: 40.0})
+    assert (round(speed.factor, 6), speed.tokens_per_second, speed.evidence) == (0.4, pytest.approx(16.0), SCALED)
+    whole = speed_at_gpu_share(1.0, {0.5: 16.0})
+    assert (whole.factor, whole.tokens_per_second, whole.evidence) == (1.0, pytest.approx(40.0), SCALED)
+
+
+def test_a_measured_speed_is_scaled_to_another_quantisation() -> None:
+    speed = speed_of_quantization("Q8_0", "Q4_K_M", {1.0: 35.0})
+    assert (speed.tokens_per_second, speed.evidence) == (pytest.approx(48.0), SCALED)
+
+
+def test_a_shorter_context_is_as_fast_as_was_measured() -> None:
+    assert advice(8 * GIB, measured={1.0: 41.0})[Remedy.CONTEXT].speed.tokens_per_second == 41.0
 
 
 def test_a_smaller_quantisation_changes_the_speed_as_published() -> None:

@@ -1,13 +1,11 @@
-"""Strategies, keep-alive times and hardware tiers follow the published tables, with a reason each."""
+"""Strategies and keep-alive times follow the published tables, with a reason each."""
 
 import pytest
 
 from models_app.estimator.strategy import (
-    HARDWARE_TIERS,
     Strategy,
     advise_keep_alive,
     advise_strategy,
-    tiers_for,
 )
 
 GIB = 1024**3
@@ -39,13 +37,3 @@ def test_a_strategy_follows_from_vram_number_and_patience(
 )
 def test_an_idle_model_stays_for_twice_the_usual_gap_within_bounds(requests_per_hour: float, seconds: int) -> None:
     assert advise_keep_alive(requests_per_hour).seconds == seconds
-
-
-def test_every_kind_of_machine_has_tiers() -> None:
-    assert {tier.kind for tier in HARDWARE_TIERS} == {"gpu", "cpu", "unified"}
-
-
-def test_a_machine_gets_the_largest_tier_that_it_reaches() -> None:
-    assert {tier.memory_bytes for tier in tiers_for(20 * GIB, "gpu")} == {16 * GIB}
-    assert tiers_for(4 * GIB, "gpu") == ()
-    assert tiers_for(1024 * GIB, "unified")[0].quantization == "Q6_K"
