@@ -72,3 +72,13 @@ def test_a_cancelled_pull_leaves_the_model_uninstalled(make_stage: Any, machine:
     under_way = Operation.objects.filter(pk=asked.pk, phase__startswith="pulling")
     assert cancelled_when(stage, asked, under_way.exists).state == "cancelled"
     assert "qwen3:8b" not in stage.server.models
+
+
+def test_a_cancelled_measurement_of_the_speed_leaves_the_model_loaded(ollama: Stage) -> None:
+    ollama.done("load", SMALL)
+    ollama.server.timing.token_seconds = 60
+    [runner] = ollama.server.scheduler.runners
+    operation = cancelled_when(ollama, ollama.ask("measure_speed", SMALL), lambda: runner.users)
+    assert operation.state == "cancelled"
+    assert ollama.server.loaded == [SMALL]
+    until(lambda: not runner.users)

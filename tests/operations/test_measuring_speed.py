@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from models_app.accounts.models import AuditEntry
@@ -13,8 +11,7 @@ from models_app.estimator.speed import MEASURED, SCALED
 from models_app.operations.fit import fit
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.requests import request_cancel, request_measure_speed
-from models_app.operations.runner import run
+from models_app.operations.requests import request_measure_speed
 from models_app.simulation.catalogue import CATALOGUE
 from tests.operations.conftest import EMBEDDING, SMALL, Stage, log_of
 
@@ -76,25 +73,6 @@ def test_a_model_of_another_client_is_measured_only_when_confirmed_where_that_co
         request_measure_speed(ollama.admin, ollama.endpoint, SMALL)
     assert caught.value.code == "foreign_model"
     ollama.done("measure_speed", SMALL, confirmed=True)
-
-
-def test_a_measurement_can_be_cancelled_and_leaves_the_model_loaded(ollama: Stage) -> None:
-    ollama.done("load", SMALL)
-    ollama.server.timing.token_seconds = 60
-    operation = ollama.ask("measure_speed", SMALL)
-
-    async def cancel_while_it_runs() -> None:
-        work = asyncio.create_task(run(operation.pk))
-        while not ollama.server.scheduler.runners[0].users:
-            await asyncio.sleep(0.01)
-        await asyncio.to_thread(request_cancel, ollama.admin, operation)
-        await work
-
-    asyncio.run(cancel_while_it_runs())
-    operation.refresh_from_db()
-    assert operation.state == "cancelled"
-    assert ollama.server.loaded == [SMALL]
-    assert not SpeedMeasurement.objects.exists()
 
 
 def test_a_model_that_has_left_meanwhile_fails_the_measurement(ollama: Stage) -> None:

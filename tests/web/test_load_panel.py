@@ -172,7 +172,7 @@ def test_advice_stands_in_order_with_bytes_and_speed_and_fills_in_the_form(as_ad
     assert order == sorted(order)
     assert "saves" in said
     assert "× the speed" in said
-    assert "prior: published offload table" in said
+    assert "rule of thumb: published offload table" in said
     shorter = as_admin.get(link_of(page, "Use a context")).content.decode()
     tokens = re.search(r"Use a context of (\d+)", said)
     assert tokens
