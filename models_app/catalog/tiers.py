@@ -13,21 +13,23 @@ from models_app.estimator.tiers import DEFAULT_TIERS, Tier, TierKind, tier_for
 MOST_TIERS = 60
 MOST_MEMORY_BYTES = 2**50
 MOST_CONTEXT_LENGTH = 100_000_000
+LONGEST = {"name": 60, "model_sizes": 120, "quantization": 80, "strategy": 160, "note": 160}
+"""The most characters of each column of words."""
 
 
 class HardwareTier(models.Model):
     """One row of the table, once it differs from what is shipped: then every row is here. Memory is in bytes."""
 
     position = models.IntegerField()
-    name = models.CharField(max_length=60)
+    name = models.CharField(max_length=LONGEST["name"])
     kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in TierKind])
     from_bytes = models.BigIntegerField()
     to_bytes = models.BigIntegerField(null=True)
-    model_sizes = models.CharField(max_length=120)
-    quantization = models.CharField(max_length=80)
+    model_sizes = models.CharField(max_length=LONGEST["model_sizes"])
+    quantization = models.CharField(max_length=LONGEST["quantization"])
     context_length = models.IntegerField()
-    strategy = models.CharField(max_length=160)
-    note = models.CharField(max_length=160, blank=True)
+    strategy = models.CharField(max_length=LONGEST["strategy"])
+    note = models.CharField(max_length=LONGEST["note"], blank=True)
 
     class Meta:
         ordering = ["position"]
@@ -103,8 +105,7 @@ def _check_row(row: int, tier: Tier) -> None:
     for name in ("name", "model_sizes", "quantization", "strategy"):
         if not getattr(tier, name).strip():
             raise TierRefused("Say something here.", row, name)
-    for name in ("name", "model_sizes", "quantization", "strategy", "note"):
-        longest = HardwareTier._meta.get_field(name).max_length or 0
+    for name, longest in LONGEST.items():
         if len(getattr(tier, name)) > longest or "\x00" in getattr(tier, name):
             raise TierRefused(f"At most {longest} characters.", row, name)
     if not 0 <= tier.from_bytes < MOST_MEMORY_BYTES:

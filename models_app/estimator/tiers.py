@@ -41,11 +41,19 @@ class Tier:
     note: str = ""
 
 
-def _tier(name: str, kind: TierKind, low: int, high: int | None, *rest: str | int) -> Tier:
-    model_sizes, quantization, context_length, strategy, *note = rest
-    to_bytes = None if high is None else high * _GIB
-    words = [str(each) for each in (model_sizes, quantization)]
-    return Tier(name, kind, low * _GIB, to_bytes, *words, int(context_length), str(strategy), *map(str, note))
+def _tier(
+    name: str,
+    kind: TierKind,
+    low_gib: int,
+    high_gib: int | None,
+    model_sizes: str,
+    quantization: str,
+    context_length: int,
+    strategy: str,
+    note: str = "",
+) -> Tier:
+    to_bytes = None if high_gib is None else high_gib * _GIB
+    return Tier(name, kind, low_gib * _GIB, to_bytes, model_sizes, quantization, context_length, strategy, note)
 
 
 _VRAM, _CPU, _UNIFIED = TierKind
