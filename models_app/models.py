@@ -5,6 +5,7 @@ from models_app.catalog.models import CatalogModel, Installation, Variant, Varia
 from models_app.catalog.tiers import HardwareTier
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
 from models_app.live import Revision
+from models_app.operations.apply_steps import ApplyStep
 from models_app.operations.heartbeats import Heartbeat
 from models_app.operations.measurements import LoadMeasurement, SpeedMeasurement
 from models_app.operations.models import (
@@ -19,6 +20,7 @@ from models_app.telemetry.models import LatestSample, SecondsChunk, StepsChunk
 
 __all__ = [
     "ApiToken",
+    "ApplyStep",
     "AuditEntry",
     "CatalogModel",
     "Demand",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -90,3 +91,8 @@ def endpoint_out(row: Endpoint) -> EndpointOut:
 def public_option(option: str) -> str:
     """The option under its name in the API."""
     return "keep_alive" if option == "keep_alive_seconds" else option
+
+
+def public_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under their names in the API."""
+    return {public_option(name): value for name, value in options.items()}

@@ -252,7 +252,7 @@ def _mark_out(operation: Operation) -> dict[str, Any]:
         "kind": operation.kind,
         "state": operation.state,
         "model": operation.model_name,
-        "endpoint": operation.endpoint.name,
+        "endpoint": operation.site.name,
         "started": started.timestamp(),
         "finished": operation.finished_at.timestamp() if operation.finished_at else None,
     }

@@ -14,8 +14,9 @@ from django.urls import reverse
 from ninja import Field, Router, Schema
 from pydantic import BaseModel, ConfigDict
 
+from models_app.api.apply_steps import ApplyStepOut, apply_step_out
 from models_app.api.auth import acting
-from models_app.api.endpoints import public_option
+from models_app.api.endpoints import public_option, public_options
 from models_app.api.errors import Problem
 from models_app.api.paging import Listing, Page
 from models_app.inventory.models import Endpoint
@@ -81,16 +82,20 @@ class LogLineOut(BaseModel):
 
 
 class OperationOut(BaseModel):
-    """An operation. ``before_bytes`` and ``after_bytes`` are used VRAM; ``verified_by`` says what proved its success."""
+    """An operation. ``before_bytes`` and ``after_bytes`` are used VRAM; ``verified_by`` says what proved its success.
+
+    An apply has no endpoint; its title is in ``model``. It may follow another, which it resumes or rolls back.
+    """
 
     id: int
     kind: str
     state: str
     phase: str
-    endpoint: str
-    endpoint_id: int
+    endpoint: str | None
+    endpoint_id: int | None
     model: str
     options: dict[str, Any]
+    follows_id: int | None
     unload: list[Any]
     requested_by: str
     via: str
@@ -111,9 +116,10 @@ class OperationOut(BaseModel):
 
 
 class OperationDetail(OperationOut):
-    """An operation with its steps and its log."""
+    """An operation with its steps and its log; an apply has ``apply_steps`` instead of steps."""
 
     steps: list[StepOut]
+    apply_steps: list[ApplyStepOut]
     log: list[LogLineOut]
 
 
@@ -136,12 +142,12 @@ LISTING = Listing[Operation](
 
 @router.get("", response=Page[OperationOut], summary="List operations", openapi_extra=LISTING.describe())
 def list_operations(request: HttpRequest) -> dict[str, Any]:
-    return LISTING.page(request, _operations(), lambda row: OperationOut(**_members(row)))
+    return LISTING.page(request, operations(), lambda row: OperationOut(**_members(row)))
 
 
 @router.get("/{int:operation_id}", response=OperationDetail, summary="One operation")
 def get_operation(request: HttpRequest, operation_id: int) -> OperationDetail:
-    return _detail(get_object_or_404(_operations(), pk=operation_id))
+    return detail_of(get_object_or_404(operations(), pk=operation_id))
 
 
 @router.post("", response={202: OperationDetail}, summary="Load, unload, swap, pull, delete, set the keep-alive")
@@ -165,18 +171,18 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
     except RequestRefused as refused:
         raise problem_of(refused) from None
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
-    return 202, _detail(_operations().get(pk=operation.pk))
+    return 202, detail_of(operations().get(pk=operation.pk))
 
 
 @router.post("/{int:operation_id}/cancel", response={202: OperationDetail}, summary="Cancel an operation")
 def cancel_operation(request: HttpRequest, operation_id: int) -> Any:
     """A queued operation ends at once; a running one at its next look, after undoing what it can."""
-    operation = get_object_or_404(_operations(), pk=operation_id)
+    operation = get_object_or_404(operations(), pk=operation_id)
     try:
         request_cancel(acting(request), operation)
     except RequestRefused as refused:
         raise problem_of(refused) from None
-    return 202, _detail(_operations().get(pk=operation_id))
+    return 202, detail_of(operations().get(pk=operation_id))
 
 
 def problem_of(refused: RequestRefused) -> Problem:
@@ -218,21 +224,24 @@ def _idempotency_key(request: HttpRequest) -> str:
     return key
 
 
-def _operations() -> QuerySet[Operation]:
+def operations() -> QuerySet[Operation]:
+    """All of them, with what an answer needs."""
     return Operation.objects.select_related("endpoint")
 
 
 def _members(row: Operation) -> dict[str, Any]:
     same = set(OperationOut.model_fields) - {"endpoint", "model", "options"}
-    options = {public_option(name): value for name, value in row.options.items()}
-    named = {"endpoint": row.endpoint.name, "model": row.model_name, "options": options}
+    options = public_options(row.options)
+    named = {"endpoint": row.endpoint.name if row.endpoint else None, "model": row.model_name, "options": options}
     return {**named, **{name: getattr(row, name) for name in same}}
 
 
-def _detail(row: Operation) -> OperationDetail:
+def detail_of(row: Operation) -> OperationDetail:
+    """An operation with everything that belongs to it."""
     return OperationDetail(
         **_members(row),
         steps=[_step(step) for step in row.steps.all()],
+        apply_steps=[apply_step_out(step) for step in row.apply_steps.select_related("endpoint")],
         log=[_line(line) for line in row.log.all()],
     )
 

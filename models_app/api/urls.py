@@ -14,7 +14,7 @@ from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
-from models_app.api import endpoints, errors, fit, health, history, hosts, metrics, models, operations, telemetry
+from models_app.api import endpoints, errors, fit, follow, health, history, hosts, metrics, models, operations, telemetry
 from models_app.api.auth import AUTH, for_members
 
 
@@ -52,6 +52,7 @@ for prefix, router in (
     ("telemetry", telemetry.router),
     ("telemetry/history", history.router),
     ("operations", operations.router),
+    ("operations", follow.router),
 ):
     api.add_router(f"v1/{prefix}", router)
 

@@ -53,7 +53,7 @@ def _locked_gpus(operation: Operation, sample: HostSample) -> list[Gpu]:
     """The GPUs that the operation may change: the chosen one, or all, for the endpoint decides among them."""
     chosen = stored_options(operation.options).gpu
     uuids = [uuid for uuid in used_by_gpu(sample) if chosen in (None, uuid)]
-    rows = Gpu.objects.filter(host=operation.endpoint.host_id, uuid__in=uuids).select_related("host")
+    rows = Gpu.objects.filter(host=operation.site.host_id, uuid__in=uuids).select_related("host")
     return list(rows.select_for_update(of=("self",)).order_by("pk"))
 
 
@@ -72,7 +72,7 @@ def _can_tell_apart(operation: Operation, others: Sequence[Reservation], sample:
 def _all_visible(operations: Iterable[Operation], sample: HostSample) -> bool:
     if any(attribute(gpu, {}).unexplained_bytes > HIDDEN_BYTES for gpu in sample.gpus):
         return False
-    return all(endpoint_bytes(operation.endpoint, sample) is not None for operation in operations)
+    return all(endpoint_bytes(operation.site, sample) is not None for operation in operations)
 
 
 def _wanted(
@@ -80,12 +80,12 @@ def _wanted(
 ) -> dict[str, int]:
     """By the GPU's UUID, the net rise of used bytes that the steps will cause: loads less unloads."""
     unload = [step.model_name for step in steps if step.action == OperationStep.Action.UNLOAD]
-    leaving = list(LoadedModel.objects.filter(endpoint=operation.endpoint, name__in=unload))
+    leaving = list(LoadedModel.objects.filter(endpoint=operation.site, name__in=unload))
     load = next((step for step in steps if step.action == OperationStep.Action.LOAD), None)
     if load is None:
         return {}
     preview = fit_preview(
-        operation.endpoint,
+        operation.site,
         load.model_name,
         stored_options(load.options),
         unload=leaving,
@@ -107,7 +107,7 @@ def _check_up_to_date(operation: Operation, sample: HostSample) -> None:
 
     Looked for after the reservations were read, so that none can end in between unseen.
     """
-    here = Operation.objects.filter(endpoint__host=operation.endpoint.host_id, finished_at__gt=sample.taken_at)
+    here = Operation.objects.filter(endpoint__host=operation.site.host_id, finished_at__gt=sample.taken_at)
     if here.exclude(pk=operation.pk).exists():
         raise Outdated
 

@@ -51,6 +51,16 @@ def canonical_name(endpoint: Endpoint, name: str) -> str:
         raise RequestRefused("endpoint_offline", error.message, field="endpoint", status=409) from error
 
 
+def check_lasting(request: Request) -> None:
+    """Those checks of a load or an unload that no change of what is in memory could answer otherwise."""
+    _check_endpoint(request)
+    if request.kind is Kind.LOAD:
+        _check_installed(request)
+        check_options(request)
+    elif loaded := _loaded(request):
+        _check_pinned(request, loaded)
+
+
 def check(request: Request) -> Checked:
     """Every check of the request's kind; its model is in canonical form. Raises ``RequestRefused``."""
     _check_endpoint(request)

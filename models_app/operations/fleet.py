@@ -56,7 +56,7 @@ def _promises(variants: dict[Key, Variant]) -> dict[int, list[Promise]]:
     promises: dict[int, list[Promise]] = defaultdict(list)
     for held in Reservation.objects.select_related("operation"):
         name = held.operation.model_name
-        colour = hue(variants.get((held.operation.endpoint_id, name)), name)
+        colour = hue(variants.get((held.operation.endpoint_id or 0, name)), name)
         promises[held.gpu_id].append(Promise(name, colour, held.reservation_bytes, held.baseline_bytes))
     return promises
 

@@ -44,7 +44,7 @@ class Job:
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint that the operation is about."""
-        return self.operation.endpoint
+        return self.operation.site
 
     @property
     def seconds(self) -> float:

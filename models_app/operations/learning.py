@@ -55,7 +55,7 @@ def _as_loaded(operation: Operation, step: OperationStep, resident: ResidentMode
     options = stored_options(step.options)
     options = replace(options, context_length=resident.context_length or options.context_length)
     try:
-        return installed_subject(operation.endpoint, step.model_name, options)
+        return installed_subject(operation.site, step.model_name, options)
     except RequestRefused:
         return None
 
@@ -111,7 +111,7 @@ def _write(
     gpus: Sequence[Room],
     outlier_reason: str,
 ) -> None:
-    endpoint = operation.endpoint
+    endpoint = operation.site
     predicted = operation.estimate if step.action == OperationStep.Action.LOAD else {}
     LoadMeasurement.objects.create(
         variant=variant,

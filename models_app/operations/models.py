@@ -10,7 +10,7 @@ from models_app.inventory.models import Endpoint, Gpu
 
 
 class Operation(models.Model):
-    """One request to change what is in memory or on disk of an endpoint.
+    """One request to change what is in memory or on disk of an endpoint, or an apply: a tree of such requests.
 
     ``options`` are ``LoadOptions.given()``. ``unload`` lists the names that a swap takes out first. ``lease_token`` belongs
     to the runner at work; a runner without the current token changes nothing. ``progress_total_bytes`` is the expected,
@@ -19,6 +19,9 @@ class Operation(models.Model):
 
     ``due_at`` is when a queued one may be taken, ``enqueued_at`` when a worker was last told of it, ``attempt`` how many
     leases were taken. A running operation with an ``error_code`` is being undone.
+
+    An apply has no ``endpoint``, no lease and a title in ``model_name``; its steps are ``ApplyStep`` rows. ``follows`` is
+    the ended apply that it resumes or rolls back.
     """
 
     class Kind(models.TextChoices):
@@ -29,6 +32,7 @@ class Operation(models.Model):
         DELETE = "delete", "Delete"
         SET_KEEP_ALIVE = "set_keep_alive", "Change keep-alive"
         MEASURE_SPEED = "measure_speed", "Measure speed"
+        APPLY = "apply", "Apply"
 
     class State(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -42,7 +46,7 @@ class Operation(models.Model):
     kind = models.CharField(max_length=16, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     phase = models.CharField(max_length=60, blank=True)
-    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="operations")
+    endpoint = models.ForeignKey(Endpoint, null=True, on_delete=models.CASCADE, related_name="operations")
     model_name = models.CharField(max_length=255)
     options = models.JSONField(default=dict)
     unload = models.JSONField(default=list)
@@ -66,6 +70,7 @@ class Operation(models.Model):
     due_at = models.DateTimeField(null=True)
     enqueued_at = models.DateTimeField(null=True)
     waiting_for = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="waiters")
+    follows = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="followers")
 
     progress_bytes = models.BigIntegerField(null=True)
     progress_total_bytes = models.BigIntegerField(null=True)
@@ -85,12 +90,22 @@ class Operation(models.Model):
                 fields=["user", "idempotency_key"],
                 condition=~Q(idempotency_key=""),
                 name="idempotency_key_is_unique_per_user",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["kind"], condition=Q(kind="apply", state__in=["queued", "running"]), name="one_apply_at_a_time"
+            ),
         ]
         indexes = [models.Index(fields=["state", "due_at"], name="operation_due")]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.model_name} on {self.endpoint}"
+        where = f" on {self.endpoint}" if self.endpoint else ""
+        return f"{self.get_kind_display()} {self.model_name}{where}"
+
+    @property
+    def site(self) -> Endpoint:
+        """The endpoint of an operation that has one: every one but an apply."""
+        assert self.endpoint is not None  # noqa: S101 - no apply is ever asked
+        return self.endpoint
 
     @property
     def is_active(self) -> bool:

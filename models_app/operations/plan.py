@@ -107,7 +107,7 @@ def current_options(operation: Operation, resident: ResidentModel | None) -> dic
         )
     if resident is None:
         return {}
-    honoured = operation.endpoint.load_options
+    honoured = operation.site.load_options
     observed = LoadOptions(
         context_length=resident.context_length if "context_length" in honoured else None,
         parallel=resident.parallel if "parallel" in honoured else None,
@@ -118,7 +118,7 @@ def current_options(operation: Operation, resident: ResidentModel | None) -> dic
 
 def _unload(operation: Operation, name: str, observation: Observation) -> OperationStep:
     resident = _present(observation, name)
-    row = LoadedModel.objects.filter(endpoint=operation.endpoint, name=name).first()
+    row = LoadedModel.objects.filter(endpoint=operation.site, name=name).first()
     measured = sum(row.gpu_bytes.values()) if row and row.gpu_bytes else None
     return OperationStep(
         action=Action.UNLOAD,
@@ -151,4 +151,4 @@ def _present(observation: Observation, name: str) -> ResidentModel | None:
 
 
 def _residency(operation: Operation, name: str) -> Residency | None:
-    return Residency.objects.filter(endpoint=operation.endpoint, name=name, lost_at=None).first()
+    return Residency.objects.filter(endpoint=operation.site, name=name, lost_at=None).first()

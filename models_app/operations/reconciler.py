@@ -20,9 +20,9 @@ from models_app.inventory.models import Residency
 from models_app.live import Topic, publish
 from models_app.operations import heartbeats, states
 from models_app.operations.models import Operation, OperationLog, OperationTarget, Reservation
+from models_app.operations.nudge import enqueue, enqueue_beat
 from models_app.operations.runner import MAX_ATTEMPTS
 from models_app.operations.states import State
-from models_app.operations.tasks import enqueue, enqueue_beat
 
 TELL_AGAIN = timedelta(seconds=5)
 """A worker that was told of an operation and did not take it is told again after this."""
@@ -86,9 +86,9 @@ def enqueue_due(now: datetime) -> None:
     untold = Q(enqueued_at=None) | Q(enqueued_at__lt=now - TELL_AGAIN)
     is_due = Q(state=State.QUEUED, due_at=None) | Q(state=State.QUEUED, due_at__lte=now)
     is_orphan = Q(state=State.RUNNING, lease_expires_at__lt=now)
-    for operation_id in list(
-        Operation.objects.filter(untold, is_due | is_orphan).order_by("pk").values_list("pk", flat=True)
-    ):
+    is_apply = Q(state=State.RUNNING, kind=Operation.Kind.APPLY)
+    due = Operation.objects.filter(untold, is_due | is_orphan | is_apply).order_by("pk")
+    for operation_id in list(due.values_list("pk", flat=True)):
         Operation.objects.filter(pk=operation_id).update(enqueued_at=now)
         enqueue(operation_id)
 

@@ -82,7 +82,7 @@ def settle_step(operation: Operation, step: OperationStep, outcome: Outcome) -> 
     step.detail = " ".join(filter(None, (outcome.skipped, *outcome.notes)))
     step.save(update_fields=["state", "finished_at", "after_bytes", "verified_by", "detail"])
     if outcome.observation and outcome.observed_at:
-        record_observation(operation.endpoint, outcome.observation, outcome.observed_at)
+        record_observation(operation.site, outcome.observation, outcome.observed_at)
     if not outcome.skipped:
         _INTENTIONS[step.action](operation, step, outcome)
 
@@ -105,7 +105,7 @@ def finish(operation: Operation, lease: Lease, state: State, lines: Sequence[str
             Reservation.objects.filter(operation_id=lease.operation_id).delete()
         _write_log(lease.operation_id, lines)
         _wake_waiters(lease.operation_id)
-        publish(Topic.INVENTORY, operation.endpoint_id)
+        publish(Topic.INVENTORY, operation.site.pk)
     return True
 
 
@@ -137,7 +137,7 @@ def remember_load(operation: Operation, step: OperationStep, gpu_bytes: Mapping[
         "since": timezone.now(),
         "lost_at": None,
     }
-    where: dict[str, Any] = {"endpoint": operation.endpoint, "name": step.model_name}
+    where: dict[str, Any] = {"endpoint": operation.site, "name": step.model_name}
     Residency.objects.update_or_create(**where, defaults=residency)
     if gpu_bytes:
         attributed = {"gpu_bytes": dict(gpu_bytes), "attributed_by": verified_by}
@@ -149,11 +149,11 @@ def _loaded(operation: Operation, step: OperationStep, outcome: Outcome) -> None
 
 
 def _unloaded(operation: Operation, step: OperationStep, _outcome: Outcome) -> None:
-    Residency.objects.filter(endpoint=operation.endpoint, name=step.model_name).delete()
+    Residency.objects.filter(endpoint=operation.site, name=step.model_name).delete()
 
 
 def _kept(operation: Operation, step: OperationStep, _outcome: Outcome) -> None:
-    row = Residency.objects.filter(endpoint=operation.endpoint, name=step.model_name)
+    row = Residency.objects.filter(endpoint=operation.site, name=step.model_name)
     row.update(options=step.options)
 
 

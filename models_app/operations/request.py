@@ -21,6 +21,7 @@ class Request:
 
     ``load_anyway`` accepts a load that does not fit, ``reload`` the loss of a model loaded with other options,
     ``confirmed`` an unload of a pinned model, a delete of a loaded one, and a change to a model of another client.
+    ``step_id`` is the step of an apply that it carries out, 0 for a request of its own.
     """
 
     kind: Operation.Kind
@@ -33,6 +34,7 @@ class Request:
     reload: bool = False
     confirmed: bool = False
     idempotency_key: str = ""
+    step_id: int = 0
 
     def digest(self) -> str:
         """The same for two requests that ask for the same, whoever asks and under whichever key."""

@@ -19,6 +19,7 @@ from models_app.live import Topic, publish
 from models_app.operations import states
 from models_app.operations.checks import canonical_name
 from models_app.operations.models import Operation, OperationLog
+from models_app.operations.nudge import enqueue
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import ANY, Request
 from models_app.operations.submission import submit
@@ -143,6 +144,7 @@ def request_cancel(actor: Actor, operation: Operation) -> Operation:
             audit.record(actor, "operation.cancel", operation)
             OperationLog.objects.create(operation=operation, text=f"Cancel asked for by {actor.name}.")
             publish(Topic.OPERATION, operation.pk)
+            transaction.on_commit(lambda: enqueue(operation.pk))
         states.transition(operation.pk, states.State.QUEUED, states.State.CANCELLED, "", phase="cancelled")
     operation.refresh_from_db()
     if not operation.is_active and operation.cancel_requested_at is None:

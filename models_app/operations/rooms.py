@@ -88,7 +88,7 @@ def own_bytes(operation: Operation, sample: HostSample) -> dict[str, int] | None
     """What the processes of an operation's models hold by the GPU's UUID; ``None`` where processes do not tell."""
     total: dict[str, int] = {}
     for target in operation.targets.all():
-        held = model_bytes(operation.endpoint, target.model_name, sample)
+        held = model_bytes(operation.site, target.model_name, sample)
         if held is None:
             return None
         for uuid, size_bytes in held.items():

@@ -44,7 +44,7 @@ async def run(operation_id: int) -> None:
         if taken is None:
             return
         operation, lease, steps = taken
-        async with aclosing(await database(backend_for, operation.endpoint)) as backend:
+        async with aclosing(await database(backend_for, operation.site)) as backend:
             try:
                 await _conduct(Job(operation, lease, steps, database, backend))
             except LeaseLost:

@@ -22,7 +22,7 @@ SPEEDS_READ = 50
 
 def record_speed(operation: Operation, step: OperationStep, resident: ResidentModel, wrote: Generation) -> None:
     """Keep a measurement; nothing where the catalog does not know the model."""
-    endpoint = operation.endpoint
+    endpoint = operation.site
     subject = _subject(operation, step)
     if subject is None or subject.variant is None:
         return
@@ -59,7 +59,7 @@ def gpu_share_of(settings: LoadSettings, layer_count: int | None) -> float:
 
 def _subject(operation: Operation, step: OperationStep) -> Subject | None:
     try:
-        return installed_subject(operation.endpoint, step.model_name, stored_options(step.options))
+        return installed_subject(operation.site, step.model_name, stored_options(step.options))
     except RequestRefused:
         return None
 

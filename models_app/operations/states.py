@@ -11,7 +11,7 @@
     running   cancelled  it was cancelled, and what was done has been undone
 
 Every change is one guarded UPDATE: it happens only if the row is still in the state, and under the lease, that the writer
-believes in.
+believes in. An apply has no lease: its steps are operations that have one, and it goes on in a transaction when one ends.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def take_lease(operation_id: int) -> str | None:
     """The lease on a due operation, or on a running one whose lease has expired; ``None`` where there is none to take."""
     now = timezone.now()
     due = Operation.objects.filter(Q(state=State.QUEUED, due_at=None) | _due(now), pk=operation_id)
+    due = due.exclude(kind=Operation.Kind.APPLY)
     row = due.values_list("state", "lease_token").first()
     if row is None:
         return None

@@ -8,30 +8,38 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from models_app.accounts import audit
+from models_app.accounts.roles import Actor
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.live import Topic, publish
+from models_app.operations.apply_steps import ApplyStep
 from models_app.operations.checks import Checked, canonical_name, check
 from models_app.operations.models import Operation, OperationLog, OperationTarget
+from models_app.operations.nudge import enqueue
 from models_app.operations.options import FOREVER_SECONDS
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
-from models_app.operations.tasks import enqueue
+
+
+class StepTaken(Exception):
+    """The step of an apply has its operation already, or is no longer to be carried out."""
 
 
 def submit(request: Request) -> Operation:
-    """Check the request and queue its operation."""
+    """Check the request and queue its operation. Raises ``StepTaken`` where that of a step is queued already."""
+    if request.kind is Operation.Kind.APPLY:
+        raise RequestRefused("invalid_kind", "An apply is asked for by applying a plan.", field="kind")
     request = replace(request, model=canonical_name(request.endpoint, request.model), options=_completed(request))
-    if first := _first_of_key(request):
+    if first := first_of_key(request.actor, request.idempotency_key, request.digest()):
         return first
     checked = check(request)
     if busy := _in_the_way(request, checked):
-        raise _busy(busy)
+        raise busy_with(busy)
     try:
         return _create(request, checked)
     except IntegrityError as error:
-        if first := _first_of_key(request):
+        if first := first_of_key(request.actor, request.idempotency_key, request.digest()):
             return first
-        raise _busy(_in_the_way(request, checked)) from error
+        raise busy_with(_in_the_way(request, checked)) from error
 
 
 def _completed(request: Request) -> LoadOptions:
@@ -43,25 +51,29 @@ def _completed(request: Request) -> LoadOptions:
     return options
 
 
-def _first_of_key(request: Request) -> Operation | None:
-    if not request.idempotency_key or request.actor.user_id is None:
+def first_of_key(actor: Actor, key: str, digest: str) -> Operation | None:
+    """The operation that the same request under the same key became. Raises ``RequestRefused`` for another request."""
+    if not key or actor.user_id is None:
         return None
-    mine = Operation.objects.filter(user_id=request.actor.user_id, idempotency_key=request.idempotency_key)
-    first = mine.select_related("endpoint").first()
-    if first and first.request_digest != request.digest():
-        message = f"The key {request.idempotency_key} was used for another request, operation {first.pk}."
+    first = Operation.objects.filter(user_id=actor.user_id, idempotency_key=key).select_related("endpoint").first()
+    if first and first.request_digest != digest:
+        message = f"The key {key} was used for another request, operation {first.pk}."
         raise RequestRefused("idempotency_conflict", message, field="Idempotency-Key", operation=first)
     return first
 
 
 def _in_the_way(request: Request, checked: Checked) -> Operation | None:
+    """Another operation on one of the models; what a step of an apply touches, its apply holds."""
+    if request.step_id:
+        return None
     names = [request.model, *checked.unload]
     targets = OperationTarget.objects.filter(endpoint=request.endpoint, model_name__in=names, active=True)
     target = targets.select_related("operation__endpoint").first()
     return target.operation if target else None
 
 
-def _busy(operation: Operation | None) -> RequestRefused:
+def busy_with(operation: Operation | None) -> RequestRefused:
+    """The refusal while another operation, if it is still to be seen, holds the model."""
     what = f"Operation {operation.pk} of {operation.requested_by} ({operation})" if operation else "Another operation"
     message = f"{what} is at work on this model. Wait for it, or cancel it."
     return RequestRefused("target_busy", message, field="model", status=409, operation=operation)
@@ -88,12 +100,20 @@ def _create(request: Request, checked: Checked) -> Operation:
         progress_total_bytes=checked.preview.needed_bytes if checked.preview else None,
     )
     OperationTarget.objects.bulk_create(
-        OperationTarget(operation=operation, endpoint=request.endpoint, model_name=name)
+        OperationTarget(operation=operation, endpoint=request.endpoint, model_name=name, active=not request.step_id)
         for name in dict.fromkeys([request.model, *checked.unload])
     )
+    if request.step_id:
+        _take_step(request.step_id, operation)
     _tell(request, operation, checked)
     transaction.on_commit(lambda: enqueue(operation.pk))
     return operation
+
+
+def _take_step(step_id: int, operation: Operation) -> None:
+    """A step has one operation: of two workers that begin it, the second one's request is undone."""
+    if not ApplyStep.objects.filter(pk=step_id, state=ApplyStep.State.RUNNING, part=None).update(part=operation):
+        raise StepTaken
 
 
 def _tell(request: Request, operation: Operation, checked: Checked) -> None:

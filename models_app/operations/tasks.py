@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import Any
 
 from celery import shared_task
-from kombu.exceptions import OperationalError
 
-from models_app.operations import heartbeats
+from models_app.operations import heartbeats, nudge
+from models_app.operations.advance import advance_for
 from models_app.operations.runner import run
 
-log = logging.getLogger(__name__)
 
-
-@shared_task(name="berth.run_operation")
+@shared_task(name=nudge.RUN_OPERATION)
 def run_operation(operation_id: int) -> None:
-    """Work on one operation, if it is due and nobody else does."""
+    """Work on one operation, if it is due and nobody else does; then the apply goes on that it is or belongs to."""
     asyncio.run(run(operation_id))
+    advance_for(operation_id)
 
 
-@shared_task(name="berth.beat")
+@shared_task(name=nudge.BEAT)
 def beat() -> None:
     """Note that a worker took a message: the sign of life that readiness asks for."""
     heartbeats.beat(heartbeats.WORKER)
-
-
-def enqueue(operation_id: int) -> None:
-    """Tell a worker. A queue that cannot be reached is no error: the reconciler tells again."""
-    _send(run_operation, operation_id)
-
-
-def enqueue_beat() -> None:
-    """Ask a worker for a sign of life."""
-    _send(beat)
-
-
-def _send(task: Any, *args: Any) -> None:
-    try:
-        task.apply_async(args, retry=False)
-    except (OperationalError, OSError) as error:
-        log.warning("The queue cannot be reached, %s waits for the reconciler: %s", task.name, error)

@@ -55,7 +55,7 @@ def _begin_undo(
     operation.save(update_fields=["error_code", "error_message", "phase"])
     observation = reading.observation if reading else None
     if reading is not None:
-        record_observation(operation.endpoint, reading.observation, reading.observed_at)
+        record_observation(operation.site, reading.observation, reading.observed_at)
     undo_steps = plan_undo(operation, steps, observation, keep_loaded=failure.is_verdict)
     for step in steps:
         if step.state == StepState.RUNNING:

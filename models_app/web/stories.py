@@ -63,8 +63,10 @@ def recent_stories(limit: int = RECENT) -> list[Story]:
 
 def stories(operations: Sequence[Operation]) -> list[Story]:
     """The operations in words, in their order."""
-    gpus = list(Gpu.objects.filter(host__in={row.endpoint.host_id for row in operations}, present=True))
-    return [_story(row, [gpu for gpu in gpus if gpu.host_id == row.endpoint.host_id]) for row in operations]
+    hosts = [row.endpoint.host_id if row.endpoint else 0 for row in operations]
+    gpus = list(Gpu.objects.filter(host__in=set(hosts), present=True))
+    on = {host: [gpu for gpu in gpus if gpu.host_id == host] for host in hosts}
+    return [_story(row, on[host]) for row, host in zip(operations, hosts, strict=True)]
 
 
 def _story(operation: Operation, gpus: Sequence[Gpu]) -> Story:
@@ -74,7 +76,7 @@ def _story(operation: Operation, gpus: Sequence[Gpu]) -> Story:
         id=operation.pk,
         verb=operation.get_kind_display(),
         model=operation.model_name,
-        where=operation.endpoint.name,
+        where=operation.endpoint.name if operation.endpoint else "",
         gpus=_gpu_names(operation, gpus) if operation.kind in MOVES_MEMORY else "",
         state=state,
         state_words=operation.get_state_display(),

@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from models_app.web.views import (
     account,
+    applies,
     audit,
     endpoints,
     fleet,
@@ -26,6 +27,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("operations/", operations.collection, name="operations"),
     path("operations/<int:operation_id>/", operation_pages.detail, name="operation"),
     path("operations/<int:operation_id>/cancel/", operations.cancel, name="operation_cancel"),
+    path("operations/<int:operation_id>/resume/", applies.resume, name="operation_resume"),
+    path("operations/<int:operation_id>/roll-back/", applies.roll_back, name="operation_roll_back"),
     path("loaded-models/<int:loaded_id>/", operations.loaded_model, name="loaded_model"),
     path("loaded-models/<int:loaded_id>/keep-alive/", operations.keep_alive, name="keep_alive"),
     path("history/", history.page, name="history"),

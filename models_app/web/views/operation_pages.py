@@ -11,9 +11,11 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from models_app.inventory.models import Endpoint, Gpu, LoadedModel
+from models_app.operations.apply_steps import ApplyStep
 from models_app.operations.models import Operation, OperationStep
 from models_app.web.access import member_required
 from models_app.web.advice import next_step
+from models_app.web.apply_view import apply_view
 from models_app.web.listing import Filter, Listing
 from models_app.web.stories import MOVES_MEMORY, stories
 from models_app.web.templatetags.berth import clock
@@ -71,7 +73,9 @@ def detail(request: HttpRequest, operation_id: int) -> HttpResponse:
         "advice": next_step(operation.error_code) if operation.state == Operation.State.FAILED else "",
         "options": _option_words(operation),
         "moved_bytes": _moved_bytes(operation),
-        "again": [] if operation.is_active else same_request(operation),
+        "again": [] if operation.is_active or operation.kind == Operation.Kind.APPLY else same_request(operation),
+        "apply": apply_view(operation) if operation.kind == Operation.Kind.APPLY else None,
+        "part_of": ApplyStep.objects.filter(part=operation).select_related("operation").first(),
     }
     return render(request, "operations/detail.html", context)
 

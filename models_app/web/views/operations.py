@@ -92,7 +92,7 @@ def _check_whose(request: HttpRequest, asked: Request) -> None:
 
 
 def _accepted(request: HttpRequest, operation: Operation) -> HttpResponse:
-    words = f"{operation.get_kind_display()} {operation.model_name} on {operation.endpoint.name}: {operation.state}."
+    words = f"{operation.get_kind_display()} {operation.model_name} on {operation.site.name}: {operation.state}."
     return done(request, words, f"/operations/{operation.pk}/")
 
 
