@@ -47,7 +47,7 @@ def _follow(
     action: str,
     consequences: tuple[str, ...],
 ) -> HttpResponse:
-    operation = get_object_or_404(Operation, pk=operation_id, kind=Operation.Kind.APPLY)
+    operation = get_object_or_404(Operation, pk=operation_id)
     question = Question(
         f"{action} {operation.model_name}?",
         consequences,
