@@ -37,6 +37,7 @@ class Topic(StrEnum):
     INVENTORY = "inventory"
     """Hosts, GPUs, endpoints, loaded models or the catalog."""
     OPERATION = "operation"
+    PLAN = "plan"
     ACCOUNTS = "accounts"
     """A role or a user changed: sockets re-check their right to be open."""
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from models_app.catalog.headers import stored_shape
 from models_app.catalog.models import Variant, VariantHeader
-from models_app.estimator.header import header_estimate
+from models_app.estimator.header import LARGE_GPU_BYTES, header_estimate
 from models_app.estimator.learned import learned_estimate
 from models_app.estimator.profiles import CURRENT, BuildProfile
 from models_app.estimator.quick import quick_estimate
@@ -73,9 +73,9 @@ def _from_header(
 
 
 def _gpu_bytes(gpus: Sequence[Room] | None) -> tuple[int, ...] | None:
-    """What decides how a model is divided: the free memory of each GPU; for a single one only its size matters."""
+    """What decides how a model is divided: the free memory of each GPU; of a single one only whether it is a large one."""
     if gpus is None:
         return None
     if len(gpus) == 1:
-        return (gpus[0].total_bytes,)
+        return (LARGE_GPU_BYTES if gpus[0].total_bytes >= LARGE_GPU_BYTES else 1,)
     return tuple(max(1, room.available_bytes + room.headroom_bytes) for room in gpus)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
 from django.db.models import Sum
@@ -19,6 +20,7 @@ from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.refusals import RequestRefused
 
 MEASUREMENTS_READ = 50
+MEASUREMENTS_READ_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,47 @@ class Subject:
     unknown: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rows say of a model on an endpoint, whatever the options. ``size_bytes`` as in ``Subject``.
+
+    ``measurements`` are earlier loads of the variant, the latest first; ``None`` has them read for the settings asked for.
+    """
+
+    endpoint: Endpoint
+    variant: Variant | None
+    size_bytes: int
+    situation: Situation
+    measurements: tuple[LoadMeasurement, ...] | None = None
+
+    def subject(self, options: LoadOptions) -> Subject:
+        """The subject with settled settings. Raises ``RequestRefused`` (``invalid_option``)."""
+        try:
+            settings, unknown = load_settings(options, self.situation)
+        except InvalidSettings as error:
+            raise RequestRefused("invalid_option", str(error), field="cache_type_v") from error
+        profile = profile_of(self.endpoint)
+        header = getattr(self.variant, "header", None)
+        return Subject(
+            variant=self.variant,
+            size_bytes=self.size_bytes,
+            settings=settings,
+            profile=profile,
+            header=bytes(header.content) if isinstance(header, VariantHeader) else b"",
+            past=self._past(profile, settings),
+            every_gpu=uses_every_gpu(self.situation),
+            only_gpu=only_gpu(self.situation),
+            unknown=unknown,
+        )
+
+    def _past(self, profile: BuildProfile, settings: LoadSettings) -> dict[str, list[Measured]]:
+        if self.variant is None:
+            return {}
+        if self.measurements is None:
+            return _past(self.endpoint, self.variant, profile, settings)
+        return _of_these_settings(self.measurements, self.endpoint, profile, settings)
+
+
 def installed_variant(endpoint: Endpoint, model: str) -> tuple[Variant | None, int]:
     """The variant behind an endpoint's name for it, and the size of its files in bytes (0 where unknown)."""
     found = _installation(endpoint, model)
@@ -50,14 +93,14 @@ def installed_subject(endpoint: Endpoint, model: str, options: LoadOptions) -> S
     """The subject behind an endpoint's own name. Raises ``RequestRefused`` (``invalid_option``)."""
     found = _installation(endpoint, model)
     if found is None:
-        return _subject(endpoint, model, None, options, {})
+        return _facts(endpoint, model, None, {}).subject(options)
     size_bytes = found.size_bytes or found.variant.file_size_bytes
-    return _subject(endpoint, model, found.variant, options, found.launch, size_bytes)
+    return _facts(endpoint, model, found.variant, found.launch, size_bytes).subject(options)
 
 
 def foreign_subject(endpoint: Endpoint, variant: Variant, options: LoadOptions) -> Subject:
     """The same for a variant that the endpoint does not have yet. Raises ``RequestRefused`` (``invalid_option``)."""
-    return _subject(endpoint, variant.name, variant, options, {}, variant.file_size_bytes)
+    return _facts(endpoint, variant.name, variant, {}, variant.file_size_bytes).subject(options)
 
 
 def with_settings(subject: Subject, settings: LoadSettings) -> Subject:
@@ -77,48 +120,68 @@ def _installation(endpoint: Endpoint, model: str) -> Installation | None:
     return rows.filter(endpoint=endpoint, name=model).first()
 
 
-def _subject(
-    endpoint: Endpoint,
-    model: str,
-    variant: Variant | None,
-    options: LoadOptions,
-    launch: dict[str, object],
-    size_bytes: int = 0,
-) -> Subject:
-    situation = _situation(endpoint, model, variant, launch)
-    try:
-        settings, unknown = load_settings(options, situation)
-    except InvalidSettings as error:
-        raise RequestRefused("invalid_option", str(error), field="cache_type_v") from error
-    profile = profile_of(endpoint)
-    header = getattr(variant, "header", None)
-    return Subject(
-        variant=variant,
-        size_bytes=size_bytes,
-        settings=settings,
-        profile=profile,
-        header=bytes(header.content) if isinstance(header, VariantHeader) else b"",
-        past=_past(endpoint, variant, profile, settings) if variant else {},
-        every_gpu=uses_every_gpu(situation),
-        only_gpu=only_gpu(situation),
-        unknown=unknown,
-    )
+def installed_facts(endpoints: Iterable[Endpoint]) -> dict[tuple[int, str], Facts]:
+    """Everything that these endpoints can load, by their ids and their names for it: a few queries, however many."""
+    by_id = {endpoint.pk: endpoint for endpoint in endpoints}
+    rows = Installation.objects.filter(endpoint__in=by_id).select_related("variant__header", "variant__model")
+    loaded = {(row.endpoint_id, row.name): row for row in LoadedModel.objects.filter(endpoint__in=by_id)}
+    gpus = Gpu.objects.filter(present=True).order_by().values_list("host").annotate(total_bytes=Sum("total_bytes"))
+    vram = dict(gpus)
+    measured: dict[int, list[LoadMeasurement]] = {}
+    for past in LoadMeasurement.objects.filter(is_outlier=False).order_by("-id")[:MEASUREMENTS_READ_AT_ONCE]:
+        measured.setdefault(past.variant_id, []).append(past)
+    return {
+        (row.endpoint_id, row.name): Facts(
+            endpoint=by_id[row.endpoint_id],
+            variant=row.variant,
+            size_bytes=row.size_bytes or row.variant.file_size_bytes,
+            situation=_situation(
+                by_id[row.endpoint_id],
+                row.variant,
+                row.launch,
+                loaded.get((row.endpoint_id, row.name)),
+                vram.get(by_id[row.endpoint_id].host_id, 0),
+            ),
+            measurements=tuple(measured.get(row.variant_id, ())),
+        )
+        for row in rows
+    }
 
 
-def _situation(endpoint: Endpoint, model: str, variant: Variant | None, launch: dict[str, object]) -> Situation:
+def _facts(
+    endpoint: Endpoint, model: str, variant: Variant | None, launch: dict[str, object], size_bytes: int = 0
+) -> Facts:
     loaded = LoadedModel.objects.filter(endpoint=endpoint, name=model).first()
     vram = Gpu.objects.filter(host=endpoint.host_id, present=True).aggregate(total_bytes=Sum("total_bytes"))
+    situation = _situation(endpoint, variant, launch, loaded, vram["total_bytes"] or 0)
+    return Facts(endpoint, variant, size_bytes, situation)
+
+
+def _situation(
+    endpoint: Endpoint, variant: Variant | None, launch: dict[str, object], loaded: LoadedModel | None, vram_bytes: int
+) -> Situation:
     return Situation(
         kind=endpoint.kind,
         mode=endpoint.mode,
         has_own_runner=has_own_runner(endpoint),
-        vram_bytes=vram["total_bytes"] or 0,
+        vram_bytes=vram_bytes,
         training_context_length=variant.training_context_length if variant else None,
         is_embedding=variant.is_embedding if variant else False,
         observed_context=loaded.context_length if loaded else None,
         observed_parallel=loaded.parallel if loaded else None,
         launch=launch,
     )
+
+
+def _of_these_settings(
+    rows: Iterable[LoadMeasurement], endpoint: Endpoint, profile: BuildProfile, settings: LoadSettings
+) -> dict[str, list[Measured]]:
+    key = settings_key(settings)
+    past: dict[str, list[Measured]] = {}
+    for row in rows:
+        if (row.backend_kind, row.build_profile, row.settings_key) == (endpoint.kind, profile.name, key):
+            past.setdefault(row.gpu_names, []).append(row.as_measured())
+    return past
 
 
 def _past(endpoint: Endpoint, variant: Variant, profile: BuildProfile, settings: LoadSettings) -> dict[str, list[Measured]]:

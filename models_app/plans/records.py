@@ -24,7 +24,8 @@ class Instance:
 
     ``gpus`` are UUIDs in the order of the split, empty for the CPU alone. ``layers`` on the GPU are ``None`` for all. A
     ``swapped`` instance is loaded only when asked for, within the swap space. ``fixed`` marks one that its server alone
-    decides about; ``foreign`` one that another client loaded. ``demand`` is empty for what nobody demands.
+    decides about; ``foreign`` one that another client loaded. ``demand`` is empty for what nobody demands, which stays only
+    where there is room. ``context_length`` and ``slots`` are ``None`` where the endpoint does not tell.
     """
 
     demand: str
@@ -39,7 +40,7 @@ class Instance:
     quantization: str = ""
     hue: int = 0
     context_length: int | None = None
-    slots: int = 1
+    slots: int | None = None
     layers: int | None = None
     quality: int = 0
     latency_ms: int = 0
@@ -97,21 +98,25 @@ class GoalRow:
 
 @dataclass(frozen=True, slots=True)
 class RemedyRow:
-    """A change that would meet a demand; ``bytes`` of the GPU to add, or of the room that it makes."""
+    """A change that would meet a demand, as ``solver.result.Remedy`` has it."""
 
     change: str
     description: str
     bytes: int = 0
     demands: tuple[str, ...] = ()
-    variant: str = ""
     context_length: int | None = None
+    on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UnmetRow:
-    """A demand that is not fully met: how many instances of those wanted, why, and what would, the cheapest first."""
+    """A demand that is not fully met: how many instances of those wanted, why, and what would, the cheapest first.
+
+    ``code`` is ``no_room``, ``exceeds_all`` (not even an empty fleet has room), ``names_nothing`` or ``unknown_place``.
+    """
 
     demand: str
+    code: str
     served: int
     wanted: int
     reason: str

@@ -124,7 +124,8 @@ def _shorten(whole: list[Option], free: int) -> Iterator[tuple[Remedy, Option]]:
     context = smallest.context_length - -(-excess * tokens // grown)
     context -= context % 256
     if context >= SMALLEST_CONTEXT:
-        remedy = Remedy(Change.SHORTEN, f"Accept a context of {context} tokens of {smallest.variant}.", excess)
+        sentence = f"Accept a context of {context:,} tokens of {smallest.variant}."
+        remedy = Remedy(Change.SHORTEN, sentence, excess, context_length=context)
         size = _largest_share(smallest) - (smallest.context_length - context) * grown // tokens
         yield remedy, replace(smallest, device_bytes=(size,), peak_bytes=(), context_length=context)
 
@@ -137,7 +138,7 @@ def _relax(problem: Problem, ledger: Ledger, demand: Demand) -> Iterator[Remedy]
     patient = replace(demand, always_on=False, tolerated_wait_seconds=None)
     slow = demand.always_on or not all(waits(demand, option) for option in demand.options)
     if slow and _seat(ledger, choices_of(problem, patient)) is not None:
-        yield Remedy(Change.RELAX, "Let it be loaded on demand: a swap space has room for it.", 0)
+        yield Remedy(Change.RELAX, "Let it be loaded on demand: a swap space has room for it.", 0, on_demand=True)
 
 
 def _seat(ledger: Ledger, choices: Iterable[Choice]) -> Assignment | None:

@@ -58,12 +58,17 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A change that meets a demand, in words and in bytes: of the GPU to add, or of the room that it makes."""
+    """A change that meets a demand, in words and in bytes: of the GPU to add, or of the room that it makes.
+
+    ``demands`` are those to drop, ``context_length`` the tokens to shorten to; ``on_demand`` lets it wait for a load.
+    """
 
     change: Change
     description: str
     bytes: int
     demands: tuple[str, ...] = ()
+    context_length: int | None = None
+    on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
