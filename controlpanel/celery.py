@@ -10,4 +10,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlpanel.settings")
 
 app = Celery("berth")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["models_app.operations"])
+app.autodiscover_tasks(["models_app.operations", "models_app.plans"])
