@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
+from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation
 
 GIB = 1024**3
@@ -103,3 +104,16 @@ class OperationFactory(factory.django.DjangoModelFactory):
     model_name = "llama3.1:8b"
     requested_by = "ada"
     via = "web"
+
+
+class SpeedMeasurementFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = SpeedMeasurement
+
+    variant = factory.SubFactory(VariantFactory)
+    backend_kind = "ollama"
+    gpu_names = "NVIDIA GeForce RTX 4090"
+    gpu_share = 1.0
+    context_length = 8192
+    token_count = 64
+    tokens_per_second = 41.3

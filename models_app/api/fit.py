@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -19,6 +20,8 @@ from models_app.api.fit_schemas import (
     FitIn,
     FitOut,
     PlacedOut,
+    SiblingOut,
+    SpeedOut,
     TermsOut,
 )
 from models_app.api.operations import endpoint_of, problem_of
@@ -26,12 +29,14 @@ from models_app.backends.protocol import Capability
 from models_app.catalog.find import find_variant
 from models_app.catalog.models import Variant
 from models_app.estimator.advice import Advice
+from models_app.estimator.speed import Speed
 from models_app.estimator.types import DeviceEstimate, LoadSettings
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.operations.fit import DeviceFit, EndpointFit, fit
 from models_app.operations.options import parse_options
 from models_app.operations.preview import Freeable
 from models_app.operations.refusals import RequestRefused
+from models_app.operations.siblings import Sibling
 
 MOST_ENDPOINTS = 100
 
@@ -105,6 +110,8 @@ def _endpoint_out(found: EndpointFit) -> EndpointFitOut:
         evict=[_eviction(each) for each in preview.would_free],
         devices=[_device_out(each) for each in found.devices],
         advice=[_advice_out(each, found.settings) for each in found.advice],
+        instead=[_sibling_out(each) for each in found.siblings],
+        speed=_speed_out(found.speed),
         notes=list(preview.unknown),
         **{name: getattr(preview, name) for name in same},
     )
@@ -135,10 +142,35 @@ def _advice_out(advice: Advice, asked: LoadSettings) -> AdviceOut:
     before = asdict(asked)
     return AdviceOut(
         settings={name: value for name, value in asdict(advice.settings).items() if value != before[name]},
-        speed_factor=advice.speed.factor,
-        speed_evidence=advice.speed.evidence,
+        **_of_speed(advice.speed),
         **{name: getattr(advice, name) for name in _OF_ADVICE},
     )
+
+
+def _sibling_out(sibling: Sibling) -> SiblingOut:
+    return SiblingOut(
+        model=sibling.name,
+        model_id=sibling.variant.pk,
+        quantization=sibling.variant.quantization,
+        needed_bytes=sibling.needed_bytes,
+        error_bytes=sibling.error_bytes,
+        fits=sibling.fits,
+        **_of_speed(sibling.speed),
+    )
+
+
+def _of_speed(speed: Speed) -> dict[str, Any]:
+    return {
+        "speed_factor": speed.factor,
+        "speed_evidence": speed.evidence,
+        "tokens_per_second": speed.tokens_per_second,
+    }
+
+
+def _speed_out(speed: Speed | None) -> SpeedOut | None:
+    if speed is None or speed.tokens_per_second is None:
+        return None
+    return SpeedOut(tokens_per_second=speed.tokens_per_second, factor=speed.factor, evidence=speed.evidence)
 
 
 _OF_ADVICE = ("remedy", "description", "saved_bytes", "vram_bytes", "fits", "quantization")

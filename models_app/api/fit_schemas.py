@@ -66,7 +66,8 @@ class DeviceFitOut(Schema):
 class AdviceOut(Schema):
     """One change and what comes of it; ``settings`` are those that differ, in llama.cpp's terms.
 
-    ``speed_factor`` is relative to the model wholly on the GPU, and ``speed_evidence`` names where it comes from.
+    ``speed_factor`` is relative to the model wholly on the GPU, and ``speed_evidence`` names where it comes from;
+    ``tokens_per_second`` is null where no speed of the model was measured on these GPUs.
     """
 
     remedy: str
@@ -78,6 +79,29 @@ class AdviceOut(Schema):
     settings: dict[str, Any]
     speed_factor: float
     speed_evidence: str
+    tokens_per_second: float | None
+
+
+class SiblingOut(Schema):
+    """A smaller variant of the model that the endpoint has installed, and could load instead."""
+
+    model: str
+    model_id: int
+    quantization: str
+    needed_bytes: int
+    error_bytes: int
+    fits: bool
+    speed_factor: float
+    speed_evidence: str
+    tokens_per_second: float | None
+
+
+class SpeedOut(Schema):
+    """A speed of writing from measurements: ``evidence`` says whether it was measured so, or scaled from another load."""
+
+    tokens_per_second: float
+    factor: float
+    evidence: str
 
 
 class PlacedOut(Schema):
@@ -114,6 +138,8 @@ class EndpointFitOut(Schema):
     evict: list[EvictionOut]
     devices: list[DeviceFitOut]
     advice: list[AdviceOut]
+    instead: list[SiblingOut]
+    speed: SpeedOut | None
     notes: list[str]
 
 

@@ -14,7 +14,20 @@ from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
-from models_app.api import endpoints, errors, fit, follow, health, history, hosts, metrics, models, operations, telemetry
+from models_app.api import (
+    endpoints,
+    errors,
+    fit,
+    follow,
+    health,
+    history,
+    hosts,
+    metrics,
+    models,
+    operations,
+    speeds,
+    telemetry,
+)
 from models_app.api.auth import AUTH, for_members
 
 
@@ -48,6 +61,7 @@ for prefix, router in (
     ("endpoints", endpoints.router),
     ("models", models.models),
     ("fit", fit.router),
+    ("speeds", speeds.router),
     ("loaded-models", models.loaded),
     ("telemetry", telemetry.router),
     ("telemetry/history", history.router),

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from django.db.models import QuerySet
 
 from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.estimator.types import Estimate, EstimateError, Grade, LoadSettings
 from models_app.inventory.models import LoadedModel
-from models_app.operations.measurements import LoadMeasurement
+from models_app.operations.measurements import LoadMeasurement, SpeedMeasurement
 from models_app.operations.reckoning import variant_estimate
 
 CONTEXTS = (4096, 8192, 32_768)
 """Tokens; the model's maximum comes after them."""
 MEASUREMENTS_SHOWN = 20
 MEASUREMENTS_READ = 2000
+SPEEDS_SHOWN = 5
+
+Row = TypeVar("Row", LoadMeasurement, SpeedMeasurement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Comparison:
     needs: tuple[Need, ...]
     places: tuple[Place, ...]
     measurements: tuple[LoadMeasurement, ...]
+    speeds: tuple[SpeedMeasurement, ...] = ()
 
     @property
     def is_loaded(self) -> bool:
@@ -63,19 +70,21 @@ class Comparison:
 
 
 def compare(model: CatalogModel) -> list[Comparison]:
-    """The model's variants, largest first, in four queries."""
+    """The model's variants, largest first, in five queries."""
     variants = list(
         Variant.objects.filter(model=model).select_related("header", "model").order_by("-file_size_bytes", "pk")
     )
     installed = _installed(variants)
     loaded = _loaded(row.endpoint_id for rows in installed.values() for row in rows)
-    measured = _measured(variants)
+    measured = _latest(LoadMeasurement.objects.filter(variant__in=variants), MEASUREMENTS_SHOWN)
+    speeds = _latest(SpeedMeasurement.objects.filter(variant__in=variants), SPEEDS_SHOWN)
     return [
         Comparison(
             variant,
             needs(variant),
             tuple(Place(row, loaded.get((row.endpoint_id, row.name))) for row in installed.get(variant.pk, ())),
             tuple(measured.get(variant.pk, ())),
+            tuple(speeds.get(variant.pk, ())),
         )
         for variant in variants
     ]
@@ -116,12 +125,11 @@ def _loaded(endpoint_ids: Iterable[int]) -> dict[tuple[int, str], LoadedModel]:
     return {(row.endpoint_id, row.name): row for row in rows}
 
 
-def _measured(variants: Iterable[Variant]) -> dict[int, list[LoadMeasurement]]:
-    """The latest measurements of each, newest first."""
-    found: dict[int, list[LoadMeasurement]] = {}
-    rows = LoadMeasurement.objects.filter(variant__in=variants).select_related("endpoint__host")
-    for row in rows.order_by("-id")[:MEASUREMENTS_READ]:
+def _latest(rows: QuerySet[Row], shown: int) -> dict[int, list[Row]]:
+    """The latest measurements of each variant, newest first."""
+    found: dict[int, list[Row]] = {}
+    for row in rows.select_related("endpoint__host").order_by("-id")[:MEASUREMENTS_READ]:
         latest = found.setdefault(row.variant_id, [])
-        if len(latest) < MEASUREMENTS_SHOWN:
+        if len(latest) < shown:
             latest.append(row)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from models_app.backends.protocol import Capability
+from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import Variant
 from models_app.estimator.quick import QuickModel, quick_kv_bytes
 from models_app.estimator.types import EstimateError, LoadSettings
@@ -58,8 +58,14 @@ def model_view(row: LoadedModel, endpoint: Endpoint, shares: Shares, about: Abou
         loaded_by=residency.requested_by if residency else "",
         can_unload=Capability.UNLOAD in endpoint.capabilities,
         can_set_keep_alive=Capability.KEEP_ALIVE in endpoint.capabilities,
+        can_measure_speed=_can_measure_speed(variant, row, endpoint),
         operation_id=about.busy.get(key),
     )
+
+
+def _can_measure_speed(variant: Variant | None, row: LoadedModel, endpoint: Endpoint) -> bool:
+    writes = not (variant and variant.is_embedding)
+    return writes and row.state == ModelState.LOADED and Capability.GENERATE in endpoint.capabilities
 
 
 def _cpu_bytes(row: LoadedModel) -> int:

@@ -64,6 +64,7 @@ class ModelView:
     loaded_by: str
     can_unload: bool
     can_set_keep_alive: bool
+    can_measure_speed: bool
     operation_id: int | None
     """The active operation that touches it."""
 

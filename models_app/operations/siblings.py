@@ -16,6 +16,8 @@ from models_app.operations.speeds import measured_speeds
 from models_app.operations.subject import installed_subject
 
 MOST_SIBLINGS = 5
+SAME_WEIGHTS = 0.02
+"""Sources count the weights of one model a little differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,17 @@ def smaller_siblings(
 ) -> tuple[Sibling, ...]:
     """The installed variants of the same model that need less than ``needed_bytes``, the largest first."""
     rows = Installation.objects.filter(endpoint=endpoint, variant__model=variant.model_id).exclude(variant=variant)
-    found = [_sibling(endpoint, variant, row, options, devices) for row in rows.select_related("variant__header")]
+    same = [row for row in rows.select_related("variant__header") if _is_same_model(row.variant, variant)]
+    found = [_sibling(endpoint, variant, row, options, devices) for row in same]
     smaller = [each for each in found if each and each.needed_bytes < needed_bytes]
     return tuple(sorted(smaller, key=lambda each: each.needed_bytes, reverse=True)[:MOST_SIBLINGS])
+
+
+def _is_same_model(one: Variant, other: Variant) -> bool:
+    """A family holds models of several sizes; its quantisations have the same number of weights."""
+    if not one.parameter_count or not other.parameter_count:
+        return False
+    return abs(one.parameter_count - other.parameter_count) <= SAME_WEIGHTS * other.parameter_count
 
 
 def _sibling(

@@ -25,6 +25,10 @@ _BY_CODE = {
     "not_listed": _LOOK_AT_SERVER,
     "load_failed": _LOOK_AT_SERVER,
     "load_timed_out": "A slow disk or network share can be the reason. Try again: files read once are often cached.",
+    "measure_timed_out": (
+        "The model answers somebody else at the same time, or runs on the CPU: see on the Fleet page where it lies."
+    ),
+    "too_few_tokens": "Some models end a text soon. Try again; where it stays so, its speed cannot be measured.",
     "pull_timed_out": "What was downloaded is kept by the server: trying again goes on from there.",
     "not_deleted": _LOOK_AT_SERVER,
     "model_not_found": "The server does not know the model any more. Pull it, or look again at the host.",

@@ -35,7 +35,7 @@ def swap_link(form: LoadForm, loaded_ids: Sequence[int], **options: str) -> str:
 
 
 def link(form: LoadForm, **options: str) -> str:
-    """The form with these options changed."""
+    """The form with these options, or the model, changed."""
     return f"{reverse('load')}?{_query(form, options).urlencode()}"
 
 
@@ -44,6 +44,8 @@ def _query(form: LoadForm, options: dict[str, str]) -> QueryDict:
     query = QueryDict(mutable=True)
     query.update({"kind": str(form.data["kind"]), "model": form.model, "endpoint": str(form.data["endpoint"])})
     given = {name: form.data.get(name, "") for name in form.option_fields()} | options
-    query.update({name: value for name, value in given.items() if value})
+    for name, value in given.items():
+        if value:
+            query[name] = value
     query.setlist("unload", [str(pk) for pk in form.unload_ids])
     return query

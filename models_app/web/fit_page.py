@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from models_app.backends.protocol import LoadOptions
 from models_app.catalog.models import Installation
 from models_app.estimator.advice import Advice
-from models_app.estimator.speed import UNCHANGED
+from models_app.estimator.speed import MEASURED, UNCHANGED, Speed
 from models_app.estimator.types import DeviceEstimate, Grade
 from models_app.inventory.models import Host, LoadedModel
 from models_app.operations.fit import DeviceFit, EndpointFit, fit
 from models_app.operations.preview import FitPreview, fit_preview
 from models_app.operations.reckoning import gpu_names
+from models_app.operations.siblings import Sibling
 from models_app.operations.subject import installed_subject
 from models_app.probes.types import HostSample
 from models_app.telemetry.latest import latest
@@ -76,6 +77,14 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Instead:
+    """A smaller variant that is installed at the same place; ``link`` fills in the form with it."""
+
+    sibling: Sibling
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class FitPage:
     """What the page shows. ``columns`` names the devices of the ``terms``; ``swap_link`` unloads what the preview names."""
 
@@ -87,12 +96,15 @@ class FitPage:
     swap_link: str
     places: tuple[Place, ...] = ()
     offers: tuple[Offer, ...] = ()
+    instead: tuple[Instead, ...] = ()
+    speed: Speed | None = None
 
     @property
     def speed_evidence(self) -> tuple[str, ...]:
         """Where the predicted speeds come from."""
-        named = dict.fromkeys(each.advice.speed.evidence for each in self.offers)
-        return tuple(evidence for evidence in named if evidence != UNCHANGED)
+        speeds = [each.advice.speed for each in self.offers] + [each.sibling.speed for each in self.instead]
+        named = dict.fromkeys(speed.evidence for speed in speeds)
+        return tuple(evidence for evidence in named if evidence not in (UNCHANGED, MEASURED))
 
 
 def fit_page(form: LoadForm) -> FitPage | None:
@@ -130,6 +142,8 @@ def _page(form: LoadForm, answer: EndpointFit | None, preview: FitPreview, optio
         swap_link=swap_link(form, [each.loaded_model_id for each in preview.would_free]),
         places=_places(form, answer) if answer else (),
         offers=_offers(form, answer) if answer else (),
+        instead=tuple(Instead(each, link(form, model=each.name)) for each in answer.siblings) if answer else (),
+        speed=answer.speed if answer else None,
     )
 
 

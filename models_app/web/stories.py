@@ -8,7 +8,7 @@ from datetime import datetime
 
 from models_app.inventory.models import Gpu
 from models_app.operations.models import Operation, OperationStep
-from models_app.web.templatetags.berth import in_bytes, span
+from models_app.web.templatetags.berth import in_bytes, rate, span
 
 State, Kind, Action = Operation.State, Operation.Kind, OperationStep.Action
 RECENT = 6
@@ -130,6 +130,8 @@ def _outcome(operation: Operation) -> str:
         _did("freed", (step for step in steps if step.action == Action.UNLOAD)),
         _did("loaded", (step for step in steps if step.action == Action.LOAD)),
     ]
+    if speed := operation.result.get("tokens_per_second"):
+        return f"Writes {rate(speed)}."
     words = ", ".join(part for part in parts if part) or f"{operation.get_state_display()} in {_duration(operation)}"
     verified = _VERIFIED.get(operation.verified_by, "") if operation.kind in MOVES_MEMORY else ""
     return f"{words}; {verified}." if verified else f"{words}."

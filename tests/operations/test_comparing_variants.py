@@ -86,4 +86,4 @@ def test_many_variants_cost_no_more_queries_than_one() -> None:
     for model, count in zip(models, (1, 12), strict=True):
         for variant in VariantFactory.create_batch(count, model=model):
             with_header(variant, "llama3.1:8b")
-    assert queries_of(models[0]) == queries_of(models[1]) == 4
+    assert queries_of(models[0]) == queries_of(models[1]) == 5

@@ -36,6 +36,7 @@ MODEL = ModelView(
     loaded_by="",
     can_unload=True,
     can_set_keep_alive=True,
+    can_measure_speed=True,
     operation_id=None,
 )
 

@@ -21,7 +21,14 @@ from models_app.simulation.catalogue import CATALOGUE
 from models_app.simulation.ollama_describe import show
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import encode
-from tests.factories import GIB, EndpointFactory, GpuFactory, InstallationFactory
+from tests.factories import (
+    GIB,
+    EndpointFactory,
+    GpuFactory,
+    InstallationFactory,
+    SpeedMeasurementFactory,
+    VariantFactory,
+)
 from tests.web.fleet_rows import SmallFleet, record, small_fleet
 
 MODEL = "phi4:14b"
@@ -201,3 +208,24 @@ def test_two_paths_to_files_of_one_name_are_told_apart(as_admin, rows):
     page = as_admin.get("/").content.decode()
     assert ">/srv/a/same.gguf</option>" in page
     assert ">same.gguf</option>" not in page
+
+
+def test_a_smaller_variant_that_is_installed_can_be_loaded_instead(as_admin, rows, header):
+    record(rows, used_bytes=18 * GIB)
+    variant = Variant.objects.get(name=MODEL)
+    smaller = VariantFactory(model=variant.model, name="phi4:14b-q2", quantization="Q2_K", file_size_bytes=GIB)
+    InstallationFactory(endpoint=rows.endpoint, variant=smaller)
+    page = asked(as_admin, rows, context_length="8192")
+    assert "Load phi4:14b-q2 instead , the same model in Q2_K: installed here." in words(page)
+    instead = as_admin.get(link_of(page, "Load phi4:14b-q2 instead")).content.decode()
+    assert re.search(r'<option value="phi4:14b-q2" selected>', instead)
+    assert 'value="8192"' in instead
+
+
+def test_a_measured_speed_stands_in_place_of_the_rule_of_thumb(as_admin, rows, header):
+    SpeedMeasurementFactory(variant=Variant.objects.get(name=MODEL))
+    assert "Speed as asked for: measured 41 tok/s" in words(asked(as_admin, rows, context_length="8192"))
+    record(rows, used_bytes=18 * GIB)
+    said = words(asked(as_admin, rows, context_length="8192"))
+    assert re.search(r"Put \d+ of 33 layers on the GPU\. .*? × the speed, some \d+", said)
+    assert "measured tokens/s, scaled by the published table" in said

@@ -16,7 +16,7 @@ from models_app.operations.measurements import LoadMeasurement
 from models_app.simulation.catalogue import CATALOGUE
 from models_app.simulation.ollama_describe import show
 from models_app.telemetry.models import LatestSample
-from tests.factories import GIB, InstallationFactory, VariantFactory
+from tests.factories import GIB, InstallationFactory, LoadedModelFactory, SpeedMeasurementFactory, VariantFactory
 from tests.web.fleet_rows import SmallFleet, record, small_fleet
 
 SMALL, LARGE = "llama3.1:8b-q4_K_M", "llama3.1:8b-q8_0"
@@ -157,3 +157,19 @@ def test_a_gpu_that_is_not_measured_says_so(as_member, model):
 
 def test_a_model_without_variants_is_a_page_all_the_same(as_member, db):
     assert "No variants" in opened(as_member, CatalogModel.objects.create(name="empty"))
+
+
+def test_a_measured_speed_is_shown_beside_what_it_takes(as_member, model):
+    SpeedMeasurementFactory(variant=Variant.objects.get(name=SMALL), gpu_share=0.5, tokens_per_second=7.25)
+    page = words(opened(as_member, model))
+    assert "Measured speed 7.2 tok/s" in page
+    assert "NVIDIA GeForce RTX 4090 50 % 8k 7.2 tok/s" in page
+
+
+def test_only_a_loaded_model_that_writes_can_be_measured_and_only_by_admins(as_admin, as_member, model, rows):
+    rows.endpoint.capabilities = [*rows.endpoint.capabilities, "generate"]
+    rows.endpoint.save()
+    assert "Measure speed" not in opened(as_admin, model)
+    LoadedModelFactory(endpoint=rows.endpoint, name=SMALL)
+    assert opened(as_admin, model).count("Measure speed") == 1
+    assert "Measure speed" not in opened(as_member, model)

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from models_app.backends.protocol import Capability
+from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.operations.compare import Comparison, compare
@@ -127,7 +127,9 @@ def _variants() -> QuerySet[Variant]:
     presence = Case(
         When(Exists(loaded), then=Value("loaded")), When(Exists(installed), then=Value("installed")), default=Value("gone")
     )
-    places = Prefetch("installations", Installation.objects.select_related("endpoint__host").order_by("endpoint__name"))
+    places = Prefetch(
+        "installations", Installation.objects.select_related("endpoint__host", "variant").order_by("endpoint__name")
+    )
     counted = LoadMeasurement.objects.filter(variant=OuterRef("pk"), is_outlier=False).order_by()
     measured = counted.values("variant").annotate(count=Count("pk")).values("count")
     rows = Variant.objects.select_related("model").prefetch_related(places).alias(presence=presence)
@@ -141,7 +143,7 @@ def _contexts(compared: Iterable[Comparison]) -> list[int]:
 
 
 def _mark(variants: Iterable[Variant]) -> None:
-    """Give each installation ``loaded``, the model in memory under its name, and ``can_load`` and ``can_delete``.
+    """Give each installation ``loaded``, the model in memory under its name, and what can be done: ``can_load`` and so on.
 
     A variant's ``loadable`` is the first place where it can be loaded now, or ``None``; ``is_loaded`` says whether it is
     in memory anywhere.
@@ -154,11 +156,18 @@ def _mark(variants: Iterable[Variant]) -> None:
         place.loaded = loaded.get((place.endpoint_id, place.name))  # type: ignore[attr-defined]
         is_online = place.endpoint.state == Endpoint.State.ONLINE
         place.can_load = is_online and Capability.LOAD in place.endpoint.capabilities  # type: ignore[attr-defined]
+        place.can_measure_speed = _can_measure_speed(place, is_online)  # type: ignore[attr-defined]
         place.can_delete = is_online and Capability.DELETE in place.endpoint.capabilities  # type: ignore[attr-defined]
     for variant in variants:
         free = (place for place in variant.installations.all() if place.can_load and not place.loaded)  # type: ignore[attr-defined]
         variant.loadable = next(free, None)  # type: ignore[attr-defined]
         variant.is_loaded = any(place.loaded for place in variant.installations.all())  # type: ignore[attr-defined]
+
+
+def _can_measure_speed(place: Installation, is_online: bool) -> bool:
+    loaded: LoadedModel | None = place.loaded  # type: ignore[attr-defined]
+    can_write = Capability.GENERATE in place.endpoint.capabilities and not place.variant.is_embedding
+    return bool(is_online and can_write and loaded and loaded.state == ModelState.LOADED)
 
 
 def _deletion(place: Installation) -> Question:
