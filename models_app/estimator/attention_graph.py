@@ -21,13 +21,13 @@ _GATED_QUERY = frozenset({"qwen3next", "qwen35", "qwen35moe"})
 class Attention:
     """Writes the attention of layers onto a graph. Inputs are made when first used, once for each cache."""
 
-    def __init__(self, graph: Graph, positions: Node, layer_count: int) -> None:
+    def __init__(self, graph: Graph, positions: Node) -> None:
         self.graph = graph
         self.tape = graph.tape
         self.plan: Plan = graph.plan
         self._positions = positions
         self.caches = Caches(graph)
-        self._indexer = Indexer(graph, positions, layer_count)
+        self._indexer = Indexer(graph, positions)
 
     def write(self, layer: Layer, normed: Node) -> Node:
         """Attention with the projection of its result."""
@@ -44,34 +44,36 @@ class Attention:
             gate = tape.op((layer.key_length * layer.head_count, tokens), query)
         query = self._prepare(layer, query, query_shape, "attn_q_norm.weight")
         if key is None or value is None:
-            return self._attend(layer, query)
+            keys, values = self.caches.stored(layer, self.caches.of(layer).cells)
+            return self._attend(layer, query, keys, values)
         key = self._prepare(layer, key, key_shape, "attn_k_norm.weight")
         if self.plan.name in _VALUE_NORM:
-            value = tape.op((layer.value_length, layer.kv_head_count, tokens), value, in_place=True)
-        self._store(layer, query, key, value)
-        result = self._attend(layer, self._rotated_query)
+            value_shape = (layer.value_length, layer.kv_head_count, tokens)
+            value = tape.op(value_shape, tape.view(value, value_shape), in_place=True)
+        result = self._attend(layer, *self._store(layer, query, key, value))
         return result if gate is None else tape.op(result.shape, result, self.graph.norm(gate), in_place=True)
 
     def _projections(self, layer: Layer, normed: Node) -> tuple[Node, Node | None, Node | None]:
         tape, graph = self.tape, self.graph
         if "attn_qkv.weight" in layer.tensors:
             fused = graph.project(normed, layer, "attn_qkv.weight")
-            if self.plan.profile.one_step_gates:
-                return tape.view(fused), tape.view(fused), tape.view(fused)
             widths = (layer.key_length * layer.head_count, layer.kv_key_width, layer.kv_value_width)
-            query, key, value = (tape.op((width, self.plan.tokens), tape.view(fused)) for width in widths)
-            return tape.view(query), tape.view(key), tape.view(value)
-        query = tape.view(graph.project(normed, layer, "attn_q.weight"))
+            parts = [tape.part(fused, (width, self.plan.tokens)) for width in widths]
+            if not self.plan.profile.one_step_gates:
+                parts = [tape.op(part.shape, part) for part in parts]
+            query, key, value = parts
+            return query, key, value
+        query = graph.project(normed, layer, "attn_q.weight")
         if not layer.keeps_kv and not self.plan.is_encoder:
             return query, None, None
         key = graph.project(normed, layer, "attn_k.weight")
         value = graph.project(normed, layer, "attn_v.weight") if "attn_v.weight" in layer.tensors else key
-        return query, tape.view(key), tape.view(value)
+        return query, key, value
 
     def _prepare(self, layer: Layer, source: Node, shape: tuple[int, ...], norm: str) -> Node:
         """The optional norm of the heads, then RoPE."""
-        if norm in layer.tensors:
-            source = self.graph.weighted(self.graph.norm(source, shape), layer, norm)
+        heads = self.tape.view(source, shape)
+        source = self.graph.layer_norm(heads, layer, norm) if norm in layer.tensors else heads
         if not self._uses_rope(layer):
             return source
         return self.tape.op(shape, source, self._positions, in_place=True)
@@ -82,8 +84,8 @@ class Attention:
         step = _ROPE_LEFT_OUT_EVERY.get(self.plan.name)
         return self.plan.name not in _NO_ROPE and (step is None or (layer.index + 1) % step != 0)
 
-    def _store(self, layer: Layer, query: Node, key: Node, value: Node) -> None:
-        """Rotate, then write K and V to the cache. The rotated query waits in ``_rotated_query``."""
+    def _store(self, layer: Layer, query: Node, key: Node, value: Node) -> tuple[Node, Node, Node]:
+        """Rotate, write K and V to the cache, and return what the attention reads: queries, keys and values."""
         cache, tape = self.caches.of(layer), self.tape
         fused = "attn_qkv.weight" in layer.tensors
         if cache.key_rotation is not None:
@@ -93,82 +95,70 @@ class Attention:
             if fused:
                 value = tape.op((layer.kv_value_width, self.plan.tokens), value)
             value = self._hadamard(value, layer.kv_value_width, cache.value_rotation)
-        self._rotated_query = query
         for node in (query, key, value) if self.plan.shape.window_size else (query, value, key):
             tape.expand(node)
         if cache.key_index is None or cache.value_index is None:
-            self._rotated_query = self._uncached(layer, query, key, value)
-            return
-        if self.caches.is_fetched(layer):
-            tape.expand(tape.store(key))
-            tape.expand(tape.store(value))
-            tape.end_split()
-            return
-        tape.expand(tape.store(key, cache.key_index))
+            return (query, *self._uncached(layer, key, value))
+        device = self.caches.device(layer)
+        tape.expand(tape.store(tape.view(key), cache.key_index, device=device))
         if fused and not self.plan.flash:
             value = tape.op((layer.kv_value_width, self.plan.tokens), value)
-        tape.expand(tape.store(value, cache.value_index))
+        tape.expand(tape.store(tape.view(value), cache.value_index, device=device))
+        keys, values = self.caches.stored(layer, cache.cells)
+        return query, keys, values
 
-    def _uncached(self, layer: Layer, query: Node, key: Node, value: Node) -> Node:
+    def _uncached(self, layer: Layer, key: Node, value: Node) -> tuple[Node, Node]:
         """Encoders attend to the batch itself: K and V become f16, or V is transposed."""
         tape, tokens = self.tape, self.plan.tokens
-        if self.plan.flash:
-            key = tape.op((layer.kv_key_width, tokens), key, width=2)
-            value = tape.op((layer.kv_value_width, tokens), value, width=2)
-        else:
-            value = tape.op((layer.kv_value_width, tokens), value)
-        joined = tape.view(query)
-        joined.sources = (query, key, value)
-        return joined
+        if not self.plan.flash:
+            return tape.view(key), tape.op((layer.kv_value_width, tokens), value)
+        key = tape.op((layer.kv_key_width, tokens), key, width=2)
+        return key, tape.op((layer.kv_value_width, tokens), value, width=2)
 
     def _hadamard(self, source: Node, width: int, rotation: Node) -> Node:
         size = rotation.shape[0]
-        return self.tape.view(self.tape.op((size, width * self.plan.tokens // size), source, rotation))
+        wide = (size, width * self.plan.tokens // size)
+        return self.tape.view(self.tape.op(wide, self.tape.view(source, wide), rotation))
 
-    def _attend(self, layer: Layer, query: Node) -> Node:
+    def _attend(self, layer: Layer, query: Node, keys: Node, values: Node) -> Node:
         """The result of all heads side by side."""
-        tape, tokens, streams = self.tape, self.plan.tokens, self.plan.context.streams
-        cache = self.caches.of(layer)
-        value_length, heads = layer.value_length, layer.head_count
-        if self.plan.shape.is_mla and self.plan.profile.mla_keeps_k_only:
-            value_length = self.plan.shape.kv_lora_rank
-        query = tape.view(query)
-        if self.plan.attends_on_host:
-            return self._returned(layer, query)
-        mask = self._indexer.masked(cache)
-        if self.plan.flash:
-            scratch = self.caches.scratch_bytes(layer, cache.cells)
-            copies = self.caches.fetched(layer, cache.cells)
-            result = tape.op((value_length, heads, tokens), query, *copies, mask, extra=scratch)
-            result = self._decompressed(layer, result) or tape.view(result)
-            result.shape = (self._result_width(layer), tokens)
-        else:
-            scores_shape = (cache.cells, tokens // streams, heads, streams)
-            keys, *values = self.caches.fetched(layer, cache.cells) or (None,)
-            scores = tape.op(scores_shape, query) if keys is None else tape.op(scores_shape, keys, query)
-            scores = tape.op(scores_shape, scores, mask, in_place=True)
-            weighted = tape.op((value_length, tokens // streams, heads, streams), *values, scores)
-            if self.plan.shape.is_mla:
-                weighted = tape.op((self.plan.shape.latent_value_length, tokens // streams, heads, streams), weighted)
-            result = tape.op((self._result_width(layer), tokens), tape.view(weighted))
+        tape, width = self.tape, self._result_width(layer)
+        write = self._attend_with_flash if self.plan.flash else self._attend_without
+        result = write(layer, tape.view(query), keys, values)
         tape.expand(result)
-        if cache.value_rotation is not None:
-            result = self._hadamard(result, self._result_width(layer), cache.value_rotation)
-            result.shape = (self._result_width(layer), tokens)
-        return result
+        if self.caches.of(layer).value_rotation is not None:
+            result = self._hadamard(result, width, self.caches.of(layer).value_rotation)
+        return tape.view(result, (width, self.plan.tokens))
 
-    def _returned(self, layer: Layer, query: Node) -> Node:
-        """The result of an attention that the CPU computes."""
-        self.tape.expand(self.tape.store(query))
-        self.tape.end_split()
-        return self.graph.input(self._result_width(layer), self.plan.tokens)
+    def _attend_with_flash(self, layer: Layer, query: Node, keys: Node, values: Node) -> Node:
+        tape, cache = self.tape, self.caches.of(layer)
+        shape = (self._value_length(layer), layer.head_count, self.plan.tokens)
+        scratch = self.caches.scratch_bytes(layer, cache.cells)
+        result = tape.op(shape, query, keys, values, self._indexer.masked(layer, cache), extra=scratch)
+        result.host_only = self.plan.attends_on_host
+        return self._decompressed(layer, result) or result
+
+    def _attend_without(self, layer: Layer, query: Node, keys: Node, values: Node) -> Node:
+        tape, plan, cache = self.tape, self.plan, self.caches.of(layer)
+        tokens, streams, heads = plan.tokens // plan.context.streams, plan.context.streams, layer.head_count
+        mask = self._indexer.masked(layer, cache)
+        scores = tape.op((cache.cells, tokens, heads, streams), keys, query)
+        scores = tape.op(scores.shape, scores, mask, in_place=True)
+        weighted = tape.op((self._value_length(layer), tokens, heads, streams), values, scores)
+        if plan.shape.is_mla:
+            weighted = tape.op((plan.shape.latent_value_length, tokens, heads, streams), weighted)
+        return tape.op((self._result_width(layer), plan.tokens), tape.view(weighted))
+
+    def _value_length(self, layer: Layer) -> int:
+        is_latent = self.plan.shape.is_mla and self.plan.profile.mla_keeps_k_only
+        return self.plan.shape.kv_lora_rank if is_latent else layer.value_length
 
     def _decompressed(self, layer: Layer, result: Node) -> Node | None:
         """MLA's way back from the latent to the heads."""
         if not self.plan.shape.is_mla:
             return None
         shape = (self.plan.shape.latent_value_length, self.plan.tokens, layer.head_count)
-        heads = self.tape.op(shape, self.tape.view(result))
+        heads = self.graph.product(shape, layer, "attn_v_b.weight", self.tape.view(result))
         return self.tape.view(self.tape.op(shape, self.tape.view(heads)))
 
     def _result_width(self, layer: Layer) -> int:
@@ -179,7 +169,8 @@ class Attention:
         """Latent attention (DeepSeek-V2 and its kin), absorbed where the file was converted for it."""
         plan, tape, graph, tokens = self.plan, self.tape, self.graph, self.plan.tokens
         if "attn_q_a.weight" in layer.tensors:
-            query = graph.norm(graph.project(normed, layer, "attn_q_a.weight"))
+            query = graph.project(normed, layer, "attn_q_a.weight")
+            query = graph.layer_norm(query, layer, "attn_q_a_norm.weight")
             self._indexer.write(layer, query, normed, self.caches.of(layer).cells)
             query = graph.project(query, layer, "attn_q_b.weight")
         else:
@@ -187,10 +178,10 @@ class Attention:
         latent = graph.project(normed, layer, "attn_kv_a_mqa.weight")
         rank, rope, heads = plan.shape.kv_lora_rank, plan.shape.rope_length, layer.head_count
         key_rope = tape.op((rope, 1, tokens), tape.view(latent), self._positions)
-        compressed = graph.norm(tape.view(latent), (rank, tokens))
+        compressed = graph.layer_norm(tape.part(latent, (rank, tokens)), layer, "attn_kv_a_norm.weight")
         if plan.shape.is_mla:
             query_rope = tape.op((rope, heads, tokens), tape.view(query), self._positions)
-            absorbed = tape.op((rank, tokens, heads), tape.view(query))
+            absorbed = graph.product((rank, tokens, heads), layer, "attn_k_b.weight", tape.view(query))
             query = tape.op((rank + rope, heads, tokens), tape.view(absorbed), query_rope)
             value = tape.view(compressed)
             key = tape.op((rank + rope, 1, tokens), value, key_rope)
@@ -200,19 +191,15 @@ class Attention:
             query = tape.op((layer.key_length, heads, tokens), tape.view(query), self._positions)
             repeated = tape.op((rope, heads, tokens), key_rope)
             key = tape.op((layer.key_length, heads, tokens), tape.view(both), repeated)
-        self._store_latent(layer, query, key, value)
-        return self._attend(layer, self._rotated_query)
+        return self._attend(layer, *self._store_latent(layer, query, key, value))
 
-    def _store_latent(self, layer: Layer, query: Node, key: Node, value: Node) -> None:
+    def _store_latent(self, layer: Layer, query: Node, key: Node, value: Node) -> tuple[Node, Node, Node]:
         if not self.plan.shape.is_mla:
-            self._store(layer, query, key, value)
-            return
+            return self._store(layer, query, key, value)
         cache, tape = self.caches.of(layer), self.tape
         for node in (query, value, key):
             tape.expand(node)
-        if self.caches.is_fetched(layer):
-            tape.expand(tape.store(key))
-            tape.end_split()
-        elif cache.key_index is not None:
-            tape.expand(tape.store(key, cache.key_index))
-        self._rotated_query = query
+        if cache.key_index is not None:
+            tape.expand(tape.store(tape.view(key), cache.key_index, device=self.caches.device(layer)))
+        keys, values = self.caches.stored(layer, cache.cells)
+        return query, keys, values

@@ -6,8 +6,7 @@ Which of the usual arrangements a layer follows is read from its norms.
 from __future__ import annotations
 
 from models_app.estimator.feed_forward_graph import FeedForward
-from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph
-from models_app.estimator.placement import HOST
+from models_app.estimator.graph import Graph
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 
@@ -34,14 +33,15 @@ class Block:
         first = (residual, mixed) if self.plan.name in _RESIDUAL_FIRST else (mixed, residual)
         hidden = self.graph.add(*first)
         if "attn_output_norm.weight" in layer.tensors:
-            hidden = self.graph.norm(hidden)
+            hidden = self.graph.layer_norm(hidden, layer, "attn_output_norm.weight")
         if not has_feed_forward(layer):
             return hidden
         output = self.feed_forward.write(layer, self._feed_forward_norm(layer, hidden))
         if "post_ffw_norm.weight" in layer.tensors:
             output = self.graph.layer_norm(output, layer, "post_ffw_norm.weight")
         hidden = self.graph.add(hidden, output) if self.plan.name in _RESIDUAL_FIRST else self.graph.add(output, hidden)
-        return self.graph.norm(hidden) if "layer_output_norm.weight" in layer.tensors else hidden
+        name = "layer_output_norm.weight"
+        return self.graph.layer_norm(hidden, layer, name) if name in layer.tensors else hidden
 
     def _feed_forward_norm(self, layer: Layer, hidden: Node) -> Node:
         """The norm before the feed-forward network, which some architectures call post-attention norm, and OLMo 2 lacks."""
@@ -53,7 +53,7 @@ class Block:
         return hidden
 
     def _parallel(self, layer: Layer, mixed: Node, residual: Node, normed: Node) -> Node:
-        output = self.feed_forward.write(layer, self.graph.norm(residual) if "ffn_norm.weight" in layer.tensors else normed)
+        output = self.feed_forward.write(layer, self._feed_forward_norm(layer, residual) if "ffn_norm.weight" in layer.tensors else normed)
         if self.plan.name in _RESIDUAL_AFTER_FFN:
             return self.graph.add(self.graph.add(output, residual), mixed)
         both = (output, mixed) if self.plan.name == "falcon" else (mixed, output)
@@ -78,16 +78,11 @@ class Block:
         result = self.graph.norm(hidden)
         if self.picks_after_norm:
             result = self.graph.pick(result, rows)
-        self.tape.expand(self.tape.op((self.plan.shape.vocabulary_size, result.shape[1]), result, *self._fetched_head()))
-
-    def _fetched_head(self) -> tuple[Node, ...]:
-        """The copy of an output matrix that lies in host RAM."""
         tensors = self.plan.shape.other_tensors
         head = tensors.get("output.weight") or tensors.get("token_embd.weight")
-        few = self.plan.context.output_rows < SMALLEST_OFFLOADED_BATCH
-        if head is None or self.plan.placement.output != HOST or few:
-            return ()
-        return (self.graph.weight_copy(head),)
+        shape = (self.plan.shape.vocabulary_size, result.shape[1])
+        device, weight = self.graph.placed(self.plan.placement.output, head, result.shape[1]) if head else (None, ())
+        self.tape.expand(self.tape.op(shape, *weight, result, device=device))
 
     @property
     def picks_after_norm(self) -> bool:

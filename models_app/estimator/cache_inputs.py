@@ -44,20 +44,18 @@ class Caches:
             self._made[layer.is_windowed] = inputs
         return self._made[layer.is_windowed]
 
-    def is_fetched(self, layer: Layer) -> bool:
-        """Whether the layer's cache is in host RAM and its attention on the GPU all the same."""
-        on_host = not self.plan.settings.kv_offload or self.plan.placement.layers[layer.index] == HOST
-        return on_host and self.plan.fetches
+    def device(self, layer: Layer) -> int:
+        """Where the layer's cache lies."""
+        return self.plan.placement.layers[layer.index] if self.plan.settings.kv_offload else HOST
 
-    def fetched(self, layer: Layer, cells: int) -> tuple[Node, ...]:
-        """The copies of K and V that lie in host RAM while the layer's attention runs on the GPU."""
+    def stored(self, layer: Layer, cells: int) -> tuple[Node, ...]:
+        """K and V as the attention reads them. MLA reads its V out of K."""
         plan = self.plan
-        if plan.is_encoder or not self.is_fetched(layer):
-            return ()
         rows = cells * plan.context.streams
-        widths = [(plan.settings.cache_type_k, layer.kv_key_width)]
-        widths.append((plan.settings.cache_type_v, value_width(plan.shape, layer, plan.profile, plan.flash)))
-        return tuple(self.tape.copy(cache_type(kind).row_bytes(width) * rows) for kind, width in widths if width)
+        key = cache_type(plan.settings.cache_type_k).row_bytes(layer.kv_key_width) * rows
+        width = value_width(plan.shape, layer, plan.profile, plan.flash)
+        value = cache_type(plan.settings.cache_type_v).row_bytes(width) * rows if width else key
+        return tuple(self.tape.outside(size, self.device(layer)) for size in (key, value))
 
     def scratch_bytes(self, layer: Layer, cells: int) -> int:
         """The f16 copies of K and V that CUDA's flash attention makes of a cache of another type."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from models_app.estimator.allocator import peak_bytes
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.block_graph import Block
 from models_app.estimator.cache_inputs import rotation_sizes
@@ -20,21 +21,18 @@ from models_app.estimator.tape import Node
 from models_app.estimator.types import cache_type
 
 _PIPELINE_COPIES = 4
+_SCALED_EMBEDDINGS = ("gemma", "granite", "minicpm", "grok")
 
 
 def compute_by_device(plan: Plan) -> Counter[int]:
-    """Bytes of the compute buffer by device number. Layers in host RAM are computed on the first GPU, if there is one.
+    """Bytes of the compute buffer by device number.
 
     Raises ``UnfamiliarGraph`` where the layers' tensors are of no known make.
     """
-    total: Counter[int] = Counter({HOST: host_bytes(plan)} if plan.placement.gpu_count else {})
-    working = _working_devices(plan)
-    for device in sorted(set(working)):
-        layers = [layer for layer in plan.shape.trunk if working[layer.index] == device]
-        total[device] += _DeviceGraph(plan, device == working[0], working[-1] == device).run(layers)
+    total = _Writer(plan).run(plan.shape.trunk)
     drafting = [layer for layer in plan.shape.layers if layer.is_mtp]
     if plan.settings.draft_length and drafting:
-        total[working[-1]] += _DeviceGraph(plan, is_first=True, is_last=True).run(drafting)
+        total += _Writer(plan).run(drafting)
     return total
 
 
@@ -68,26 +66,7 @@ def host_bytes(plan: Plan) -> int:
         inputs += sum(4 * size * size for size in rotation_sizes(plan, layer))
     if any("indexer.attn_q_b.weight" in layer.tensors for layer in shape.trunk):
         inputs += 2 * context.cells * tokens + 8 * tokens + 4 * shape.indexer_key_length**2
-    once = max(embeddings, _written_cache_bytes(plan))
-    return once + _input_copies(plan) * inputs + (_fetched_cache_bytes(plan) if plan.attends_on_host else 0)
-
-
-def _written_cache_bytes(plan: Plan) -> int:
-    """What a GPU sends to the widest cache in host RAM: K and V of every token, before they take the cache's type."""
-    devices = plan.placement.layers
-    kept = (layer for layer in plan.shape.trunk if layer.keeps_kv and not plan.shape.is_mla)
-    on_host = (layer for layer in kept if not plan.settings.kv_offload or devices[layer.index] == HOST)
-    widths = (layer.kv_key_width + layer.kv_value_width for layer in on_host)
-    return 4 * plan.tokens * max(widths, default=0)
-
-
-def _fetched_cache_bytes(plan: Plan) -> int:
-    """One layer's K and V, copied to the host for an attention that the CPU computes."""
-    settings, context = plan.settings, plan.context
-    key, value = cache_type(settings.cache_type_k), cache_type(settings.cache_type_v)
-    rows = context.cells * context.streams
-    sizes = (key.row_bytes(layer.kv_key_width) + value.row_bytes(layer.kv_value_width) for layer in plan.shape.trunk)
-    return rows * max(sizes)
+    return embeddings + _input_copies(plan) * inputs
 
 
 def _working_devices(plan: Plan) -> list[int]:
@@ -102,50 +81,45 @@ def _input_copies(plan: Plan) -> int:
     return _PIPELINE_COPIES if pipelined else 1
 
 
-class _DeviceGraph:
-    """The part of the graph that one device computes."""
+class _Writer:
+    """Writes down the whole graph of a micro-batch."""
 
-    def __init__(self, plan: Plan, is_first: bool, is_last: bool) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._is_first, self._is_last = is_first, is_last
-        self._graph = Graph(plan, _input_copies(plan))
+        self._graph = Graph(plan)
         self._block = Block(self._graph)
 
-    def run(self, layers: Sequence[Layer]) -> int:
-        """The peak of the buffer in bytes."""
-        graph, plan, tape = self._graph, self._plan, self._graph.tape
+    def run(self, layers: Sequence[Layer]) -> Counter[int]:
+        """The peaks of the buffers in bytes, by device number."""
+        graph, plan = self._graph, self._plan
         hidden = self._embeddings()
-        normed = None if self._is_first else graph.input(plan.shape.embedding_length, plan.tokens)
         rows = graph.input(plan.context.output_rows)
-        self._attention = Attention(graph, graph.input(plan.tokens), len(layers))
+        self._attention = Attention(graph, graph.input(plan.tokens))
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
         has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
-        self._own_embeddings = PerLayerEmbeddings(graph, hidden, self._is_first) if has_own else None
+        self._own_embeddings = PerLayerEmbeddings(graph, hidden) if has_own else None
         for layer in steady_layers(plan, layers):
-            last = self._is_last and layer is layers[-1] and not self._block.picks_after_norm
-            hidden = self._layer(layer, hidden, normed, rows if last else None)
-            normed = None
-        if self._is_last:
-            self._block.finish(hidden, rows)
-        else:
-            tape.expand(graph.norm(hidden))
-            tape.expand(tape.store(hidden))
-        return tape.peak_bytes()
+            is_last = layer is layers[-1] and not self._block.picks_after_norm
+            hidden = self._layer(layer, hidden, rows if is_last else None)
+        self._block.finish(hidden, rows)
+        return Counter(peak_bytes(graph.tape, plan.placement.gpu_count, _input_copies(plan)))
 
     def _embeddings(self) -> Node:
-        """The rows of the token embeddings: host RAM looks them up, in a graph of its own where there is a GPU."""
-        shape = (self._plan.shape.embedding_length, self._plan.tokens)
-        if self._plan.placement.gpu_count:
-            return self._graph.input(*shape)
-        ready = self._graph.input(*shape, width=4 * self._plan.profile.ready_embeddings)
-        ready.pinned = True  # A graph of this profile has a place for embeddings that come ready-made.
-        return self._graph.tape.op(shape, self._graph.input(self._plan.tokens), ready)
+        """The rows of the token embeddings, which host RAM looks up."""
+        graph, plan = self._graph, self._plan
+        shape = (plan.shape.embedding_length, plan.tokens)
+        if plan.profile.ready_embeddings:
+            graph.input(*shape).pinned = True  # a place for embeddings that come ready-made
+        hidden = graph.tape.op(shape, graph.input(plan.tokens), device=HOST)
+        if plan.name.startswith(_SCALED_EMBEDDINGS):
+            hidden = graph.norm(hidden)
+        graph.tape.expand(hidden)
+        return hidden
 
-    def _layer(self, layer: Layer, hidden: Node, normed: Node | None, rows: Node | None) -> Node:
+    def _layer(self, layer: Layer, hidden: Node, rows: Node | None) -> Node:
         graph = self._graph
-        if "attn_norm.weight" not in layer.tensors:
-            normed = hidden
-        normed = graph.layer_norm(hidden, layer, "attn_norm.weight") if normed is None else normed
+        name = "attn_norm.weight"
+        normed = graph.layer_norm(hidden, layer, name) if name in layer.tensors else hidden
         mixed = self._mix(layer, hidden, normed)
         if rows is not None:
             mixed, hidden, normed = graph.pick(mixed, rows), graph.pick(hidden, rows), graph.pick(normed, rows)
@@ -163,7 +137,7 @@ class _DeviceGraph:
         if layer.keeps_state:
             return self._recurrence.write(layer, normed)
         if "attn_norm_2.weight" in layer.tensors:
-            return self._attention.write(layer, graph.norm(hidden))
+            return self._attention.write(layer, graph.layer_norm(hidden, layer, "attn_norm_2.weight"))
         if "attn_output.weight" in layer.tensors:
             return self._attention.write(layer, normed)
         return self._block.feed_forward.write(layer, normed)

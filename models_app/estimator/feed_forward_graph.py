@@ -85,12 +85,13 @@ class FeedForward:
         """The product of every token with the matrices of its experts."""
         tensor, used = self.graph.tensor(layer, name), self.plan.shape.expert_used_count
         shape = (tensor.rows, used, chosen.shape[1])
-        product = self.tape.op(shape, source, *self.graph.fetched(layer, name, tensor), chosen)
+        product = self.graph.product(shape, layer, name, source, chosen)
         bias_name = name.replace(".weight", ".bias")
         bias = layer.tensors.get(bias_name)
         if bias is None:
             return product
-        return self.tape.op(shape, product, *self.graph.fetched(layer, bias_name, bias), chosen, in_place=True)
+        device, weight = self.graph.weight(layer, bias_name, bias, used * chosen.shape[1])
+        return self.tape.op(shape, product, *weight, chosen, in_place=True, device=device)
 
     def _weighted_sum(self, results: Node, weights: Node) -> Node:
         """The sum over the experts. CUDA fuses it and therefore keeps its inputs until it is done."""

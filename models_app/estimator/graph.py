@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import prod
 
 from models_app.estimator.architectures import Memory
 from models_app.estimator.context import Context
@@ -47,11 +48,6 @@ class Plan:
         return self.context.ubatch
 
     @property
-    def fetches(self) -> bool:
-        """Whether a GPU computes the layers of the host too, with copies of what they need."""
-        return self.placement.gpu_count > 0 and self.tokens >= SMALLEST_OFFLOADED_BATCH
-
-    @property
     def name(self) -> str:
         """The architecture's name."""
         return self.shape.architecture_name
@@ -65,32 +61,44 @@ class Plan:
 class Graph:
     """A tape with the operations that all layers share."""
 
-    def __init__(self, plan: Plan, input_copies: int) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.tape = Tape()
-        self._input_copies = input_copies
 
     def input(self, *shape: int, width: int = 4) -> Node:
-        """A tensor that comes from another device; pipelines keep several copies of it."""
-        return self.tape.input(*shape, width=width, copies=self._input_copies)
+        """A tensor that is prepared in host RAM."""
+        return self.tape.input(*shape, width=width)
 
     def norm(self, source: Node, shape: tuple[int, ...] | None = None) -> Node:
-        """A normalisation with its weights, or any other operation on one tensor that ggml may do in place."""
+        """A normalisation without weights, or any other operation on one tensor that ggml may do in place."""
         return self.tape.op(shape or source.shape, source, in_place=True)
 
     def layer_norm(self, source: Node, layer: Layer, name: str) -> Node:
-        """A normalisation with one of the layer's weights, which may have to be fetched."""
-        return self.weighted(self.norm(source), layer, name)
-
-    def weighted(self, normed: Node, layer: Layer, name: str) -> Node:
-        """The product with a norm's weights: it counts only where they have to be fetched."""
-        weights = self.fetched(layer, name, self.tensor(layer, name))
-        return self.tape.op(normed.shape, normed, *weights, in_place=True) if weights else normed
+        """A normalisation with one of the layer's weights."""
+        return self._with_fetched(self.norm(source), layer, name)
 
     def project(self, source: Node, layer: Layer, name: str) -> Node:
-        """The product with one of the layer's matrices."""
+        """The product with one of the layer's matrices, and its bias."""
         tensor = self.tensor(layer, name)
-        return self.tape.op((tensor.rows, *source.shape[1:]), source, *self.fetched(layer, name, tensor))
+        device, weight = self.weight(layer, name, tensor, source.shape[1])
+        product = self.tape.op((tensor.rows, *source.shape[1:]), *weight, source, device=device)
+        return self._with_fetched(product, layer, name.replace(".weight", ".bias"))
+
+    def product(self, shape: tuple[int, ...], layer: Layer, name: str, source: Node, *others: Node) -> Node:
+        """A product with one of the layer's tensors whose result has another shape than a matrix's would."""
+        tensor = layer.tensors.get(name)
+        if tensor is None:
+            return self.tape.op(shape, source, *others)
+        device, weight = self.weight(layer, name, tensor, self.plan.tokens)
+        return self.tape.op(shape, *weight, source, *others, device=device)
+
+    def _with_fetched(self, source: Node, layer: Layer, name: str) -> Node:
+        """An operation in place with a small weight: it counts only where the weight has to be fetched."""
+        tensor = layer.tensors.get(name)
+        if tensor is None:
+            return source
+        device, weight = self.weight(layer, name, tensor, prod(source.shape[1:]))
+        return self.tape.op(source.shape, source, *weight, in_place=True, device=device) if weight else source
 
     def tensor(self, layer: Layer, name: str) -> TensorInfo:
         """One of a layer's weights. Raises ``UnfamiliarGraph`` where the layer has none of that name."""
@@ -99,11 +107,19 @@ class Graph:
         except KeyError:
             raise UnfamiliarGraph(f"Layer {layer.index} has no {name}.") from None
 
-    def fetched(self, layer: Layer, name: str, tensor: TensorInfo) -> tuple[Node, ...]:
-        """The copy of a weight that lies in host RAM: large batches are multiplied on the GPU all the same."""
-        if self.plan.placement.of_tensor(layer.index, name) != HOST or not self.plan.fetches:
-            return ()
-        return (self.weight_copy(tensor),)
+    def weight(self, layer: Layer, name: str, tensor: TensorInfo, batch: int) -> tuple[int, tuple[Node, ...]]:
+        """Where an operation on ``batch`` rows with this weight runs, and the weight where it lies elsewhere.
+
+        The first GPU computes large batches with weights that lie in host RAM.
+        """
+        return self.placed(self.plan.placement.of_tensor(layer.index, name), tensor, batch)
+
+    def placed(self, device: int, tensor: TensorInfo, batch: int) -> tuple[int, tuple[Node, ...]]:
+        """The same for a weight on ``device``, of any layer or none."""
+        if device != HOST or not self.plan.placement.gpu_count or batch < SMALLEST_OFFLOADED_BATCH:
+            return device, ()
+        size = gpu_bytes(tensor.type, tensor.row_elements, tensor.size_bytes)
+        return 0, (self.tape.outside(size, HOST, is_weight=True),)
 
     def pick(self, source: Node, rows: Node) -> Node:
         """Only the rows whose output is wanted."""
@@ -113,22 +129,18 @@ class Graph:
         """The sum, in the place of one of both where ggml may."""
         return self.tape.op(first.shape, first, second, in_place=True)
 
-    def weight_copy(self, tensor: TensorInfo) -> Node:
-        """The copy of a weight; a new part of the graph begins with it."""
-        size = gpu_bytes(tensor.type, tensor.row_elements, tensor.size_bytes)
-        return self.tape.copy(size, starts_split=True)
-
 
 def steady_layers(plan: Plan, layers: Sequence[Layer]) -> list[Layer]:
-    """Enough of the layers to reach the peak: the first of every stretch that is placed alike, and the last."""
+    """Enough of the layers to reach the peaks: both ends of every stretch that is placed alike."""
     chosen: list[Layer] = []
     for _, stretch in groupby(layers, key=lambda layer: _placed_alike(plan, layer)):
-        chosen += list(stretch)[:_ENOUGH_LAYERS]
-    return chosen if chosen[-1:] == list(layers[-1:]) else [*chosen, layers[-1]]
+        alike = list(stretch)
+        chosen += alike if len(alike) <= _FIRST + _LAST else alike[:_FIRST] + alike[-_LAST:]
+    return chosen
 
 
-def _placed_alike(plan: Plan, layer: Layer) -> tuple[bool, bool]:
-    return plan.placement.layers[layer.index] == HOST, layer.index < plan.placement.cpu_moe_layers
+def _placed_alike(plan: Plan, layer: Layer) -> tuple[int, bool]:
+    return plan.placement.layers[layer.index], layer.index < plan.placement.cpu_moe_layers
 
 
-_ENOUGH_LAYERS = 12
+_FIRST, _LAST = 8, 8
