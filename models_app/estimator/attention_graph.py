@@ -144,6 +144,9 @@ class Attention:
         mask = self._indexer.masked(layer, cache)
         scores = tape.op((cache.cells, tokens, heads, streams), keys, query)
         scores = tape.op(scores.shape, scores, mask, in_place=True)
+        if not plan.transposes_values and not plan.is_encoder:
+            length = self._value_length(layer)
+            values = tape.op((cache.cells, length, layer.kv_head_count, streams), values, width=2)
         weighted = tape.op((self._value_length(layer), tokens, heads, streams), values, scores)
         if plan.shape.is_mla:
             weighted = tape.op((plan.shape.latent_value_length, tokens, heads, streams), weighted)

@@ -20,13 +20,13 @@ _F32_BYTES = 4
 
 
 def kv_by_device(
-    shape: Shape, settings: LoadSettings, context: Context, placement: Placement, profile: BuildProfile, flash: bool
+    shape: Shape, settings: LoadSettings, context: Context, placement: Placement, profile: BuildProfile, transposes: bool
 ) -> Counter[int]:
     """Bytes of the KV cache by device number, the MTP context's included."""
     total: Counter[int] = Counter()
     for layer in _caching_layers(shape, settings.draft_length > 0):
         device = placement.layers[layer.index] if settings.kv_offload else HOST
-        total[device] += _layer_bytes(shape, layer, settings, context, profile, flash)
+        total[device] += _layer_bytes(shape, layer, settings, context, profile, transposes)
     return total
 
 
@@ -42,11 +42,11 @@ def recurrent_by_device(shape: Shape, settings: LoadSettings, context: Context, 
     return total
 
 
-def value_width(shape: Shape, layer: Layer, profile: BuildProfile, flash: bool) -> int:
-    """Elements of V that one token takes in a layer's cache; without flash attention V is padded to the widest layer."""
+def value_width(shape: Shape, layer: Layer, profile: BuildProfile, transposes: bool) -> int:
+    """Elements of V that one token takes in a layer's cache; a transposed V is padded to the widest layer."""
     if shape.is_mla and profile.mla_keeps_k_only:
         return 0
-    return layer.kv_value_width if flash else shape.largest_kv_value_width
+    return shape.largest_kv_value_width if transposes else layer.kv_value_width
 
 
 def _caching_layers(shape: Shape, with_mtp: bool) -> Iterable[Layer]:
@@ -54,11 +54,11 @@ def _caching_layers(shape: Shape, with_mtp: bool) -> Iterable[Layer]:
 
 
 def _layer_bytes(
-    shape: Shape, layer: Layer, settings: LoadSettings, context: Context, profile: BuildProfile, flash: bool
+    shape: Shape, layer: Layer, settings: LoadSettings, context: Context, profile: BuildProfile, transposes: bool
 ) -> int:
     rows = (context.window_cells if layer.is_windowed else context.cells) * context.streams
     widths = [(cache_type(settings.cache_type_k), layer.kv_key_width)]
-    widths.append((cache_type(settings.cache_type_v), value_width(shape, layer, profile, flash)))
+    widths.append((cache_type(settings.cache_type_v), value_width(shape, layer, profile, transposes)))
     if shape.indexer_key_length and shape.indexer_layers[layer.index]:
         widths.append((cache_type(settings.cache_type_k), shape.indexer_key_length))
     return sum(gpu_bytes(kind, width, kind.row_bytes(width) * rows) for kind, width in widths if width)

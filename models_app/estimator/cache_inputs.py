@@ -53,7 +53,7 @@ class Caches:
         plan = self.plan
         rows = cells * plan.context.streams
         key = cache_type(plan.settings.cache_type_k).row_bytes(layer.kv_key_width) * rows
-        width = value_width(plan.shape, layer, plan.profile, plan.flash)
+        width = value_width(plan.shape, layer, plan.profile, plan.transposes_values)
         value = cache_type(plan.settings.cache_type_v).row_bytes(width) * rows if width else key
         return tuple(self.tape.outside(size, self.device(layer)) for size in (key, value))
 
@@ -64,7 +64,7 @@ class Caches:
             return 0
         widths = [layer.kv_key_width] if plan.settings.cache_type_k != "f16" else []
         if plan.settings.cache_type_v != "f16":
-            widths.append(value_width(plan.shape, layer, plan.profile, plan.flash))
+            widths.append(value_width(plan.shape, layer, plan.profile, plan.transposes_values))
         return sum(-(-2 * width * cells * plan.context.streams // 128) * 128 for width in widths)
 
     def _batch_inputs(self) -> CacheInputs:
@@ -74,7 +74,7 @@ class Caches:
     def _cache_inputs(self, layer: Layer) -> CacheInputs:
         plan, graph = self.plan, self.graph
         cells = plan.context.window_cells if layer.is_windowed else plan.context.cells
-        value_rows = 1 if plan.flash else plan.shape.largest_kv_value_width
+        value_rows = plan.shape.largest_kv_value_width if plan.transposes_values else 1
         value_rows *= plan.profile.indexed_writes
         key_rotation, value_rotation = (graph.input(side, side) if side else None for side in rotation_sizes(plan, layer))
         return CacheInputs(

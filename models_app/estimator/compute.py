@@ -58,7 +58,7 @@ def host_bytes(plan: Plan) -> int:
     width = 2 if plan.flash and plan.profile.mask_is_f16 else 4
     if plan.is_encoder:
         return embeddings + inputs + width * tokens * tokens * (2 if shape.window_size else 1)
-    value_rows = 1 if plan.flash else shape.largest_kv_value_width
+    value_rows = shape.largest_kv_value_width if plan.transposes_values else 1
     value_rows *= plan.profile.indexed_writes
     for windowed, layer in {layer.is_windowed: layer for layer in shape.trunk if layer.keeps_kv}.items():
         cells = context.window_cells if windowed else context.cells
@@ -111,9 +111,25 @@ class _Writer:
         if plan.profile.ready_embeddings:
             graph.input(*shape).pinned = True  # a place for embeddings that come ready-made
         hidden = graph.tape.op(shape, graph.input(plan.tokens), device=HOST)
+        if plan.is_encoder:
+            hidden = self._encoder_embeddings(hidden)
         if plan.name.startswith(_SCALED_EMBEDDINGS):
             hidden = graph.norm(hidden)
         graph.tape.expand(hidden)
+        return hidden
+
+    def _encoder_embeddings(self, hidden: Node) -> Node:
+        """The sum of the embeddings of token, type and position, normalised."""
+        graph, tape, others = self._graph, self._graph.tape, self._plan.shape.other_tensors
+        if "token_types.weight" in others:
+            hidden = graph.add(hidden, tape.outside(4 * hidden.shape[0], HOST))
+            hidden.host_only = others["token_types.weight"].type.is_quantized
+        if "position_embd.weight" in others:
+            hidden = graph.add(tape.op(hidden.shape, graph.input(self._plan.tokens), device=HOST), hidden)
+        if "token_embd_norm.weight" in others:
+            normed = tape.op(hidden.shape, hidden, device=None)
+            device, weight = graph.placed(self._plan.placement.layers[0], others["token_embd_norm.weight"], self._plan.tokens)
+            hidden = tape.op(hidden.shape, normed, *weight, in_place=True, device=device)
         return hidden
 
     def _layer(self, layer: Layer, hidden: Node, rows: Node | None) -> Node:

@@ -57,7 +57,6 @@ def resolve_context(shape: Shape, settings: LoadSettings, profile: BuildProfile)
 
 
 def _output_rows(shape: Shape, settings: LoadSettings, profile: BuildProfile, tokens: int) -> int:
-    wants_embeddings = settings.embedding or shape.architecture.memory is Memory.NONE
-    if wants_embeddings or not profile.logits_for_slots_only:
+    if settings.embedding or not profile.logits_for_slots_only:
         return tokens
     return min(tokens, settings.parallel * (1 + settings.draft_length))

@@ -43,6 +43,11 @@ class Plan:
     """Whether attention runs on the CPU because the GPU has no kernel for it."""
 
     @property
+    def transposes_values(self) -> bool:
+        """Whether V is cached transposed. Where flash attention was only found to be impossible, it is not."""
+        return not self.flash and self.settings.flash_attention is False
+
+    @property
     def tokens(self) -> int:
         """Tokens of the micro-batch."""
         return self.context.ubatch
@@ -74,15 +79,17 @@ class Graph:
         return self.tape.op(shape or source.shape, source, in_place=True)
 
     def layer_norm(self, source: Node, layer: Layer, name: str) -> Node:
-        """A normalisation with one of the layer's weights."""
-        return self._with_fetched(self.norm(source), layer, name)
+        """A normalisation with one of the layer's weights, and its bias, which tells it from an RMS norm."""
+        bias = name.replace(".weight", ".bias")
+        normed = self.tape.op(source.shape, source, in_place=bias not in layer.tensors)
+        return self.with_small(self.with_small(normed, layer, name), layer, bias)
 
     def project(self, source: Node, layer: Layer, name: str) -> Node:
         """The product with one of the layer's matrices, and its bias."""
         tensor = self.tensor(layer, name)
         device, weight = self.weight(layer, name, tensor, source.shape[1])
         product = self.tape.op((tensor.rows, *source.shape[1:]), *weight, source, device=device)
-        return self._with_fetched(product, layer, name.replace(".weight", ".bias"))
+        return self.with_small(product, layer, name.replace(".weight", ".bias"))
 
     def product(self, shape: tuple[int, ...], layer: Layer, name: str, source: Node, *others: Node) -> Node:
         """A product with one of the layer's tensors whose result has another shape than a matrix's would."""
@@ -92,13 +99,18 @@ class Graph:
         device, weight = self.weight(layer, name, tensor, self.plan.tokens)
         return self.tape.op(shape, *weight, source, *others, device=device)
 
-    def _with_fetched(self, source: Node, layer: Layer, name: str) -> Node:
-        """An operation in place with a small weight: it counts only where the weight has to be fetched."""
+    def with_small(self, source: Node, layer: Layer, name: str) -> Node:
+        """An operation in place with a vector of weights, where there is one: it counts only if that is fetched."""
         tensor = layer.tensors.get(name)
         if tensor is None:
             return source
         device, weight = self.weight(layer, name, tensor, prod(source.shape[1:]))
         return self.tape.op(source.shape, source, *weight, in_place=True, device=device) if weight else source
+
+    def scaled(self, source: Node, layer: Layer, name: str) -> Node:
+        """The product with a vector of weights, in place where ggml may."""
+        device, weight = self.weight(layer, name, self.tensor(layer, name), self.plan.tokens)
+        return self.tape.op(source.shape, source, *weight, in_place=True, device=device)
 
     def tensor(self, layer: Layer, name: str) -> TensorInfo:
         """One of a layer's weights. Raises ``UnfamiliarGraph`` where the layer has none of that name."""

@@ -50,7 +50,7 @@ def header_estimate(
     plan = Plan(shape, settings, context, profile, placement, flash, on_host)
     terms = (
         weights_by_device(shape, placement, settings.draft_length > 0),
-        kv_by_device(shape, settings, context, placement, profile, flash),
+        kv_by_device(shape, settings, context, placement, profile, plan.transposes_values),
         recurrent_by_device(shape, settings, context, placement),
     )
     notes = _notes(shape, settings, context, flash)
