@@ -26,7 +26,7 @@ def peak_bytes(tape: Tape, gpu_count: int, copies: int = 1) -> dict[int, int]:
     nodes = scheduled(tape.nodes, gpu_count)
     memory: defaultdict[int, Memory] = defaultdict(Memory)
     for node in tape.inputs:
-        _allocate_input(node, memory, copies)
+        _allocate_input(node, memory, copies if node.device == HOST else 1)
     if copies > 1:
         for node in nodes:
             if node.is_copy:

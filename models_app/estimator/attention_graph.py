@@ -26,6 +26,7 @@ class Attention:
         self.tape = graph.tape
         self.plan: Plan = graph.plan
         self._positions = positions
+        self.flash_nodes: list[tuple[Layer, Node]] = []
         self.caches = Caches(graph)
         self._indexer = Indexer(graph, positions)
 
@@ -72,8 +73,12 @@ class Attention:
 
     def _prepare(self, layer: Layer, source: Node, shape: tuple[int, ...], norm: str) -> Node:
         """The optional norm of the heads, then RoPE."""
-        heads = self.tape.view(source, shape)
-        source = self.graph.layer_norm(heads, layer, norm) if norm in layer.tensors else heads
+        normed = layer.tensors.get(norm)
+        if normed is not None and normed.elements == shape[0] * shape[1] != shape[0] and len(normed.shape) == 1:
+            source, normed = self.graph.layer_norm(source, layer, norm), None  # one norm over all heads
+        source = self.tape.view(source, shape)
+        if normed is not None:
+            source = self.graph.layer_norm(source, layer, norm)
         if not self._uses_rope(layer):
             return source
         return self.tape.op(shape, source, self._positions, in_place=True)
@@ -126,8 +131,9 @@ class Attention:
         write = self._attend_with_flash if self.plan.flash else self._attend_without
         result = write(layer, tape.view(query), keys, values)
         tape.expand(result)
-        if self.caches.of(layer).value_rotation is not None:
-            result = self._hadamard(result, width, self.caches.of(layer).value_rotation)
+        rotation = self.caches.of(layer).value_rotation
+        if rotation is not None:
+            result = self._hadamard(result, width, rotation)
         return tape.view(result, (width, self.plan.tokens))
 
     def _attend_with_flash(self, layer: Layer, query: Node, keys: Node, values: Node) -> Node:
@@ -136,6 +142,7 @@ class Attention:
         scratch = self.caches.scratch_bytes(layer, cache.cells)
         result = tape.op(shape, query, keys, values, self._indexer.masked(layer, cache), extra=scratch)
         result.host_only = self.plan.attends_on_host
+        self.flash_nodes.append((layer, result))
         return self._decompressed(layer, result) or result
 
     def _attend_without(self, layer: Layer, query: Node, keys: Node, values: Node) -> Node:

@@ -53,7 +53,9 @@ class Block:
         return hidden
 
     def _parallel(self, layer: Layer, mixed: Node, residual: Node, normed: Node) -> Node:
-        output = self.feed_forward.write(layer, self._feed_forward_norm(layer, residual) if "ffn_norm.weight" in layer.tensors else normed)
+        output = self.feed_forward.write(
+            layer, self._feed_forward_norm(layer, residual) if "ffn_norm.weight" in layer.tensors else normed
+        )
         if self.plan.name in _RESIDUAL_AFTER_FFN:
             return self.graph.add(self.graph.add(output, residual), mixed)
         both = (output, mixed) if self.plan.name == "falcon" else (mixed, output)

@@ -45,8 +45,12 @@ class Caches:
         return self._made[layer.is_windowed]
 
     def device(self, layer: Layer) -> int:
-        """Where the layer's cache lies."""
-        return self.plan.placement.layers[layer.index] if self.plan.settings.kv_offload else HOST
+        """Where the cache lies that the layer uses: its own, or that of the last layer before it of the same kind."""
+        if not self.plan.settings.kv_offload:
+            return HOST
+        keepers = (other for other in reversed(self.plan.shape.layers[: layer.index + 1]) if other.keeps_kv)
+        keeper = next((other for other in keepers if other.is_windowed == layer.is_windowed), layer)
+        return self.plan.placement.layers[keeper.index]
 
     def stored(self, layer: Layer, cells: int) -> tuple[Node, ...]:
         """K and V as the attention reads them. MLA reads its V out of K."""

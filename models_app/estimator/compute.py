@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from models_app.estimator.allocator import peak_bytes
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.block_graph import Block
 from models_app.estimator.cache_inputs import rotation_sizes
-from models_app.estimator.graph import Graph, Plan, steady_layers
+from models_app.estimator.graph import Graph, Plan, UnfamiliarGraph, steady_layers
 from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
 from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
+from models_app.estimator.scheduler import scheduled
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
-from models_app.estimator.types import cache_type
 
 _PIPELINE_COPIES = 4
 _SCALED_EMBEDDINGS = ("gemma", "granite", "minicpm", "grok")
@@ -34,6 +35,22 @@ def compute_by_device(plan: Plan) -> Counter[int]:
     if plan.settings.draft_length and drafting:
         total += _Writer(plan).run(drafting)
     return total
+
+
+def flash_attention_strays(plan: Plan) -> bool:
+    """Whether flash attention of a layer would run on another device than the layer's, so that llama.cpp turns it off.
+
+    It looks at a batch of one token a slot. Only neighbours whose states lie elsewhere draw an operation away.
+    """
+    placement = plan.placement
+    mixed = HOST in placement.layers or not plan.settings.kv_offload
+    if not (placement.gpu_count and mixed and any(layer.keeps_state for layer in plan.shape.trunk)):
+        return False
+    probe = replace(plan, context=replace(plan.context, ubatch=plan.context.slots))
+    try:
+        return _Writer(probe).flash_strays(plan.shape.trunk)
+    except UnfamiliarGraph:
+        return False
 
 
 def formula_by_device(plan: Plan) -> Counter[int]:
@@ -91,6 +108,18 @@ class _Writer:
 
     def run(self, layers: Sequence[Layer]) -> Counter[int]:
         """The peaks of the buffers in bytes, by device number."""
+        self._write(layers)
+        plan = self._plan
+        return Counter(peak_bytes(self._graph.tape, plan.placement.gpu_count, _input_copies(plan)))
+
+    def flash_strays(self, layers: Sequence[Layer]) -> bool:
+        """Whether any layer's flash attention is computed elsewhere than the layer."""
+        self._write(layers)
+        scheduled(self._graph.tape.nodes, self._plan.placement.gpu_count)
+        devices = self._plan.placement.layers
+        return any(node.device != devices[layer.index] for layer, node in self._attention.flash_nodes)
+
+    def _write(self, layers: Sequence[Layer]) -> None:
         graph, plan = self._graph, self._plan
         hidden = self._embeddings()
         rows = graph.input(plan.context.output_rows)
@@ -102,7 +131,6 @@ class _Writer:
             is_last = layer is layers[-1] and not self._block.picks_after_norm
             hidden = self._layer(layer, hidden, rows if is_last else None)
         self._block.finish(hidden, rows)
-        return Counter(peak_bytes(graph.tape, plan.placement.gpu_count, _input_copies(plan)))
 
     def _embeddings(self) -> Node:
         """The rows of the token embeddings, which host RAM looks up."""
@@ -128,7 +156,9 @@ class _Writer:
             hidden = graph.add(tape.op(hidden.shape, graph.input(self._plan.tokens), device=HOST), hidden)
         if "token_embd_norm.weight" in others:
             normed = tape.op(hidden.shape, hidden, device=None)
-            device, weight = graph.placed(self._plan.placement.layers[0], others["token_embd_norm.weight"], self._plan.tokens)
+            device, weight = graph.placed(
+                self._plan.placement.layers[0], others["token_embd_norm.weight"], self._plan.tokens
+            )
             hidden = tape.op(hidden.shape, normed, *weight, in_place=True, device=device)
         return hidden
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models_app.estimator.architectures import Memory
 from models_app.estimator.profiles import BuildProfile
 from models_app.estimator.shape import Shape
 from models_app.estimator.types import LoadSettings
@@ -52,11 +51,11 @@ def resolve_context(shape: Shape, settings: LoadSettings, profile: BuildProfile)
         streams=streams,
         slots=settings.parallel,
         ubatch=padded(min(ubatch, cells * streams), settings.parallel),
-        output_rows=_output_rows(shape, settings, profile, min(ubatch, cells * streams)),
+        output_rows=_output_rows(settings, profile, min(ubatch, cells * streams)),
     )
 
 
-def _output_rows(shape: Shape, settings: LoadSettings, profile: BuildProfile, tokens: int) -> int:
+def _output_rows(settings: LoadSettings, profile: BuildProfile, tokens: int) -> int:
     if settings.embedding or not profile.logits_for_slots_only:
         return tokens
     return min(tokens, settings.parallel * (1 + settings.draft_length))

@@ -20,11 +20,14 @@ def uses_flash_attention(shape: Shape, settings: LoadSettings, placement: Placem
     do without.
     """
     _check_blocks(shape, settings)
-    if settings.flash_attention is not None:
-        return settings.flash_attention
-    if cache_type(settings.cache_type_v).is_quantized:
-        return True
+    if not is_automatic(settings):
+        return settings.flash_attention is not False
     return all(device == HOST for device in placement.layers) or has_kernels(shape, settings)
+
+
+def is_automatic(settings: LoadSettings) -> bool:
+    """Whether llama.cpp may turn flash attention off by itself."""
+    return settings.flash_attention is None and not cache_type(settings.cache_type_v).is_quantized
 
 
 def _check_blocks(shape: Shape, settings: LoadSettings) -> None:

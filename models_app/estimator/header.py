@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from models_app.estimator.cache import kv_by_device, recurrent_by_device
-from models_app.estimator.compute import compute_by_device, formula_by_device
+from models_app.estimator.compute import compute_by_device, flash_attention_strays, formula_by_device
 from models_app.estimator.context import Context, resolve_context
-from models_app.estimator.flash import has_kernels, uses_flash_attention
+from models_app.estimator.flash import has_kernels, is_automatic, uses_flash_attention
 from models_app.estimator.graph import Plan, UnfamiliarGraph
 from models_app.estimator.placement import HOST, Placement, place
 from models_app.estimator.profiles import CURRENT, BuildProfile
@@ -48,6 +49,8 @@ def header_estimate(
     flash = uses_flash_attention(shape, settings, placement)
     on_host = flash and placement.gpu_count > 0 and not has_kernels(shape, settings)
     plan = Plan(shape, settings, context, profile, placement, flash, on_host)
+    if flash and is_automatic(settings) and flash_attention_strays(plan):
+        plan, flash = replace(plan, flash=False), False
     terms = (
         weights_by_device(shape, placement, settings.draft_length > 0),
         kv_by_device(shape, settings, context, placement, profile, plan.transposes_values),

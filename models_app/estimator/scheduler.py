@@ -57,10 +57,16 @@ class _Splitter:
         current: int | None = None
         for node in nodes:
             if not node.is_view:
-                if node.device != current or (self._arrivals and _fetches(node)):
+                device = node.device
+                strangers = [source for source in node.sources if source.device != device]
+                fetches = strangers and self._arrivals and any(source.is_weight for source in strangers)
+                if device != current or fetches:
                     self._flush()
-                    current = node.device
-                node.sources = tuple(map(self._here, node.sources, [node] * len(node.sources)))
+                    current = device
+                if strangers and device is not None:
+                    node.sources = tuple(
+                        self._copy(source, device) if source in strangers else source for source in node.sources
+                    )
             self._part.append(node)
         self._flush()
         return self._result
@@ -70,11 +76,8 @@ class _Splitter:
         self._result += self._part
         self._arrivals, self._part = [], []
 
-    def _here(self, source: Node, node: Node) -> Node:
-        """The source itself, or its copy on the device of ``node``. The original lives until the copy is made."""
-        device = node.device
-        if source.device == device or device is None:
-            return source
+    def _copy(self, source: Node, device: int) -> Node:
+        """The copy of ``source`` on ``device``. The original lives until it is made."""
         made = self._copies.get((id(source), device))
         if made is None:
             made = self._copies[id(source), device] = Node(source.shape, source.size, (), device)
@@ -83,7 +86,3 @@ class _Splitter:
             waits.owner = None
             self._arrivals += waits, made
         return made
-
-
-def _fetches(node: Node) -> bool:
-    return any(source.is_weight and source.device != node.device for source in node.sources)

@@ -59,7 +59,7 @@ class Tape:
         return node
 
     def outside(self, size: int, device: int, is_weight: bool = False) -> Node:
-        """A weight or a cache: it lies in a buffer of its own, and ``size`` bytes are copied where another device needs it."""
+        """A weight or a cache: it lies in a buffer of its own; ``size`` bytes are copied to another device."""
         node = Node((), size, (), device)
         node.owner, node.visited, node.is_weight = None, True, is_weight
         return node

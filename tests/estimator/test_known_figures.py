@@ -102,7 +102,7 @@ def test_more_shares_than_gpus_are_refused() -> None:
 )
 def test_without_a_gpu_the_compute_buffer_is_what_a_server_logs(model: str, logged: float) -> None:
     (host,) = header_estimate(header_of(model), LoadSettings(context_length=4096), gpu_bytes=[]).devices
-    assert host.compute_bytes / MIB == pytest.approx(logged, abs=0.005)
+    assert host.compute_bytes / MIB == pytest.approx(logged, abs=0.01)
 
 
 def test_glm_52_has_indexers_in_every_fourth_layer() -> None:
