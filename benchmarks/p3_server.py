@@ -42,7 +42,8 @@ class Server:
         call_command("migrate", verbosity=0)
         cookie = self.prepare()
         self.watch_messages()
-        config = uvicorn.Config(self.application, interface="asgi3", port=self.port, log_level="error", access_log=False)
+        as_in_the_panel = {"ws_per_message_deflate": False, "access_log": False, "log_level": "error"}
+        config = uvicorn.Config(self.application, interface="asgi3", port=self.port, **as_in_the_panel)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=self.feed, daemon=True)
         threading.Timer(1.5, lambda: (print(cookie, flush=True), thread.start())).start()

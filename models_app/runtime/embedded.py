@@ -37,7 +37,10 @@ def listen() -> socket.socket:
 
 
 class WebServer(uvicorn.Server):
-    """Serves the panel; ``on_ready`` is called once it accepts connections."""
+    """Serves the panel; ``on_ready`` is called once it accepts connections.
+
+    Sockets are not compressed: deflate would take a quarter of a MiB for each, and compress every message once per socket.
+    """
 
     def __init__(self, on_ready: Callable[[], None]) -> None:
         super().__init__(
@@ -47,6 +50,7 @@ class WebServer(uvicorn.Server):
                 access_log=False,
                 timeout_graceful_shutdown=3,
                 ws_max_size=64 * 1024,
+                ws_per_message_deflate=False,
                 proxy_headers=settings.BEHIND_TLS,
                 server_header=False,
             )
