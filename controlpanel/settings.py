@@ -115,6 +115,14 @@ METRICS_NETWORKS = env.networks(
     "",
     "Networks that may read `/metrics` without a token, such as `127.0.0.0/8`, comma-separated.",
 )
+EMAIL_HOST = env.text("BERTH_EMAIL_HOST", "", "Mail server for alerts by e-mail; empty for none.")
+EMAIL_PORT = env.whole("BERTH_EMAIL_PORT", 587, "Port of the mail server.", least=1, most=65_535)
+EMAIL_HOST_USER = env.text("BERTH_EMAIL_USER", "", "User at the mail server; empty for none.")
+EMAIL_HOST_PASSWORD = env.text("BERTH_EMAIL_PASSWORD", "", "Its password.")
+EMAIL_USE_SSL = EMAIL_PORT == 465
+EMAIL_USE_TLS = not EMAIL_USE_SSL and env.flag("BERTH_EMAIL_STARTTLS", True, "STARTTLS on any port but 465, which is TLS.")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("BERTH_EMAIL_FROM", "berth@localhost", "Sender of the panel's e-mails.")
 SKIP_VERIFICATION = env.flag("BERTH_TEST_SKIP_VERIFICATION", False, "Test hook: believe endpoints without measuring.")
 
 # ── Django ───────────────────────────────────────────────────────────────────

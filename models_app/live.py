@@ -38,6 +38,8 @@ class Topic(StrEnum):
     """Hosts, GPUs, endpoints, loaded models or the catalog."""
     OPERATION = "operation"
     PLAN = "plan"
+    ALERT = "alert"
+    """Alerts: raised, cleared, acknowledged or muted; their rules and receivers."""
     ACCOUNTS = "accounts"
     """A role or a user changed: sockets re-check their right to be open."""
 

@@ -1,6 +1,8 @@
 """Every model, for Django's registry; nobody imports from here."""
 
 from models_app.accounts.models import ApiToken, AuditEntry
+from models_app.alerts.delivery.models import Delivery, Receiver
+from models_app.alerts.models import Alert, Mute, Remembered, RuleLimits
 from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
 from models_app.catalog.tiers import HardwareTier
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
@@ -19,10 +21,12 @@ from models_app.plans.models import Demand, Plan
 from models_app.telemetry.models import LatestSample, SecondsChunk, StepsChunk
 
 __all__ = [
+    "Alert",
     "ApiToken",
     "ApplyStep",
     "AuditEntry",
     "CatalogModel",
+    "Delivery",
     "Demand",
     "Endpoint",
     "Gpu",
@@ -33,14 +37,18 @@ __all__ = [
     "LatestSample",
     "LoadMeasurement",
     "LoadedModel",
+    "Mute",
     "Operation",
     "OperationLog",
     "OperationStep",
     "OperationTarget",
     "Plan",
+    "Receiver",
+    "Remembered",
     "Reservation",
     "Residency",
     "Revision",
+    "RuleLimits",
     "SecondsChunk",
     "SpeedMeasurement",
     "StepsChunk",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import factory
 from django.utils import timezone
 
+from models_app.alerts.delivery.models import Receiver
+from models_app.alerts.models import Alert
 from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
 from models_app.operations.measurements import SpeedMeasurement
@@ -93,6 +95,32 @@ class LoadedModelFactory(factory.django.DjangoModelFactory):
     state = "loaded"
     first_seen_at = factory.LazyFunction(timezone.now)
     last_seen_at = factory.LazyFunction(timezone.now)
+
+
+class AlertFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Alert
+
+    rule = "vram_full"
+    severity = "warning"
+    subject = factory.Sequence(lambda n: f"gpu:GPU-{n}")
+    subject_name = "atlas · GPU 0"
+    sentence = "23.0 GiB of 24.0 GiB are in use."
+    evidence = [{"label": "In use", "value": 23 * GIB, "unit": "bytes"}]
+    since = factory.LazyFunction(timezone.now)
+    raised_at = factory.LazyFunction(timezone.now)
+    seen_at = factory.LazyFunction(timezone.now)
+
+
+class ReceiverFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Receiver
+
+    name = factory.Sequence(lambda n: f"receiver-{n}")
+    kind = "webhook"
+    address = "http://127.0.0.1:9/hook"
+    secret = "a secret of the tests"
+    least_severity = "notice"
 
 
 class OperationFactory(factory.django.DjangoModelFactory):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -29,13 +29,14 @@ class Rows:
     promises: dict[int, list[Promise]]
 
 
-def fleet(rows: Rows | None = None) -> FleetView:
+def fleet(rows: Rows | None = None, samples: Mapping[int, Latest] | None = None) -> FleetView:
     """Every host with its GPUs, endpoints and models, as measured last.
 
-    ``rows`` are given where only a new sample is news: the samples are then all that is read.
+    ``rows`` are given where only a new sample is news: the samples are then all that is read. ``samples`` are given by a
+    caller that needs them besides.
     """
     rows = rows or read_rows()
-    samples = latest_by_host()
+    samples = latest_by_host() if samples is None else samples
     hosts = tuple(_host(host, rows, samples.get(host.pk)) for host in rows.hosts)
     return FleetView(hosts, _sums(hosts))
 

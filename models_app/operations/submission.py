@@ -24,6 +24,9 @@ class StepTaken(Exception):
     """The step of an apply has its operation already, or is no longer to be carried out."""
 
 
+REFUSED = "operation.refused"
+
+
 def submit(request: Request) -> Operation:
     """Check the request and queue its operation. Raises ``StepTaken`` where that of a step is queued already."""
     if request.kind is Operation.Kind.APPLY:
@@ -31,7 +34,7 @@ def submit(request: Request) -> Operation:
     request = replace(request, model=canonical_name(request.endpoint, request.model), options=_completed(request))
     if first := first_of_key(request.actor, request.idempotency_key, request.digest()):
         return first
-    checked = check(request)
+    checked = _checked(request)
     if busy := _in_the_way(request, checked):
         raise busy_with(busy)
     try:
@@ -40,6 +43,16 @@ def submit(request: Request) -> Operation:
         if first := first_of_key(request.actor, request.idempotency_key, request.digest()):
             return first
         raise busy_with(_in_the_way(request, checked)) from error
+
+
+def _checked(request: Request) -> Checked:
+    """A load for which there is no room leaves an audit entry: it may explain what is wrong elsewhere."""
+    try:
+        return check(request)
+    except RequestRefused as refused:
+        if refused.code == "does_not_fit":
+            audit.record(request.actor, REFUSED, request.endpoint, model=request.model, code=refused.code)
+        raise
 
 
 def _completed(request: Request) -> LoadOptions:

@@ -1,4 +1,6 @@
-"""What goes on without anybody asking: sampling, looking at endpoints, reconciling, remembering. One event loop."""
+"""What goes on without anybody asking: sampling, looking at endpoints, reconciling, remembering, alerting.
+
+One event loop."""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from contextlib import suppress
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 
+from models_app.alerts.delivery.worker import DELIVER_SECONDS, Deliverer
+from models_app.alerts.evaluator import EVALUATE_SECONDS, Evaluator
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
 from models_app.plans.tasks import tell_again
@@ -48,6 +52,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
     A tick that fails is logged and tried again at its next time.
     """
     collector, watcher = Collector(), Watcher()
+    evaluator, deliverer = Evaluator(), Deliverer()
 
     def while_leading(tick: Tick) -> Tick:
         async def tick_if_leading() -> None:
@@ -63,6 +68,8 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
         (TICK_SECONDS, while_leading(sync_to_async(maintain))),
         (PLANS_SECONDS, while_leading(sync_to_async(tell_again))),
+        (EVALUATE_SECONDS, while_leading(evaluator.tick)),
+        (DELIVER_SECONDS, while_leading(deliverer.tick)),
     )
     try:
         await _attempt(reconciler.tick)  # so that the others know at their first tick

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from django.template.loader import get_template
 
 from models_app.accounts.roles import Role
+from models_app.alerts.summary import summary
 from models_app.live import Topic
 from models_app.operations.fleet import fleet, read_rows
 from models_app.operations.fleet_view import FleetView, HostView
@@ -19,6 +20,10 @@ class Screen:
 
     fragments: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
+
+    def beside(self, fragments: dict[str, str]) -> Screen:
+        """The same with further fragments."""
+        return Screen(self.fragments | fragments, self.lists)
 
     def since(self, before: Screen) -> Screen:
         """Only what differs from ``before``."""
@@ -53,13 +58,30 @@ def fleet_screen(view: FleetView, stories: list[Story], role: Role) -> Screen:
     return Screen(head | hosts | operations, {"fleet-hosts": list(hosts), "fleet-operations": list(operations)})
 
 
+def alarm_fragments() -> dict[str, str]:
+    """The bell and the banner of every page, the same for everybody."""
+    alarm = summary()
+    return {
+        "alarm-bell": get_template("components/bell.html").render({"alarm": alarm}),
+        "alarm-banner": get_template("components/alarm_banner.html").render({"alarm": alarm}),
+    }
+
+
 class Renderer:
-    """A screen without fragments: its pages fetch themselves again when they hear of an event."""
+    """A screen with the bell and nothing else: its pages fetch themselves again when they hear of an event."""
+
+    _alarm: dict[str, str] | None = None
 
     def render(self, roles: set[Role], topics: set[str]) -> dict[Role, Screen]:
         """The screen as each role sees it, after events of these topics."""
-        del topics
-        return {role: Screen() for role in roles}
+        alarm = self.alarm(topics)
+        return {role: Screen(alarm) for role in roles}
+
+    def alarm(self, topics: set[str]) -> dict[str, str]:
+        """The bell's fragments, made anew after an event that may concern them."""
+        if self._alarm is None or topics - {Topic.TELEMETRY, Topic.OPERATION}:
+            self._alarm = alarm_fragments()
+        return self._alarm
 
     def prepare(self) -> None:
         """Whatever makes the next rendering quicker; called when everybody has been served."""
@@ -75,8 +97,8 @@ class FleetRenderer(Renderer):
         """Each part once per role."""
         if topics != {Topic.TELEMETRY}:
             self._read()
-        view = fleet(self._rows)
-        return {role: fleet_screen(view, self._stories, role) for role in roles}
+        view, alarm = fleet(self._rows), self.alarm(topics)
+        return {role: fleet_screen(view, self._stories, role).beside(alarm) for role in roles}
 
     def prepare(self) -> None:
         """Read what no event told of."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from models_app.live import Topic, publish
 from models_app.operations.models import Operation
 from models_app.web import screens
 from models_app.web.viewer import Viewer
-from tests.factories import GIB, OperationFactory
+from tests.factories import GIB, AlertFactory, OperationFactory
 from tests.web.fleet_rows import SmallFleet, record, small_fleet
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,7 +102,7 @@ async def test_the_first_message_is_the_whole_screen(rows, as_member):
     async with Browser(as_member) as browser:
         first = await browser.message()
     assert first["after"] is None
-    assert set(first["fragments"]) == {"fleet-head", f"host-{rows.host.pk}", "no-operations"}
+    assert set(first["fragments"]) == {"fleet-head", f"host-{rows.host.pk}", "no-operations", "alarm-bell", "alarm-banner"}
     assert first["lists"] == {"fleet-hosts": [f"host-{rows.host.pk}"], "fleet-operations": ["no-operations"]}
 
 
@@ -198,10 +199,21 @@ async def test_whoever_sends_is_cut_off(rows, as_admin):
 
 async def test_a_page_without_fragments_hears_what_happened(rows, as_member):
     async with Browser(as_member, screen="events") as browser:
-        assert (await browser.message())["fragments"] == {}
+        assert set((await browser.message())["fragments"]) == {"alarm-bell", "alarm-banner"}
         await in_database(publish, Topic.INVENTORY)
         while "inventory" not in (await browser.message())["topics"]:
             pass
+
+
+@pytest.mark.parametrize("screen", ["fleet", "events"])
+async def test_a_critical_alert_rings_the_bell_of_every_page_at_once(rows, as_member, screen):
+    async with Browser(as_member, screen=screen) as browser:
+        assert "No open alerts" in (await browser.message())["fragments"]["alarm-bell"]
+        await in_database(partial(AlertFactory, severity="critical", subject_name="GPU 0 of atlas"))
+        await in_database(publish, Topic.ALERT)
+        change = await browser.message_with("alarm-banner")
+    assert "GPU 0 of atlas" in change["fragments"]["alarm-banner"]
+    assert "1 open alert" in change["fragments"]["alarm-bell"]
 
 
 async def test_a_slow_browser_holds_one_message_and_then_gets_everything():

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from models_app.alerts.delivery.messages import figure_words
 from models_app.backends.protocol import Capability, EndpointInfo
 from models_app.live import current_revision
 
@@ -28,6 +29,7 @@ PAGES = (
     ("models", "Models", False),
     ("operations", "Operations", False),
     ("history", "History", False),
+    ("alerts", "Alerts", False),
     ("hosts", "Hosts", False),
     ("users", "Users", True),
     ("audit", "Audit", True),
@@ -58,6 +60,12 @@ def in_bytes(value: int | None) -> str:
     if abs(value) < GIB:
         return f"{value / MIB:.0f} MiB"
     return f"{value / GIB:.1f} GiB"
+
+
+@register.filter
+def measured(value: float, unit: str) -> str:
+    """A number of an alert's evidence with its unit."""
+    return figure_words(value, unit)
 
 
 @register.filter

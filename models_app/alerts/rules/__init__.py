@@ -1,0 +1,1 @@
+"""What is worth an alert, decided from values alone: facts and what is remembered of them in, readings out."""

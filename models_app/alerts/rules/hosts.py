@@ -1,0 +1,92 @@
+"""What a host shows: no news of it, its memory runs out, or it swaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit, lasting
+from models_app.alerts.rules.past import Past
+from models_app.alerts.rules.subjects import of_host
+from models_app.operations.wording import gib
+
+
+def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
+    del past, limits
+    for host in facts.fleet.hosts:
+        if host.sampled_at is None:  # never measured: its endpoints alone speak for it
+            continue
+        seconds = max(0.0, (facts.at - host.sampled_at).total_seconds())
+        yield Reading(
+            of_host(host),
+            seconds,
+            f"No sample for {lasting(seconds)}; all figures of its {len(host.gpus)} GPUs are old.",
+            (Figure("Silent for", round(seconds), Unit.SECONDS), Figure("GPUs", len(host.gpus))),
+            "Check that the machine runs, that its network is up, and that the program that measures it is alive.",
+        )
+
+
+HOST_LOST = Rule(
+    "host_lost",
+    "Host lost",
+    "How long a host that was measured has sent no sample.",
+    Severity.CRITICAL,
+    Unit.SECONDS,
+    Limits(30, 10, 0),
+    _silent,
+)
+
+
+def _ram(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
+    del past, limits
+    for host in facts.fleet.hosts:
+        ram = facts.ram.get(host.id)
+        if ram is None or not ram.total_bytes:
+            yield Reading(of_host(host), None)
+            continue
+        used_bytes = ram.total_bytes - ram.available_bytes
+        yield Reading(
+            of_host(host),
+            100 * used_bytes / ram.total_bytes,
+            f"{gib(used_bytes)} of {gib(ram.total_bytes)} RAM are taken, {gib(ram.available_bytes)} are left.",
+            (Figure("Available", ram.available_bytes, Unit.BYTES), Figure("RAM", ram.total_bytes, Unit.BYTES)),
+            "Layers that do not fit into VRAM lie in RAM: unload such a model, or stop another program.",
+        )
+
+
+RAM_FULL = Rule(
+    "ram_full",
+    "RAM nearly full",
+    "The share of a host's memory that no new process could get. When it is gone the kernel ends the largest process.",
+    Severity.WARNING,
+    Unit.PERCENT,
+    Limits(92, 87, 60),
+    _ram,
+)
+
+
+def _swap(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
+    del past, limits
+    for host in facts.fleet.hosts:
+        ram = facts.ram.get(host.id)
+        if ram is None or not ram.swap_total_bytes:
+            yield Reading(of_host(host), None if ram is None else 0.0)
+            continue
+        yield Reading(
+            of_host(host),
+            100 * ram.swap_used_bytes / ram.swap_total_bytes,
+            f"{gib(ram.swap_used_bytes)} of {gib(ram.swap_total_bytes)} swap are in use.",
+            (Figure("Swap in use", ram.swap_used_bytes, Unit.BYTES), Figure("Available", ram.available_bytes, Unit.BYTES)),
+            "A model that is swapped out answers at the pace of the disk. Free RAM, then swapoff and swapon bring it back.",
+        )
+
+
+SWAPPING = Rule(
+    "swapping",
+    "Host swaps",
+    "The share of a host's swap in use. Weights and caches in swap make answers hundreds of times slower.",
+    Severity.WARNING,
+    Unit.PERCENT,
+    Limits(50, 30, 120),
+    _swap,
+)

@@ -1,0 +1,34 @@
+"""The names of what alerts are about."""
+
+from __future__ import annotations
+
+from models_app.alerts.rules.findings import Action, Page, Subject
+from models_app.operations.fleet_view import EndpointView, GpuView, HostView, ModelView
+
+
+def of_host(host: HostView) -> Subject:
+    """A machine."""
+    return Subject(f"host:{host.id}", host.name, host.id)
+
+
+def of_gpu(host: HostView, gpu: GpuView) -> Subject:
+    """A GPU, by its UUID."""
+    return Subject(f"gpu:{gpu.uuid}", f"{host.name} · GPU {gpu.index}", host.id)
+
+
+def of_endpoint(host: HostView, endpoint: EndpointView) -> Subject:
+    """A server."""
+    return Subject(f"endpoint:{endpoint.id}", endpoint.name, host.id)
+
+
+def of_model(host: HostView, endpoint: EndpointView, name: str) -> Subject:
+    """A model on an endpoint, whether it is in memory now or was."""
+    return Subject(f"model:{endpoint.id}:{name}", f"{name} on {endpoint.name}", host.id)
+
+
+def unload(model: ModelView, words: str = "") -> Action | None:
+    """The operation that takes a model out of memory; ``None`` where its endpoint cannot do that."""
+    if not model.can_unload:
+        return None
+    fields = {"kind": "unload", "endpoint": str(model.endpoint_id), "model": model.name}
+    return Action(words or f"Unload {model.name}", Page.OPERATIONS, fields)

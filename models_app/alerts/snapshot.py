@@ -1,0 +1,63 @@
+"""From the rows and the newest samples to the facts that rules judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from models_app.accounts.models import AuditEntry
+from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, Refusal, RunningLoad
+from models_app.inventory.models import Endpoint, Gpu
+from models_app.operations.fleet import fleet, read_rows
+from models_app.operations.models import Operation, OperationStep
+from models_app.operations.submission import REFUSED
+from models_app.probes.types import RamSample
+from models_app.telemetry.latest import Latest, latest_by_host
+
+REFUSED_WITHIN = timedelta(minutes=30)
+NO_ROOM = ("does_not_fit", "out_of_memory")
+LOADING = (OperationStep.Action.LOAD, OperationStep.Action.RESTORE)
+
+
+def snapshot(now: datetime, knocks: Mapping[int, Knock] | None = None) -> Facts:
+    """The fleet as it is now, by a number of queries that does not depend on its size."""
+    rows, latest = read_rows(), latest_by_host(now=now)
+    return Facts(
+        at=now,
+        fleet=fleet(rows, latest),
+        ram=dict(_ram(latest.values())),
+        absent_gpus=tuple(_absent(latest)),
+        keyed=frozenset(Endpoint.objects.exclude(api_key="").values_list("pk", flat=True)),
+        layer_counts={key: variant.layer_count or 0 for key, variant in rows.about.variants.items()},
+        loads=tuple(_loads()),
+        refusals=tuple(_refusals(now - REFUSED_WITHIN)),
+        knocks=knocks or {},
+    )
+
+
+def _ram(latest: Iterable[Latest]) -> Iterable[tuple[int, RamSample]]:
+    return ((each.host_id, each.sample.ram) for each in latest if each.sample.ram and not each.is_stale)
+
+
+def _absent(latest: Mapping[int, Latest]) -> Iterable[AbsentGpu]:
+    fresh = [host_id for host_id, each in latest.items() if not each.is_stale]
+    for gpu in Gpu.objects.filter(present=False, host_id__in=fresh).select_related("host"):
+        yield AbsentGpu(gpu.uuid, gpu.index, gpu.name, gpu.host_id, gpu.host.name, gpu.state_reason)
+
+
+def _loads() -> Iterable[RunningLoad]:
+    steps = OperationStep.objects.filter(
+        state=OperationStep.State.RUNNING, action__in=LOADING, operation__state=Operation.State.RUNNING
+    )
+    for step in steps.select_related("operation"):
+        asked = step.operation
+        risen_bytes, expected_bytes = asked.progress_bytes or 0, asked.progress_total_bytes
+        yield RunningLoad(asked.pk, asked.endpoint_id, step.model_name, risen_bytes, expected_bytes)
+
+
+def _refusals(since: datetime) -> Iterable[Refusal]:
+    failed = Operation.objects.filter(error_code__in=NO_ROOM, finished_at__gte=since)
+    for operation in failed.order_by("pk")[:200]:
+        yield Refusal(operation.endpoint_id, operation.model_name, operation.finished_at or since)
+    for entry in AuditEntry.objects.filter(action=REFUSED, at__gte=since).order_by("pk")[:200]:
+        yield Refusal(entry.object_id or 0, entry.detail.get("model", ""), entry.at)
