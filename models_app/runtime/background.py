@@ -1,6 +1,7 @@
 """What goes on without anybody asking: sampling, looking at endpoints, reconciling, remembering, alerting.
 
-One event loop."""
+One event loop.
+"""
 
 from __future__ import annotations
 
