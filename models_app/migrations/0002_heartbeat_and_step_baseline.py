@@ -5,43 +5,55 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('models_app', '0001_initial'),
+        ("models_app", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('name', models.CharField(max_length=20, primary_key=True, serialize=False)),
-                ('holder', models.CharField(blank=True, max_length=36)),
-                ('at', models.DateTimeField()),
+                ("name", models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ("holder", models.CharField(blank=True, max_length=36)),
+                ("at", models.DateTimeField()),
             ],
         ),
         migrations.AddField(
-            model_name='operation',
-            name='enqueued_at',
+            model_name="operation",
+            name="enqueued_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='operation',
-            name='waiting_for',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='waiters', to='models_app.operation'),
+            model_name="operation",
+            name="waiting_for",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="waiters", to="models_app.operation"
+            ),
         ),
         migrations.AddField(
-            model_name='operationstep',
-            name='baseline',
+            model_name="operationstep",
+            name="baseline",
             field=models.JSONField(default=dict),
         ),
         migrations.AddField(
-            model_name='operationstep',
-            name='expected_bytes',
+            model_name="operationstep",
+            name="expected_bytes",
             field=models.BigIntegerField(null=True),
         ),
         migrations.AlterField(
-            model_name='operationstep',
-            name='action',
-            field=models.CharField(choices=[('load', 'Load'), ('unload', 'Unload'), ('restore', 'Put back'), ('clean_up', 'Take out again'), ('pull', 'Pull'), ('delete', 'Delete'), ('keep_alive', 'Change keep-alive')], max_length=12),
+            model_name="operationstep",
+            name="action",
+            field=models.CharField(
+                choices=[
+                    ("load", "Load"),
+                    ("unload", "Unload"),
+                    ("restore", "Put back"),
+                    ("clean_up", "Take out again"),
+                    ("pull", "Pull"),
+                    ("delete", "Delete"),
+                    ("keep_alive", "Change keep-alive"),
+                ],
+                max_length=12,
+            ),
         ),
     ]

@@ -5,64 +5,83 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('models_app', '0003_host_dismissed_ports'),
+        ("models_app", "0003_host_dismissed_ports"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='installation',
-            name='launch',
+            model_name="installation",
+            name="launch",
             field=models.JSONField(blank=True, default=dict),
         ),
         migrations.AddField(
-            model_name='reservation',
-            name='own_baseline_bytes',
+            model_name="reservation",
+            name="own_baseline_bytes",
             field=models.BigIntegerField(null=True),
         ),
         migrations.CreateModel(
-            name='VariantHeader',
+            name="VariantHeader",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('fingerprint', models.CharField(max_length=80)),
-                ('source', models.CharField(choices=[('endpoint', 'Told by the endpoint'), ('file', 'Read from the file')], max_length=10)),
-                ('content', models.BinaryField()),
-                ('learnt_at', models.DateTimeField(auto_now=True)),
-                ('variant', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='header', to='models_app.variant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("fingerprint", models.CharField(max_length=80)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("endpoint", "Told by the endpoint"), ("file", "Read from the file")], max_length=10
+                    ),
+                ),
+                ("content", models.BinaryField()),
+                ("learnt_at", models.DateTimeField(auto_now=True)),
+                (
+                    "variant",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="header", to="models_app.variant"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LoadMeasurement',
+            name="LoadMeasurement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('backend_kind', models.CharField(max_length=20)),
-                ('backend_mode', models.CharField(max_length=10)),
-                ('backend_version', models.CharField(blank=True, max_length=60)),
-                ('build_profile', models.CharField(max_length=40)),
-                ('gpu_names', models.CharField(max_length=255)),
-                ('settings', models.JSONField(default=dict)),
-                ('settings_key', models.CharField(max_length=32)),
-                ('context_length', models.IntegerField()),
-                ('devices', models.JSONField(default=list)),
-                ('estimated_bytes', models.BigIntegerField()),
-                ('kv_bytes', models.BigIntegerField()),
-                ('compute_bytes', models.BigIntegerField()),
-                ('grade', models.CharField(max_length=10)),
-                ('predicted_bytes', models.BigIntegerField(null=True)),
-                ('predicted_error_bytes', models.BigIntegerField(null=True)),
-                ('measured', models.JSONField(default=dict)),
-                ('measured_bytes', models.BigIntegerField()),
-                ('verified_by', models.CharField(max_length=10)),
-                ('is_outlier', models.BooleanField(default=False)),
-                ('outlier_reason', models.CharField(blank=True, max_length=255)),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('endpoint', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='models_app.endpoint')),
-                ('variant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='measurements', to='models_app.variant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("backend_kind", models.CharField(max_length=20)),
+                ("backend_mode", models.CharField(max_length=10)),
+                ("backend_version", models.CharField(blank=True, max_length=60)),
+                ("build_profile", models.CharField(max_length=40)),
+                ("gpu_names", models.CharField(max_length=255)),
+                ("settings", models.JSONField(default=dict)),
+                ("settings_key", models.CharField(max_length=32)),
+                ("context_length", models.IntegerField()),
+                ("devices", models.JSONField(default=list)),
+                ("estimated_bytes", models.BigIntegerField()),
+                ("kv_bytes", models.BigIntegerField()),
+                ("compute_bytes", models.BigIntegerField()),
+                ("grade", models.CharField(max_length=10)),
+                ("predicted_bytes", models.BigIntegerField(null=True)),
+                ("predicted_error_bytes", models.BigIntegerField(null=True)),
+                ("measured", models.JSONField(default=dict)),
+                ("measured_bytes", models.BigIntegerField()),
+                ("verified_by", models.CharField(max_length=10)),
+                ("is_outlier", models.BooleanField(default=False)),
+                ("outlier_reason", models.CharField(blank=True, max_length=255)),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "endpoint",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="models_app.endpoint"
+                    ),
+                ),
+                (
+                    "variant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="measurements", to="models_app.variant"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['variant', 'settings_key'], name='measurement_variant_settings')],
+                "ordering": ["-id"],
+                "indexes": [models.Index(fields=["variant", "settings_key"], name="measurement_variant_settings")],
             },
         ),
     ]

@@ -5,39 +5,53 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('models_app', '0004_headers_launch_and_measurements'),
+        ("models_app", "0004_headers_launch_and_measurements"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SecondsChunk',
+            name="SecondsChunk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('starts_at', models.DateTimeField()),
-                ('payload', models.BinaryField()),
-                ('pending', models.BooleanField(default=True)),
-                ('gpu', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='models_app.gpu')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("starts_at", models.DateTimeField()),
+                ("payload", models.BinaryField()),
+                ("pending", models.BooleanField(default=True)),
+                (
+                    "gpu",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="models_app.gpu"),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['starts_at'], name='seconds_by_age'), models.Index(condition=models.Q(('pending', True)), fields=['starts_at', 'gpu'], name='seconds_to_roll_up')],
-                'constraints': [models.UniqueConstraint(fields=('gpu', 'starts_at'), name='seconds_are_of_gpu_and_minute')],
+                "indexes": [
+                    models.Index(fields=["starts_at"], name="seconds_by_age"),
+                    models.Index(
+                        condition=models.Q(("pending", True)), fields=["starts_at", "gpu"], name="seconds_to_roll_up"
+                    ),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("gpu", "starts_at"), name="seconds_are_of_gpu_and_minute")],
             },
         ),
         migrations.CreateModel(
-            name='StepsChunk',
+            name="StepsChunk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('resolution_seconds', models.IntegerField()),
-                ('starts_at', models.DateTimeField()),
-                ('payload', models.BinaryField()),
-                ('sealed', models.BooleanField(default=False)),
-                ('gpu', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='models_app.gpu')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("resolution_seconds", models.IntegerField()),
+                ("starts_at", models.DateTimeField()),
+                ("payload", models.BinaryField()),
+                ("sealed", models.BooleanField(default=False)),
+                (
+                    "gpu",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="models_app.gpu"),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['resolution_seconds', 'starts_at'], name='steps_by_age')],
-                'constraints': [models.UniqueConstraint(fields=('gpu', 'resolution_seconds', 'starts_at'), name='steps_are_of_gpu_resolution_and_start')],
+                "indexes": [models.Index(fields=["resolution_seconds", "starts_at"], name="steps_by_age")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("gpu", "resolution_seconds", "starts_at"), name="steps_are_of_gpu_resolution_and_start"
+                    )
+                ],
             },
         ),
     ]

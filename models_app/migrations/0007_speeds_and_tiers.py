@@ -5,61 +5,98 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('models_app', '0006_plans'),
+        ("models_app", "0006_plans"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='HardwareTier',
+            name="HardwareTier",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.IntegerField()),
-                ('name', models.CharField(max_length=60)),
-                ('kind', models.CharField(choices=[('vram', 'vram'), ('cpu_only', 'cpu_only'), ('unified', 'unified')], max_length=10)),
-                ('from_bytes', models.BigIntegerField()),
-                ('to_bytes', models.BigIntegerField(null=True)),
-                ('model_sizes', models.CharField(max_length=120)),
-                ('quantization', models.CharField(max_length=80)),
-                ('context_length', models.IntegerField()),
-                ('strategy', models.CharField(max_length=160)),
-                ('note', models.CharField(blank=True, max_length=160)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.IntegerField()),
+                ("name", models.CharField(max_length=60)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("vram", "vram"), ("cpu_only", "cpu_only"), ("unified", "unified")], max_length=10
+                    ),
+                ),
+                ("from_bytes", models.BigIntegerField()),
+                ("to_bytes", models.BigIntegerField(null=True)),
+                ("model_sizes", models.CharField(max_length=120)),
+                ("quantization", models.CharField(max_length=80)),
+                ("context_length", models.IntegerField()),
+                ("strategy", models.CharField(max_length=160)),
+                ("note", models.CharField(blank=True, max_length=160)),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.AlterField(
-            model_name='operation',
-            name='kind',
-            field=models.CharField(choices=[('load', 'Load'), ('unload', 'Unload'), ('swap', 'Swap'), ('pull', 'Pull'), ('delete', 'Delete'), ('set_keep_alive', 'Change keep-alive'), ('measure_speed', 'Measure speed')], max_length=16),
+            model_name="operation",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("load", "Load"),
+                    ("unload", "Unload"),
+                    ("swap", "Swap"),
+                    ("pull", "Pull"),
+                    ("delete", "Delete"),
+                    ("set_keep_alive", "Change keep-alive"),
+                    ("measure_speed", "Measure speed"),
+                ],
+                max_length=16,
+            ),
         ),
         migrations.AlterField(
-            model_name='operationstep',
-            name='action',
-            field=models.CharField(choices=[('load', 'Load'), ('unload', 'Unload'), ('restore', 'Put back'), ('clean_up', 'Take out again'), ('pull', 'Pull'), ('delete', 'Delete'), ('keep_alive', 'Change keep-alive'), ('measure', 'Measure speed')], max_length=12),
+            model_name="operationstep",
+            name="action",
+            field=models.CharField(
+                choices=[
+                    ("load", "Load"),
+                    ("unload", "Unload"),
+                    ("restore", "Put back"),
+                    ("clean_up", "Take out again"),
+                    ("pull", "Pull"),
+                    ("delete", "Delete"),
+                    ("keep_alive", "Change keep-alive"),
+                    ("measure", "Measure speed"),
+                ],
+                max_length=12,
+            ),
         ),
         migrations.CreateModel(
-            name='SpeedMeasurement',
+            name="SpeedMeasurement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('operation_id', models.BigIntegerField(null=True)),
-                ('backend_kind', models.CharField(max_length=20)),
-                ('backend_version', models.CharField(blank=True, max_length=60)),
-                ('gpu_names', models.CharField(blank=True, max_length=255)),
-                ('gpu_share', models.FloatField()),
-                ('context_length', models.IntegerField(null=True)),
-                ('settings', models.JSONField(default=dict)),
-                ('token_count', models.IntegerField()),
-                ('tokens_per_second', models.FloatField()),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('endpoint', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='models_app.endpoint')),
-                ('variant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='speeds', to='models_app.variant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("operation_id", models.BigIntegerField(null=True)),
+                ("backend_kind", models.CharField(max_length=20)),
+                ("backend_version", models.CharField(blank=True, max_length=60)),
+                ("gpu_names", models.CharField(blank=True, max_length=255)),
+                ("gpu_share", models.FloatField()),
+                ("context_length", models.IntegerField(null=True)),
+                ("settings", models.JSONField(default=dict)),
+                ("token_count", models.IntegerField()),
+                ("tokens_per_second", models.FloatField()),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "endpoint",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="models_app.endpoint"
+                    ),
+                ),
+                (
+                    "variant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="speeds", to="models_app.variant"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['variant', 'gpu_names'], name='speed_variant_gpus')],
+                "ordering": ["-id"],
+                "indexes": [models.Index(fields=["variant", "gpu_names"], name="speed_variant_gpus")],
             },
         ),
     ]

@@ -6,69 +6,107 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('models_app', '0007_speeds_and_tiers'),
+        ("models_app", "0007_speeds_and_tiers"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ApplyStep',
+            name="ApplyStep",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.IntegerField()),
-                ('kind', models.CharField(choices=[('load', 'Load'), ('unload', 'Unload')], max_length=8)),
-                ('model_name', models.CharField(max_length=255)),
-                ('options', models.JSONField(default=dict)),
-                ('gpus', models.JSONField(default=list)),
-                ('after', models.JSONField(default=list)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('skipped', 'Not needed')], default='pending', max_length=8)),
-                ('detail', models.TextField(blank=True)),
-                ('verified_by', models.CharField(blank=True, max_length=10)),
-                ('moved_bytes', models.BigIntegerField(null=True)),
-                ('seconds', models.FloatField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.IntegerField()),
+                ("kind", models.CharField(choices=[("load", "Load"), ("unload", "Unload")], max_length=8)),
+                ("model_name", models.CharField(max_length=255)),
+                ("options", models.JSONField(default=dict)),
+                ("gpus", models.JSONField(default=list)),
+                ("after", models.JSONField(default=list)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("skipped", "Not needed"),
+                        ],
+                        default="pending",
+                        max_length=8,
+                    ),
+                ),
+                ("detail", models.TextField(blank=True)),
+                ("verified_by", models.CharField(blank=True, max_length=10)),
+                ("moved_bytes", models.BigIntegerField(null=True)),
+                ("seconds", models.FloatField(null=True)),
             ],
             options={
-                'ordering': ['operation_id', 'position'],
+                "ordering": ["operation_id", "position"],
             },
         ),
         migrations.AddField(
-            model_name='operation',
-            name='follows',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='followers', to='models_app.operation'),
+            model_name="operation",
+            name="follows",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="followers", to="models_app.operation"
+            ),
         ),
         migrations.AlterField(
-            model_name='operation',
-            name='endpoint',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='operations', to='models_app.endpoint'),
+            model_name="operation",
+            name="endpoint",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="operations", to="models_app.endpoint"
+            ),
         ),
         migrations.AlterField(
-            model_name='operation',
-            name='kind',
-            field=models.CharField(choices=[('load', 'Load'), ('unload', 'Unload'), ('swap', 'Swap'), ('pull', 'Pull'), ('delete', 'Delete'), ('set_keep_alive', 'Change keep-alive'), ('measure_speed', 'Measure speed'), ('apply', 'Apply')], max_length=16),
+            model_name="operation",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("load", "Load"),
+                    ("unload", "Unload"),
+                    ("swap", "Swap"),
+                    ("pull", "Pull"),
+                    ("delete", "Delete"),
+                    ("set_keep_alive", "Change keep-alive"),
+                    ("measure_speed", "Measure speed"),
+                    ("apply", "Apply"),
+                ],
+                max_length=16,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'apply'), ('state__in', ['queued', 'running'])), fields=('kind',), name='one_apply_at_a_time'),
+            model_name="operation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "apply"), ("state__in", ["queued", "running"])),
+                fields=("kind",),
+                name="one_apply_at_a_time",
+            ),
         ),
         migrations.AddField(
-            model_name='applystep',
-            name='endpoint',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='models_app.endpoint'),
+            model_name="applystep",
+            name="endpoint",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="models_app.endpoint"
+            ),
         ),
         migrations.AddField(
-            model_name='applystep',
-            name='operation',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='apply_steps', to='models_app.operation'),
+            model_name="applystep",
+            name="operation",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="apply_steps", to="models_app.operation"
+            ),
         ),
         migrations.AddField(
-            model_name='applystep',
-            name='part',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='part_of', to='models_app.operation'),
+            model_name="applystep",
+            name="part",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="part_of", to="models_app.operation"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='applystep',
-            constraint=models.UniqueConstraint(fields=('operation', 'position'), name='apply_step_position_is_unique'),
+            model_name="applystep",
+            constraint=models.UniqueConstraint(fields=("operation", "position"), name="apply_step_position_is_unique"),
         ),
     ]
