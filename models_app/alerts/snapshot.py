@@ -52,12 +52,12 @@ def _loads() -> Iterable[RunningLoad]:
     for step in steps.select_related("operation"):
         asked = step.operation
         risen_bytes, expected_bytes = asked.progress_bytes or 0, asked.progress_total_bytes
-        yield RunningLoad(asked.pk, asked.endpoint_id, step.model_name, risen_bytes, expected_bytes)
+        yield RunningLoad(asked.pk, asked.endpoint_id or 0, step.model_name, risen_bytes, expected_bytes)
 
 
 def _refusals(since: datetime) -> Iterable[Refusal]:
     failed = Operation.objects.filter(error_code__in=NO_ROOM, finished_at__gte=since)
-    for operation in failed.order_by("pk")[:200]:
-        yield Refusal(operation.endpoint_id, operation.model_name, operation.finished_at or since)
+    for operation in failed.exclude(endpoint=None).order_by("pk")[:200]:
+        yield Refusal(operation.endpoint_id or 0, operation.model_name, operation.finished_at or since)
     for entry in AuditEntry.objects.filter(action=REFUSED, at__gte=since).order_by("pk")[:200]:
         yield Refusal(entry.object_id or 0, entry.detail.get("model", ""), entry.at)
