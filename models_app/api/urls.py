@@ -15,6 +15,7 @@ from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
 from models_app.api import (
+    demands,
     endpoints,
     errors,
     fit,
@@ -25,6 +26,7 @@ from models_app.api import (
     metrics,
     models,
     operations,
+    plans,
     speeds,
     telemetry,
 )
@@ -67,6 +69,8 @@ for prefix, router in (
     ("telemetry/history", history.router),
     ("operations", operations.router),
     ("operations", follow.router),
+    ("demands", demands.router),
+    ("plans", plans.router),
 ):
     api.add_router(f"v1/{prefix}", router)
 

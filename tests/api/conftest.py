@@ -30,6 +30,10 @@ class Script:
             f"/api/v1/{path}", body, content_type="application/json", headers={**self._headers(), **headers}
         )
 
+    def send(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+        call = getattr(self.client, method)
+        return call(f"/api/v1/{path}", body, content_type=content_type, headers=self._headers())
+
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
 

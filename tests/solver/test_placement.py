@@ -153,7 +153,7 @@ def test_every_remedy_of_an_unmet_demand_meets_it() -> None:
     remedies = {it.change: it for it in solved(problem).unmet[0].remedies}
     assert remedies[Change.DROP].demands == ("a",)
     assert "Q6_K" in remedies[Change.QUANTISE].description
-    assert "5376 tokens" in remedies[Change.SHORTEN].description
+    assert "5,376 tokens" in remedies[Change.SHORTEN].description
     more = gpu("gpu1", int(remedies[Change.ADD_GPU].bytes * 0.93))
     bigger = Problem((*devices, more), (replace(endpoints[0], devices=("gpu0", "gpu1")),), demands)
     assert solved(bigger).unmet == ()
