@@ -3,18 +3,19 @@
 Before the next is after the last; reads in between change nothing that another worker could find.
 
 ``python -m tests.operations.mortal_worker DATABASE HOST_ID SAMPLE_URL`` reads lines ``OPERATION_ID SEAM`` and works the
-operation off in a child process that kills itself with SIGKILL at that seam. It answers ``killed`` or ``survived``.
+operation off, and whatever an apply makes of its steps, in a child process that kills itself with SIGKILL at that seam. It
+answers ``killed`` or ``survived``.
 """
 
 # ruff: noqa: E402 - Django must know its database before anything of it is imported
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import sys
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import django
@@ -29,9 +30,10 @@ django.setup()
 
 from models_app.backends.http import Http
 from models_app.inventory.models import Host
-from models_app.operations import records
+from models_app.operations import advance, records
 from models_app.operations.database import Database
-from models_app.operations.runner import run
+from models_app.operations.models import Operation
+from models_app.operations.tasks import run_operation
 from models_app.probes.types import HostSample
 from models_app.telemetry import sources
 from models_app.telemetry.samples import decode
@@ -62,6 +64,16 @@ class Seams:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def counted(function: Callable[..., Any], seams: Seams) -> Callable[..., Any]:
+    """The function, with a seam before it."""
+
+    def passing(*args: Any) -> Any:
+        seams.passed()
+        return function(*args)
+
+    return passing
+
+
 def work(operation_id: int, seam: int) -> None:
     """Work the operation off, and die at the seam."""
     seams = Seams(seam)
@@ -78,7 +90,11 @@ def work(operation_id: int, seam: int) -> None:
         return await call(self, method, *args, **kwargs)
 
     Database.__call__, Http.json = counted_unit, counted_call  # type: ignore[method-assign, assignment]
-    asyncio.run(run(operation_id))
+    for name in ("_claim", "submit", "_refuse"):
+        setattr(advance, name, counted(getattr(advance, name), seams))
+    run_operation(operation_id)
+    while part := Operation.objects.filter(part_of__operation=operation_id, state="queued").first():
+        run_operation(part.pk)
 
 
 def main() -> None:

@@ -14,11 +14,13 @@ from django.db import connection
 from django.utils import timezone
 
 from models_app.inventory.models import Residency
+from models_app.operations.apply import StepRequest, request_apply
 from models_app.operations.models import Operation, Reservation
+from models_app.operations.tasks import run_operation
 from models_app.simulation.asgi import Answer, Request, json_answer
 from models_app.simulation.faults import Fault
 from models_app.telemetry.samples import encode
-from tests.operations.conftest import MIDDLE, SMALL, Stage
+from tests.operations.conftest import EMBEDDING, MIDDLE, SMALL, Stage
 
 MOST_SEAMS = 200
 
@@ -144,6 +146,54 @@ def test_a_worker_killed_at_any_seam_while_putting_back_is_succeeded_by_one_that
         if not was_killed:
             break
         assert seam < MOST_SEAMS
+
+
+def begin_an_apply(stage: Stage) -> Operation:
+    """Only the small model is loaded, and is to make way for the middle one and the embedding one."""
+    swap = begin_anew(stage)
+    Operation.objects.filter(pk=swap.pk).delete()
+    steps = [
+        StepRequest(Operation.Kind.UNLOAD, stage.endpoint, SMALL),
+        StepRequest(Operation.Kind.LOAD, stage.endpoint, MIDDLE, after=(0,)),
+        StepRequest(Operation.Kind.LOAD, stage.endpoint, EMBEDDING, after=(1,)),
+    ]
+    return request_apply(stage.admin, "evening", steps)
+
+
+def finish_the_apply(stage: Stage, operation: Operation) -> Operation:
+    """What other workers do once leases have run out and the reconciler has told them."""
+    while operation.is_active:
+        expired = timezone.now() - timedelta(seconds=1)
+        Operation.objects.filter(state="running", lease_expires_at__isnull=False).update(lease_expires_at=expired)
+        Operation.objects.update(enqueued_at=None)
+        told: list[int] = []
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("models_app.operations.reconciler.enqueue", told.append)
+            assert stage.reconciler.tick_now()
+        for operation_id in told:
+            run_operation(operation_id)
+        operation.refresh_from_db()
+    return operation
+
+
+def test_a_worker_killed_at_any_seam_of_an_apply_is_succeeded_by_one_that_does_nothing_twice(
+    ollama: Stage, mortal: MortalWorker
+) -> None:
+    loads = CompletedLoads(ollama.server.scheduler)
+    for seam in itertools.count(1):
+        operation = begin_an_apply(ollama)
+        loads.count = 0
+        was_killed = mortal.killed_at(operation, seam)
+        operation = finish_the_apply(ollama, operation)
+        assert operation.state == "succeeded", (seam, operation.error_message)
+        assert sorted(ollama.server.loaded) == [MIDDLE, EMBEDDING]
+        assert loads.count == 2, f"loaded twice after a death at seam {seam}"
+        assert Operation.objects.filter(part_of__operation=operation).count() == 3
+        assert not Reservation.objects.exists()
+        if not was_killed:
+            break
+        assert seam < MOST_SEAMS
+    assert seam > 20
 
 
 def test_a_worker_that_is_lost_three_times_fails_the_operation(ollama: Stage) -> None:
