@@ -17,7 +17,10 @@ from models_app.operations.models import (
     OperationTarget,
     Reservation,
 )
+from models_app.plans.corrections import Correction, EnforcementStop
 from models_app.plans.models import Demand, Plan
+from models_app.plans.schedules import Schedule
+from models_app.plans.wakes import Wake
 from models_app.telemetry.models import LatestSample, SecondsChunk, StepsChunk
 
 __all__ = [
@@ -26,9 +29,11 @@ __all__ = [
     "ApplyStep",
     "AuditEntry",
     "CatalogModel",
+    "Correction",
     "Delivery",
     "Demand",
     "Endpoint",
+    "EnforcementStop",
     "Gpu",
     "HardwareTier",
     "Heartbeat",
@@ -49,9 +54,11 @@ __all__ = [
     "Residency",
     "Revision",
     "RuleLimits",
+    "Schedule",
     "SecondsChunk",
     "SpeedMeasurement",
     "StepsChunk",
     "Variant",
     "VariantHeader",
+    "Wake",
 ]

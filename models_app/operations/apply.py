@@ -100,13 +100,14 @@ def create_apply(
     key: str = "",
     digest: str = "",
     follows: Operation | None = None,
+    rolls_back: bool = False,
 ) -> Operation:
     """Queue an apply of steps that are not saved yet, in their order. Raises ``RequestRefused`` for what is in the way."""
     keys = list(dict.fromkeys((row.endpoint_id, row.model_name) for row in rows))
     if refusal := _in_the_way(keys):
         raise refusal
     try:
-        return _write(actor, title, rows, keys, key, digest, follows)
+        return _write(actor, title, rows, keys, key, digest, follows, rolls_back)
     except IntegrityError as error:
         if first := first_of_key(actor, key, digest):
             return first
@@ -134,10 +135,12 @@ def _write(
     key: str,
     digest: str,
     follows: Operation | None,
+    rolls_back: bool,
 ) -> Operation:
     operation = Operation.objects.create(
         kind=Kind.APPLY,
         model_name=title[:255],
+        options={"rolls_back": True} if rolls_back else {},
         user_id=actor.user_id,
         requested_by=actor.name,
         via=actor.via.value,

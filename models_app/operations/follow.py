@@ -41,7 +41,7 @@ def request_roll_back(actor: Actor, operation: Operation) -> Operation:
         _inverse(step, [places[later.position] for later in done if step.position in befores[later.position]])
         for step in done
     ]
-    return create_apply(actor, f"{operation.model_name}, rolled back"[:255], rows, follows=operation)
+    return create_apply(actor, f"{operation.model_name}, rolled back"[:255], rows, follows=operation, rolls_back=True)
 
 
 def _steps_to_follow(operation: Operation) -> list[ApplyStep]:

@@ -21,7 +21,7 @@ class Operation(models.Model):
     leases were taken. A running operation with an ``error_code`` is being undone.
 
     An apply has no ``endpoint``, no lease and a title in ``model_name``; its steps are ``ApplyStep`` rows. ``follows`` is
-    the ended apply that it resumes or rolls back.
+    the ended apply that it resumes or, where ``options`` say so (``rolls_back``), undoes.
     """
 
     class Kind(models.TextChoices):

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from models_app.operations.models import Operation
+
 
 class Demand(models.Model):
     """What should be served. The columns are those of ``plans.demand.DemandSpec``, which says what they mean.
@@ -52,6 +54,9 @@ class Plan(models.Model):
     ``goals``, ``unmet`` are rows of the values in ``plans.records``. ``notes`` say in words what was left out or assumed.
     ``difference`` says what of reality a stale plan no longer fits.
 
+    ``operation`` is the apply that makes it so, or the latest that resumed it. The one applied plan is *active*: with
+    ``enforce``, what drifts from it is put right.
+
         solving → draft     solved
         solving → failed    cannot be solved; ``error_code`` and ``error_message`` say why
         draft   → stale     reality has moved on
@@ -92,6 +97,8 @@ class Plan(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     solved_at = models.DateTimeField(null=True)
     applied_at = models.DateTimeField(null=True)
+    operation = models.ForeignKey(Operation, null=True, on_delete=models.SET_NULL, related_name="+")
+    enforce = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["-id"]

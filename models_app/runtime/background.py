@@ -17,6 +17,7 @@ from models_app.alerts.delivery.worker import DELIVER_SECONDS, Deliverer
 from models_app.alerts.evaluator import EVALUATE_SECONDS, Evaluator
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
+from models_app.plans import rhythm as plans
 from models_app.plans.tasks import tell_again
 from models_app.runtime.part import Part
 from models_app.telemetry.collector import Collector
@@ -25,7 +26,8 @@ from models_app.telemetry.history.recorder import FLUSH_SECONDS, recorder
 
 log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
-PLANS_SECONDS = 30.0
+SOLVES_SECONDS = 30.0
+PLANS_SECONDS = 1.0
 EMBEDDED = "embedded"
 """The holder's name of the reconciler's lease: the lock on the data folder lets only one process use it."""
 
@@ -68,9 +70,10 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (settings.OBSERVE_SECONDS, while_leading(watcher.tick)),
         (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
         (TICK_SECONDS, while_leading(sync_to_async(maintain))),
-        (PLANS_SECONDS, while_leading(sync_to_async(tell_again))),
         (EVALUATE_SECONDS, while_leading(evaluator.tick)),
         (DELIVER_SECONDS, while_leading(deliverer.tick)),
+        (SOLVES_SECONDS, while_leading(sync_to_async(tell_again))),
+        (PLANS_SECONDS, while_leading(sync_to_async(plans.tick))),
     )
     try:
         await _attempt(reconciler.tick)  # so that the others know at their first tick

@@ -1,0 +1,155 @@
+"""Schedules at work: saved as people ask, fired when due, and each firing told, also one that waited or was skipped."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.utils import timezone
+
+from models_app.accounts import audit
+from models_app.accounts.roles import Actor, Via
+from models_app.live import Topic, publish
+from models_app.operations.models import Operation
+from models_app.operations.refusals import RequestRefused
+from models_app.plans.applying import apply_plan
+from models_app.plans.cron import InvalidSchedule, next_firing
+from models_app.plans.models import Demand, Plan
+from models_app.plans.requests import request_plan
+from models_app.plans.schedules import Schedule
+from models_app.plans.waking import wake
+
+LATE = timedelta(minutes=10)
+"""A firing that is noticed later than this, because the panel was not running, is told and not caught up with."""
+LONGEST_WAIT = timedelta(hours=1)
+
+
+def save_schedule(
+    actor: Actor,
+    *,
+    name: str,
+    cron: str,
+    time_zone: str,
+    plan: Plan | None = None,
+    demand: Demand | None = None,
+    when_busy: str = Schedule.WhenBusy.WAIT,
+    enabled: bool = True,
+    row: Schedule | None = None,
+) -> Schedule:
+    """Add a schedule, or change ``row``. Raises ``RequestRefused`` (``invalid_schedule``, ``name_taken``)."""
+    errors = _errors(name, plan, demand, when_busy)
+    try:
+        next_at = next_firing(cron.strip(), time_zone.strip(), timezone.now())
+    except InvalidSchedule as error:
+        errors[error.field] = str(error)
+    if errors:
+        raise RequestRefused("invalid_schedule", " ".join(errors.values()), field=next(iter(errors)), errors=errors)
+    saved = row or Schedule(created_by=actor.name)
+    if Schedule.objects.filter(name=name.strip()).exclude(pk=saved.pk).exists():
+        raise RequestRefused("name_taken", f"There is a schedule named {name} already.", field="name", status=409)
+    saved.name, saved.cron, saved.time_zone = name.strip(), " ".join(cron.split()), time_zone.strip()
+    saved.plan, saved.demand, saved.when_busy, saved.enabled = plan, demand, when_busy, enabled
+    saved.next_at, saved.waiting_since, saved.solving = next_at if enabled else None, None, None
+    with transaction.atomic():
+        saved.save()
+        what = {"plan": str(plan)} if plan else {"demand": str(demand)}
+        audit.record(actor, "schedule.change" if row else "schedule.add", saved, cron=saved.cron, **what)
+        publish(Topic.PLAN)
+    return saved
+
+
+@transaction.atomic
+def delete_schedule(actor: Actor, row: Schedule) -> None:
+    """Forget a schedule; what it brought about stays as it is."""
+    audit.record(actor, "schedule.delete", row)
+    row.delete()
+    publish(Topic.PLAN)
+
+
+def run_due() -> None:
+    """Fire what is due, and go on with what waits."""
+    now = timezone.now()
+    for row in Schedule.objects.filter(enabled=True, next_at__lte=now):
+        _note_firing(row, now)
+    waiting = Schedule.objects.filter(enabled=True, waiting_since__isnull=False)
+    for row in waiting.select_related("plan", "demand", "solving").order_by("waiting_since", "pk"):
+        _go_on(row, now)
+
+
+def _errors(name: str, plan: Plan | None, demand: Demand | None, when_busy: str) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    if not name.strip() or len(name) > 80 or not name.isprintable():
+        errors["name"] = "Give it a name of at most 80 printable characters."
+    if (plan is None) == (demand is None):
+        errors["plan"] = "Choose either a plan to apply or a demand to make available."
+    elif plan is not None and (plan.is_what_if or plan.state in (Plan.State.SOLVING, Plan.State.FAILED)):
+        errors["plan"] = f"{plan} can never be applied: it is not solved, or supposes GPUs that are not there."
+    if when_busy not in Schedule.WhenBusy.values:
+        errors["when_busy"] = "Say wait or skip."
+    return errors
+
+
+def _note_firing(row: Schedule, now: datetime) -> None:
+    """Only the one that moves ``next_at`` on fires; a firing that still waits is not doubled."""
+    due = row.next_at or now
+    columns: dict[str, object] = {"next_at": next_firing(row.cron, row.time_zone, now), "fired_at": due}
+    if now - due > LATE:
+        columns["outcome"] = f"Missed at {_clock(row, due)}: the panel was not running."
+    elif row.waiting_since is None:
+        columns["waiting_since"] = due
+    Schedule.objects.filter(pk=row.pk, next_at=row.next_at).update(**columns)
+    publish(Topic.PLAN)
+
+
+def _go_on(row: Schedule, now: datetime) -> None:
+    since = row.waiting_since or now
+    busy = Operation.objects.filter(kind=Operation.Kind.APPLY, state__in=Operation.ACTIVE).first()
+    if busy is not None:
+        under_way = f"operation {busy.pk} ({busy}) was under way"
+        if row.when_busy == Schedule.WhenBusy.SKIP or now - since > LONGEST_WAIT:
+            _end(row, f"Skipped at {_clock(row, since)}: {under_way}.")
+        else:
+            _tell(row, f"Waits since {_clock(row, since)} for operation {busy.pk} ({busy}).")
+        return
+    try:
+        _fire(row, since)
+    except RequestRefused as refused:
+        _end(row, f"Not done at {_clock(row, since)}: {refused.message}")
+
+
+def _fire(row: Schedule, since: datetime) -> None:
+    actor = Actor(None, f"schedule {row.name}"[:150], Via.PANEL)
+    at = _clock(row, since)
+    if row.demand is not None:
+        woken = wake(actor, row.demand)
+        done = f"{row.demand} is loaded by operation {woken.operation.pk}" if woken.operation else "it was loaded already"
+        return _end(row, f"At {at}: {done}.", woken.operation)
+    if row.plan is None:
+        return _end(row, f"Not done at {at}: its plan is gone.")
+    if row.solving is None:
+        solving = request_plan(actor, name=row.plan.name, demands=row.plan.demands, seconds=row.plan.seconds)
+        Schedule.objects.filter(pk=row.pk).update(solving=solving)
+        return None
+    if row.solving.state == Plan.State.SOLVING:
+        return None
+    if row.solving.state == Plan.State.FAILED:
+        return _end(row, f"Not done at {at}: {row.solving.error_message}")
+    plan = apply_plan(actor, row.solving, confirmed=True, enforce=row.plan.enforce)
+    done = f"{plan} is applied by operation {plan.operation.pk}" if plan.operation else f"everything was as {plan} has it"
+    return _end(row, f"At {at}: {done}.", plan.operation)
+
+
+def _tell(row: Schedule, outcome: str) -> None:
+    if Schedule.objects.filter(pk=row.pk).exclude(outcome=outcome).update(outcome=outcome):
+        publish(Topic.PLAN)
+
+
+def _end(row: Schedule, outcome: str, operation: Operation | None = None) -> None:
+    columns = {"waiting_since": None, "solving": None, "operation": operation, "outcome": outcome}
+    Schedule.objects.filter(pk=row.pk).update(**columns)
+    publish(Topic.PLAN)
+
+
+def _clock(row: Schedule, moment: datetime) -> str:
+    return f"{timezone.localtime(moment, ZoneInfo(row.time_zone)):%Y-%m-%d %H:%M}"
