@@ -17,6 +17,7 @@ from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import request_cancel
 from models_app.simulation.devices import GIB
 from models_app.simulation.faults import Fault
+from tests.operations.applies import work
 from tests.operations.conftest import EMBEDDING, LARGE, MIDDLE, SMALL, Stage, log_of
 
 Kind = Operation.Kind
@@ -32,17 +33,6 @@ def unload(stage: Stage, model: str, *after: int) -> StepRequest:
 
 def ask(stage: Stage, *steps: StepRequest) -> Operation:
     return request_apply(stage.admin, "evening", steps)
-
-
-def work(stage: Stage, operation: Operation) -> Operation:
-    """Work it off as a worker does that is told of each operation."""
-    advance(operation.pk)
-    while waiting := Operation.objects.filter(part_of__operation=operation, state="queued").order_by("pk"):
-        for part in waiting:
-            stage.work(part)
-            advance_for(part.pk)
-    operation.refresh_from_db()
-    return operation
 
 
 def states(operation: Operation) -> list[str]:
