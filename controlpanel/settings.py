@@ -106,6 +106,14 @@ PULL_TIMEOUT_SECONDS = env.seconds("BERTH_PULL_TIMEOUT", 14_400, "Limit of one p
 VERIFY_TIMEOUT_SECONDS = env.seconds("BERTH_VERIFY_TIMEOUT", 15, "How long the memory may take to show a load or unload.")
 WORKER_CONCURRENCY = env.whole("BERTH_WORKER_CONCURRENCY", 8, "Operations that one worker runs side by side.", least=1)
 DISCOVERY = env.flag("BERTH_DISCOVERY", True, "Look for an Ollama and llama-servers on the panel's own host.")
+MANAGED_FILE = Path(
+    env.text(
+        "BERTH_MANAGED_FILE",
+        "",
+        "Allow-list of the servers that Berth may start on its own machine; empty for `managed.toml` in the data folder.",
+    )
+    or DATA_DIR / "managed.toml"
+)
 HISTORY_RAW_HOURS = env.whole("BERTH_HISTORY_RAW_HOURS", 2, "Hours for which every sample is kept.", least=1, most=48)
 HISTORY_10S_HOURS = env.whole("BERTH_HISTORY_10S_HOURS", 48, "Hours for which steps of 10 s are kept.", least=1)
 HISTORY_1MIN_DAYS = env.whole("BERTH_HISTORY_1MIN_DAYS", 30, "Days for which steps of 1 min are kept.", least=1, most=3660)

@@ -5,7 +5,7 @@ from models_app.alerts.delivery.models import Delivery, Receiver
 from models_app.alerts.models import Alert, Mute, Remembered, RuleLimits
 from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
 from models_app.catalog.tiers import HardwareTier
-from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
+from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, ManagedServer, Residency
 from models_app.live import Revision
 from models_app.operations.apply_steps import ApplyStep
 from models_app.operations.heartbeats import Heartbeat
@@ -42,6 +42,7 @@ __all__ = [
     "LatestSample",
     "LoadMeasurement",
     "LoadedModel",
+    "ManagedServer",
     "Mute",
     "Operation",
     "OperationLog",

@@ -14,6 +14,7 @@ PLUGINS = (
     "tests.fixtures.simulators",
     "tests.fixtures.nvml",
     "tests.fixtures.real_servers",
+    "tests.fixtures.managed",
     "tests.fixtures.people",
     "tests.fixtures.services",
     "tests.fixtures.panels",

@@ -192,7 +192,7 @@ def _by_id(text: str) -> Q:
 
 def _between(operations: QuerySet[Operation], since: datetime, until: datetime) -> QuerySet[Operation]:
     """The newest that changed memory within the span."""
-    changing = operations.filter(kind__in=[Operation.Kind.LOAD, Operation.Kind.UNLOAD, Operation.Kind.SWAP])
+    changing = operations.filter(kind__in=Operation.MOVES_MEMORY)
     begun = changing.annotate(begun_at=Coalesce("started_at", "created_at")).filter(begun_at__gte=since, begun_at__lt=until)
     return begun.select_related("endpoint").order_by("-pk")[:MOST_OPERATIONS]
 

@@ -4,6 +4,7 @@ The result's names are those of llama.cpp's long flags, with underscores: ``ctx_
 the model's own), ``parallel``, ``kv_unified``, ``n_gpu_layers``, ``batch_size``, ``ubatch_size``, ``cache_type_k``,
 ``cache_type_v``, ``flash_attn``, ``tensor_split``, ``split_mode``, ``main_gpu``, ``swa_full``, ``kv_offload``,
 ``n_cpu_moe``, ``embedding``. A flag that is absent or makes no sense is left out. The last one of a kind wins, as there.
+Beside them a backend may say under ``gpus`` the UUIDs of those that it shows to the server.
 """
 
 from __future__ import annotations

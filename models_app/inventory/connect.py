@@ -13,6 +13,7 @@ from models_app.backends.errors import BackendError, Busy
 from models_app.backends.http import Limits
 from models_app.backends.names import OLLAMA_REGISTRY
 from models_app.backends.protocol import Backend, BackendKind, EndpointInfo
+from models_app.inventory.managed import is_managed, managed_backend
 from models_app.inventory.models import Endpoint, Gpu
 
 
@@ -41,8 +42,10 @@ def _port_range(text: str) -> tuple[int, int]:
 def backend_for(endpoint: Endpoint) -> Backend:
     """The backend for a row; nothing is asked of it. Close it when done. Raises ``AddressRefused``.
 
-    Reads the GPUs of the endpoint's host, so it is called outside of event loops.
+    Reads the GPUs of the endpoint's host or how its server is started, so it is called outside of event loops.
     """
+    if is_managed(endpoint):
+        return managed_backend(endpoint, _settings("")["limits"])
     gpu_index = dict(Gpu.objects.filter(host_id=endpoint.host_id, present=True).values_list("uuid", "index"))
     return detect.backend_for(endpoint.mode, endpoint.url, **_settings(endpoint.api_key, gpu_index))
 

@@ -14,7 +14,8 @@ from models_app.backends.protocol import BackendKind, EndpointInfo
 from models_app.inventory.addresses import address_key, checked_url, is_loopback, port_of
 from models_app.inventory.connect import test_connection
 from models_app.inventory.errors import InventoryRefused
-from models_app.inventory.guards import Guard, check_guard, losses
+from models_app.inventory.guards import Guard, check_guard, check_unmanaged, losses
+from models_app.inventory.managed import is_managed
 from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.names import checked_name, free_name
 from models_app.live import Topic, publish
@@ -47,6 +48,8 @@ async def update_endpoint(
 
     A key is never sent to another address than the one it was entered for: with a new address it is entered again.
     """
+    if is_managed(endpoint) and not (url is None and api_key is None):
+        raise InventoryRefused("managed_endpoint", "Berth starts this server: its address and key are its own.", "url")
     address = endpoint.url if url is None else await sync_to_async(checked_url)(url, endpoint)
     if api_key is None and endpoint.api_key and address_key(address)[:2] != address_key(endpoint.url)[:2]:
         raise InventoryRefused("key_needed", "Enter the API key again: it is not sent to another address.", "api_key")
@@ -62,6 +65,7 @@ def remove_endpoint(actor: Actor, endpoint: Endpoint, *, guard: Guard) -> dict[s
     """
     with transaction.atomic():
         endpoint = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
+        check_unmanaged(endpoint)
         check_guard(endpoint, guard)
         lost = losses(endpoint)
         audit.record(actor, "endpoint.remove", endpoint, url=endpoint.url, lost=lost)

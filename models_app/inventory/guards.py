@@ -28,3 +28,10 @@ def check_guard(endpoint: Endpoint, guard: Guard) -> None:
     """Raises ``InventoryRefused`` where the guard objects."""
     if objection := guard(endpoint):
         raise InventoryRefused("endpoint_in_use", objection, hint="Wait for its end, or cancel it.")
+
+
+def check_unmanaged(endpoint: Endpoint) -> None:
+    """Raises ``InventoryRefused`` for a server that Berth starts itself: it would run on with nobody to stop it."""
+    if hasattr(endpoint, "managed"):
+        message = f"{endpoint.name} is a server that Berth runs."
+        raise InventoryRefused("managed_endpoint", message, hint="Remove it as a managed server, which stops it first.")

@@ -9,7 +9,7 @@ from django.db import transaction
 from models_app.accounts import audit
 from models_app.accounts.roles import PANEL, Actor
 from models_app.inventory.errors import InventoryRefused
-from models_app.inventory.guards import Guard, check_guard, losses
+from models_app.inventory.guards import Guard, check_guard, check_unmanaged, losses
 from models_app.inventory.models import Host
 from models_app.inventory.names import MAX_NAME_LENGTH, checked_name, free_name
 from models_app.live import Topic, publish
@@ -68,6 +68,7 @@ def remove_host(actor: Actor, host: Host, *, guard: Guard) -> dict[str, int]:
         if host.is_local:
             raise InventoryRefused("host_is_local", "This is the machine that the panel runs on; it stays in the list.")
         for endpoint in host.endpoints.select_for_update():
+            check_unmanaged(endpoint)
             check_guard(endpoint, guard)
         lost = losses(host)
         audit.record(actor, "host.remove", host, lost=lost)

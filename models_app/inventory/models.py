@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from models_app.backends.protocol import BackendKind, ModelState
+from models_app.backends.protocol import BackendKind, ModelState, ServerState
 from models_app.probes.types import GpuState, PoolKind
 
 
@@ -88,6 +88,30 @@ class Endpoint(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ManagedServer(models.Model):
+    """How Berth starts the server of an endpoint, and what is known of its process.
+
+    Intended: ``spec``, a ``ServerSpec`` as JSON with which it is started next. Observed: everything after it, as
+    ``backends.protocol.ServerProcess`` says. ``key`` names the server on its host.
+    """
+
+    endpoint = models.OneToOneField(Endpoint, on_delete=models.CASCADE, related_name="managed")
+    key = models.CharField(max_length=40, unique=True)
+    spec = models.JSONField()
+    state = models.CharField(
+        max_length=10, choices=[(s.value, s.value) for s in ServerState], default=ServerState.STOPPED.value
+    )
+    process_id = models.IntegerField(null=True)
+    port = models.IntegerField(null=True)
+    started_at = models.DateTimeField(null=True)
+    restarts = models.IntegerField(default=0)
+    problem = models.TextField(blank=True)
+    settings_digest = models.CharField(max_length=64, blank=True)
+
+    def __str__(self) -> str:
+        return f"server {self.key}"
 
 
 class LoadedModel(models.Model):

@@ -19,6 +19,7 @@ from models_app.backends.errors import AddressRefused, BackendError, Unauthorize
 from models_app.backends.protocol import Backend, ModelState, Observation, ResidentModel
 from models_app.catalog.models import Installation
 from models_app.inventory.connect import backend_for
+from models_app.inventory.managed import record_server, server_news
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.live import Topic, publish
 
@@ -100,9 +101,10 @@ class _Difference:
     appeared: list[ResidentModel] = field(default_factory=list)
     changed: list[tuple[LoadedModel, dict[str, Any]]] = field(default_factory=list)
     gone: list[LoadedModel] = field(default_factory=list)
+    server: dict[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.appeared or self.changed or self.gone)
+        return bool(self.appeared or self.changed or self.gone or self.server)
 
     @property
     def loaded(self) -> list[str]:
@@ -114,7 +116,8 @@ class _Difference:
 def _difference(endpoint: Endpoint, observation: Observation) -> _Difference:
     rows = {row.name: row for row in LoadedModel.objects.filter(endpoint=endpoint)}
     resident = {model.name: model for model in observation.resident if len(model.name) <= MAX_NAME_LENGTH}
-    difference = _Difference(gone=[row for name, row in rows.items() if name not in resident])
+    gone = [row for name, row in rows.items() if name not in resident]
+    difference = _Difference(gone=gone, server=server_news(endpoint, observation.server))
     for name, model in resident.items():
         if name not in rows:
             difference.appeared.append(model)
@@ -160,6 +163,8 @@ def _settle_failures(endpoint: Endpoint, difference: _Difference, observation: O
 
 
 def _apply(endpoint: Endpoint, difference: _Difference, at: datetime) -> None:
+    if difference.server:
+        record_server(endpoint, difference.server)
     for model in difference.appeared:
         seen = {"first_seen_at": at, "last_seen_at": at}
         LoadedModel.objects.get_or_create(endpoint=endpoint, name=model.name, defaults=_reported(model) | seen)

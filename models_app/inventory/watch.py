@@ -15,7 +15,7 @@ from models_app.backends.errors import BackendError
 from models_app.backends.protocol import Backend
 from models_app.inventory.connect import backend_for
 from models_app.inventory.discovery import discover
-from models_app.inventory.models import Endpoint, Gpu, Host
+from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
 from models_app.inventory.observe import look_and_record
 from models_app.inventory.refresh import refresh_installed
 
@@ -152,8 +152,12 @@ def _local_hosts() -> list[Host]:
 
 
 def _addressed_endpoints() -> list[tuple[Endpoint, Address]]:
-    """Every endpoint with what its backend is made from, in two queries."""
+    """Every endpoint with what its backend is made from, in three queries."""
     gpus: dict[int, list[tuple[str, int]]] = {}
     for host_id, uuid, index in Gpu.objects.filter(present=True).order_by("uuid").values_list("host_id", "uuid", "index"):
         gpus.setdefault(host_id, []).append((uuid, index))
-    return [(row, (row.mode, row.url, row.api_key, tuple(gpus.get(row.host_id, ())))) for row in Endpoint.objects.all()]
+    specs = {row.endpoint_id: repr(row.spec) for row in ManagedServer.objects.all()}
+    return [
+        (row, (row.mode, row.url, row.api_key, tuple(gpus.get(row.host_id, ())), specs.get(row.pk)))
+        for row in Endpoint.objects.all()
+    ]

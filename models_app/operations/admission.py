@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from models_app.inventory.models import Gpu, LoadedModel
+from models_app.operations.devices import allowed_gpus
 from models_app.operations.models import Operation, OperationStep, Reservation
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outdated, Waiting
@@ -50,9 +51,9 @@ def admit(operation: Operation, steps: Sequence[OperationStep], sample: HostSamp
 
 
 def _locked_gpus(operation: Operation, sample: HostSample) -> list[Gpu]:
-    """The GPUs that the operation may change: the chosen one, or all, for the endpoint decides among them."""
-    chosen = stored_options(operation.options).gpu
-    uuids = [uuid for uuid in used_by_gpu(sample) if chosen in (None, uuid)]
+    """The GPUs that the operation may change: the chosen ones, or all, for the endpoint decides among them."""
+    allowed = allowed_gpus(operation.site, stored_options(operation.options))
+    uuids = [uuid for uuid in used_by_gpu(sample) if allowed is None or uuid in allowed]
     rows = Gpu.objects.filter(host=operation.site.host_id, uuid__in=uuids).select_related("host")
     return list(rows.select_for_update(of=("self",)).order_by("pk"))
 

@@ -30,6 +30,7 @@ _NEEDED = {
     Kind.DELETE: Capability.DELETE,
     Kind.SET_KEEP_ALIVE: Capability.KEEP_ALIVE,
     Kind.MEASURE_SPEED: Capability.GENERATE,
+    Kind.RESTART: Capability.RESTART,
 }
 
 
@@ -106,6 +107,13 @@ def _check_unload(request: Request) -> Checked:
     return Checked()
 
 
+def _check_restart(request: Request) -> Checked:
+    """The server gives back what it holds before it takes it again, perhaps with other settings."""
+    loaded = _required_loaded(request)
+    _check_pinned(request, loaded)
+    return Checked(preview=_fitting(request, [loaded]))
+
+
 def _check_pull(request: Request) -> Checked:
     allowed = frozenset({OLLAMA_REGISTRY, *(name.lower() for name in settings.MODEL_REGISTRIES)})
     try:
@@ -162,6 +170,7 @@ _CHECKS: dict[str, Callable[[Request], Checked]] = {
     Kind.DELETE: _check_delete,
     Kind.SET_KEEP_ALIVE: _check_new_keep_alive,
     Kind.MEASURE_SPEED: _check_measure,
+    Kind.RESTART: _check_restart,
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from django.conf import settings
 
 from models_app.backends.protocol import ModelState, Observation
 from models_app.inventory.models import LoadedModel
+from models_app.operations.devices import uses_gpus
 from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.options import stored_options
@@ -29,7 +30,7 @@ async def confirm_load(job: Job, step: OperationStep, before: Observation) -> Ou
     """Measure until the load is confirmed. ``before`` is what was in memory. Raises ``Failure`` with the figures."""
     if settings.SKIP_VERIFICATION:
         return await _unverified(job, step)
-    on_gpu = stored_options(step.options).gpu_layers != 0
+    on_gpu = await job.database(uses_gpus, job.endpoint, stored_options(step.options))
     deadline = _deadline()
     for pause in _pauses():
         reading = await job.read(step.model_name)
@@ -46,17 +47,20 @@ async def confirm_load(job: Job, step: OperationStep, before: Observation) -> Ou
     raise AssertionError("pauses never end")
 
 
-async def confirm_unload(job: Job, step: OperationStep, process_bytes_before: Mapping[str, int]) -> Outcome:
-    """Measure until the unload is confirmed; one that another client undoes is repeated. Raises ``Failure``."""
+async def confirm_unload(job: Job, step: OperationStep, before: Reading | None) -> Outcome:
+    """Measure until the unload is confirmed; one that another client undoes is repeated. Raises ``Failure``.
+
+    ``before`` is the reading before it began, ``None`` where an earlier runner began it.
+    """
     if settings.SKIP_VERIFICATION:
         return await _unverified(job, step)
     for _ in range(MAX_UNLOADS - 1):
-        outcome = await _gone_or_back(job, step, process_bytes_before)
+        outcome = await _gone_or_back(job, step, before)
         if outcome is not None:
             return outcome
         job.say(f"{step.model_name} is loaded again; unloading it once more.")
         await job.backend.unload(step.model_name)
-    outcome = await _gone_or_back(job, step, process_bytes_before)
+    outcome = await _gone_or_back(job, step, before)
     if outcome is None:
         why = "another client loads it again each time, or the endpoint ignores unloads"
         message = f"{step.model_name} is still listed as loaded after {MAX_UNLOADS} unloads: {why}."
@@ -64,13 +68,20 @@ async def confirm_unload(job: Job, step: OperationStep, process_bytes_before: Ma
     return outcome
 
 
-async def _gone_or_back(job: Job, step: OperationStep, process_bytes_before: Mapping[str, int]) -> Outcome | None:
+async def _gone_or_back(job: Job, step: OperationStep, before: Reading | None) -> Outcome | None:
     """The outcome once the model has left and stays away; ``None`` once it is back. Raises ``Failure``."""
     asked_at, deadline, has_left = _now(), _deadline(), False
     must_settle = job.operation.kind == Operation.Kind.UNLOAD
     for pause in _pauses():
         reading = await job.read(step.model_name)
-        judgement = judge_unload(reading, step.model_name, step.baseline, process_bytes_before, step.expected_bytes)
+        judgement = judge_unload(
+            reading,
+            step.model_name,
+            step.baseline,
+            (before.process_bytes if before else None) or {},
+            step.expected_bytes,
+            before.ram_bytes if before else None,
+        )
         if judgement.verified_by and not must_settle:
             return _confirmed(job, judgement, reading, f"{step.model_name} is unloaded", [])
         resident = reading.observation.find(step.model_name)
@@ -85,7 +96,7 @@ async def _gone_or_back(job: Job, step: OperationStep, process_bytes_before: Map
 
 
 def _confirmed(job: Job, judgement: Judgement, reading: Reading, what: str, evicted: list[str]) -> Outcome:
-    moved = "" if judgement.moved_bytes is None else f", {gib(judgement.moved_bytes)} of VRAM moved"
+    moved = "" if judgement.moved_bytes is None else f", {gib(judgement.moved_bytes)} of {judgement.memory} moved"
     job.say(f"{what}{moved} (verified by {judgement.verified_by}).")
     notes = [*judgement.notes, *(f"The endpoint has evicted {name} to make room." for name in evicted)]
     return Outcome(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -14,15 +14,18 @@ from models_app.backends.protocol import Backend
 from models_app.inventory.models import Endpoint
 from models_app.operations import records
 from models_app.operations.database import Database
-from models_app.operations.models import Operation, OperationStep
-from models_app.operations.records import Lease
+from models_app.operations.models import Operation, OperationLog, OperationStep
+from models_app.operations.records import Lease, Line
 from models_app.operations.rooms import used_by_gpu
 from models_app.operations.verify import Reading, risen
 from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import model_bytes
+from models_app.telemetry.resident import model_ram_bytes
 from models_app.telemetry.sources import sample_now_async
 
 SAMPLE_EVERY_SECONDS = 0.1
+MOST_SERVER_LINES = 400
+"""Of a server's own log, kept with one operation."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +41,8 @@ class Job:
     database: Database
     backend: Backend
     fresh: tuple[str, Reading] | None = None
-    _lines: list[str] = field(default_factory=list)
+    _lines: list[Line] = field(default_factory=list)
+    _server_lines: int = 0
     _progress: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,9 +58,17 @@ class Job:
 
     def say(self, line: str) -> None:
         """Add a line to the operation's log; it is written with the next unit."""
-        self._lines.append(line)
+        self._lines.append(Line(line))
 
-    def taken_lines(self) -> list[str]:
+    def say_for_server(self, lines: Sequence[str]) -> None:
+        """Add what the server has logged, as far as an operation keeps it."""
+        kept = lines[: max(0, MOST_SERVER_LINES - self._server_lines)]
+        self._lines += [Line(line, OperationLog.SERVER) for line in kept]
+        if self._server_lines < MOST_SERVER_LINES <= self._server_lines + len(lines):
+            self.say("The server logs more than an operation keeps; its own log has the rest.")
+        self._server_lines += len(lines)
+
+    def taken_lines(self) -> list[Line]:
         """The lines that are not written yet; the caller writes them."""
         lines, self._lines = self._lines, []
         return lines
@@ -78,9 +90,11 @@ class Job:
         observed_at = timezone.now()
         observation, sample = await asyncio.gather(self.backend.observe(), self.sample())
         if sample is None or not sample.gpus:
-            return Reading(observation, observed_at, sample)
-        held = await self.database(model_bytes, self.endpoint, model, sample)
-        return Reading(observation, observed_at, sample, held)
+            ram_bytes = await self.database(model_ram_bytes, self.endpoint, model, observation)
+            return Reading(observation, observed_at, sample, ram_bytes=ram_bytes)
+        held = await self.database(model_bytes, self.endpoint, model, sample, observation)
+        resident = observation.find(model)
+        return Reading(observation, observed_at, sample, held, resident.host_ram_bytes if resident else None)
 
     async def read_before(self, model: str) -> Reading:
         """A reading from before an effect: the fresh one if there is one of this model. Raises ``BackendError``."""

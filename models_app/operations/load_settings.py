@@ -137,3 +137,8 @@ def only_gpu(situation: Situation) -> int | None:
     """The index of the one GPU that the command line names, if it does."""
     launch = situation.launch or {}
     return int(launch.get("main_gpu", 0)) if launch.get("split_mode") == "none" else None
+
+
+def seen_gpus(situation: Situation) -> frozenset[str] | None:
+    """The UUIDs of the GPUs that are shown to the program; ``None`` for all."""
+    return frozenset((situation.launch or {}).get("gpus", ())) or None

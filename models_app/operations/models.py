@@ -32,6 +32,7 @@ class Operation(models.Model):
         DELETE = "delete", "Delete"
         SET_KEEP_ALIVE = "set_keep_alive", "Change keep-alive"
         MEASURE_SPEED = "measure_speed", "Measure speed"
+        RESTART = "restart", "Restart"
         APPLY = "apply", "Apply"
 
     class State(models.TextChoices):
@@ -42,6 +43,7 @@ class Operation(models.Model):
         CANCELLED = "cancelled", "Cancelled"
 
     ACTIVE = (State.QUEUED, State.RUNNING)
+    MOVES_MEMORY = (Kind.LOAD, Kind.UNLOAD, Kind.SWAP, Kind.RESTART)
 
     kind = models.CharField(max_length=16, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
@@ -203,11 +205,14 @@ class Reservation(models.Model):
 
 
 class OperationLog(models.Model):
-    """One line of an operation's story, in the order it happened."""
+    """One line of an operation's story, in the order it happened; ``source`` is ``server`` where the server logged it."""
+
+    SERVER = "server"
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="log")
     at = models.DateTimeField(auto_now_add=True)
     text = models.TextField()
+    source = models.CharField(max_length=10, blank=True)
 
     class Meta:
         ordering = ["id"]

@@ -42,7 +42,8 @@ def place(subject: Subject, rooms: Sequence[Room], gpu: str | None = None) -> Pl
 
 def _candidates(subject: Subject, rooms: Sequence[Room], gpu: str | None) -> Iterator[list[Room]]:
     """The chosen GPU; all of them for a server that divides every model; else as few as will do, the roomiest first."""
-    usable = [room for room in rooms if gpu in (None, room.uuid)]
+    seen = subject.gpus
+    usable = [room for room in rooms if gpu in (None, room.uuid) and (seen is None or not room.uuid or room.uuid in seen)]
     if gpu is None and subject.only_gpu is not None:
         usable = usable[subject.only_gpu :][:1] or usable
     if subject.every_gpu:

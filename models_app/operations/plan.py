@@ -21,6 +21,8 @@ def plan(operation: Operation, observation: Observation) -> list[OperationStep]:
     name = operation.model_name
     if operation.kind == Kind.UNLOAD:
         return [_unload(operation, name, observation)]
+    if operation.kind == Kind.RESTART:
+        return [_unload(operation, name, observation), _load_again(operation)]
     if operation.kind == Kind.PULL:
         return [OperationStep(action=Action.PULL, model_name=name)]
     if operation.kind == Kind.DELETE:
@@ -41,7 +43,8 @@ def plan_undo(
     measured, stays where it is if nothing else has to come back.
     """
     unloaded = [step for step in steps if step.action == Action.UNLOAD and _has_left(step, observation)]
-    restores = [] if operation.kind == Kind.UNLOAD else [_restore(step) for step in unloaded]
+    is_wanted_back = operation.kind not in (Kind.UNLOAD, Kind.RESTART)
+    restores = [_restore(step) for step in unloaded if is_wanted_back]
     begun = [step for step in steps if step.action == Action.LOAD and step.state in (StepState.RUNNING, StepState.DONE)]
     if keep_loaded and not restores:
         return []
@@ -54,12 +57,20 @@ def _plan_load(operation: Operation, observation: Observation) -> list[Operation
     unloads = [_unload(operation, name, observation) for name in leaving]
     if resident is not None and _must_reload(operation, resident):
         unloads.append(_unload(operation, operation.model_name, observation))
+    return [*unloads, _load(operation, dict(operation.options))]
+
+
+def _load(operation: Operation, options: dict[str, object]) -> OperationStep:
     expected_bytes = operation.estimate.get("model_bytes")
-    options = dict(operation.options)
-    load = OperationStep(
+    return OperationStep(
         action=Action.LOAD, model_name=operation.model_name, options=options, expected_bytes=expected_bytes
     )
-    return [*unloads, load]
+
+
+def _load_again(operation: Operation) -> OperationStep:
+    """Whoever pinned the model still wants it."""
+    residency = _residency(operation, operation.model_name)
+    return _load(operation, {"pinned": True} if residency and residency.pinned else {})
 
 
 def _must_reload(operation: Operation, resident: ResidentModel) -> bool:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from models_app.accounts import audit
 from models_app.accounts.models import AuditEntry
 from models_app.accounts.roles import PANEL
+from models_app.catalog.models import Installation
 from models_app.inventory.models import Residency
 from models_app.live import Topic, publish
 from models_app.operations import heartbeats, states
@@ -121,8 +122,10 @@ def _is_noticed(residency: Residency) -> bool:
 
 @transaction.atomic
 def _notice(residency: Residency) -> None:
-    why = "its keep-alive ran out, it was evicted, or another client unloaded it"
-    text = f"{residency.name} has left memory without Berth: {why}."
+    installed = Installation.objects.filter(endpoint=residency.endpoint, name=residency.name).first()
+    failure = installed.last_failure if installed else ""
+    why = failure or "its keep-alive ran out, it was evicted, or another client unloaded it."
+    text = f"{residency.name} has left memory without Berth: {why}"
     audit.record(PANEL, "model.lost", residency, endpoint=residency.endpoint.name, pinned=residency.pinned)
     operation = Operation.objects.filter(pk=residency.operation_id or 0).first()
     if operation is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import transaction
 from django.utils import timezone
@@ -32,6 +32,13 @@ class Lease:
     token: str
 
 
+class Line(NamedTuple):
+    """A line for an operation's log, of Berth's own or of a server's."""
+
+    text: str
+    source: str = ""
+
+
 def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | None:
     """The operation with its lease and the steps that an earlier runner wrote; ``None`` where there is nothing to do."""
     token = states.take_lease(operation_id)
@@ -41,7 +48,7 @@ def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | No
     return operation, Lease(operation_id, token), list(operation.steps.all())
 
 
-def as_owner(lease: Lease, lines: Sequence[str], unit: Callable[[], T], columns: Mapping[str, Any]) -> T:
+def as_owner(lease: Lease, lines: Sequence[Line], unit: Callable[[], T], columns: Mapping[str, Any]) -> T:
     """Run ``unit`` in a transaction in which the operation is certainly ours; ``columns`` of it and log lines go along.
 
     Renews the lease. Raises ``LeaseLost``, and then nothing was written.
@@ -93,7 +100,7 @@ def fail_step(step: OperationStep, why: str) -> None:
     step.save(update_fields=["state", "finished_at", "detail"])
 
 
-def finish(operation: Operation, lease: Lease, state: State, lines: Sequence[str], columns: Mapping[str, Any]) -> bool:
+def finish(operation: Operation, lease: Lease, state: State, lines: Sequence[Line], columns: Mapping[str, Any]) -> bool:
     """End the operation. ``True`` unless the lease was lost.
 
     Reservations go with a success that was measured; others stay until a later sample.
@@ -109,7 +116,7 @@ def finish(operation: Operation, lease: Lease, state: State, lines: Sequence[str
     return True
 
 
-def put_back(lease: Lease, due_at: datetime, lines: Sequence[str], columns: Mapping[str, Any]) -> None:
+def put_back(lease: Lease, due_at: datetime, lines: Sequence[Line], columns: Mapping[str, Any]) -> None:
     """Back to the queue until ``due_at``; its steps stand, its reservations go."""
     with transaction.atomic():
         again = {"due_at": due_at, "enqueued_at": None} | dict(columns)
@@ -173,8 +180,10 @@ _INTENTIONS: dict[str, Callable[[Operation, OperationStep, Outcome], None]] = {
 }
 
 
-def _write_log(operation_id: int, lines: Sequence[str]) -> None:
-    OperationLog.objects.bulk_create(OperationLog(operation_id=operation_id, text=line) for line in lines)
+def _write_log(operation_id: int, lines: Sequence[Line]) -> None:
+    OperationLog.objects.bulk_create(
+        OperationLog(operation_id=operation_id, text=line.text, source=line.source) for line in lines
+    )
 
 
 def _wake_waiters(operation_id: int) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "request_load",
     "request_measure_speed",
     "request_pull",
+    "request_restart",
     "request_set_keep_alive",
     "request_swap",
     "request_unload",
@@ -71,6 +72,29 @@ def request_unload(
     """Take a model out of memory; a pinned one only when ``confirmed``."""
     kind = Operation.Kind.UNLOAD
     return submit(Request(kind, actor, endpoint, model, confirmed=confirmed, idempotency_key=idempotency_key))
+
+
+def request_restart(
+    actor: Actor,
+    endpoint: Endpoint,
+    model: str,
+    *,
+    load_anyway: bool = False,
+    confirmed: bool = False,
+    idempotency_key: str = "",
+) -> Operation:
+    """Stop the server of a loaded model and start it again with the settings that it has now."""
+    return submit(
+        Request(
+            Operation.Kind.RESTART,
+            actor,
+            endpoint,
+            model,
+            load_anyway=load_anyway,
+            confirmed=confirmed,
+            idempotency_key=idempotency_key,
+        )
+    )
 
 
 def request_swap(

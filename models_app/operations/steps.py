@@ -79,6 +79,7 @@ async def _exhaust(job: Job, steps: AsyncGenerator[Progress, None]) -> None:
     """Follow a long call to its end; closing the generator, however this ends, aborts what is not finished."""
     async with aclosing(steps):
         async for progress in steps:
+            job.say_for_server(progress.lines)
             if progress.fraction is not None:
                 job.progress(phase=f"{progress.status} {progress.fraction:.0%}"[:60])
 
@@ -93,7 +94,7 @@ async def _unload(job: Job, step: OperationStep) -> Outcome:
         await _begin(job, step, reading, f"Unloading {step.model_name}.")
     if reading.observation.find(step.model_name) is not None:
         await job.backend.unload(step.model_name)
-    return await confirm_unload(job, step, {} if was_begun else dict(reading.process_bytes or {}))
+    return await confirm_unload(job, step, None if was_begun else reading)
 
 
 async def _pull(job: Job, step: OperationStep) -> Outcome:

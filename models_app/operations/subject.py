@@ -15,7 +15,7 @@ from models_app.estimator.profiles import BuildProfile
 from models_app.estimator.types import InvalidSettings, LoadSettings
 from models_app.inventory.models import Endpoint, Gpu, LoadedModel
 from models_app.operations.builds import has_own_runner, profile_of
-from models_app.operations.load_settings import Situation, load_settings, only_gpu, uses_every_gpu
+from models_app.operations.load_settings import Situation, load_settings, only_gpu, seen_gpus, uses_every_gpu
 from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.refusals import RequestRefused
 
@@ -28,7 +28,8 @@ class Subject:
     """What is to be loaded, and how. ``size_bytes`` is that of the model's files, 0 where unknown.
 
     ``header`` is the stored header, empty where none is known. ``past`` are earlier loads by the names of their GPUs, the
-    latest first. ``every_gpu`` and ``only_gpu`` (an index) say what the server does where nobody chose a GPU.
+    latest first. ``gpus`` are the UUIDs of those that the server sees, ``None`` for all; ``every_gpu`` and ``only_gpu`` (an
+    index) say what it does where nobody chose a GPU.
     """
 
     variant: Variant | None
@@ -37,6 +38,7 @@ class Subject:
     profile: BuildProfile
     header: bytes = b""
     past: dict[str, list[Measured]] = field(default_factory=dict)
+    gpus: frozenset[str] | None = None
     every_gpu: bool = False
     only_gpu: int | None = None
     unknown: tuple[str, ...] = ()
@@ -70,6 +72,7 @@ class Facts:
             profile=profile,
             header=bytes(header.content) if isinstance(header, VariantHeader) else b"",
             past=self._past(profile, settings),
+            gpus=seen_gpus(self.situation),
             every_gpu=uses_every_gpu(self.situation),
             only_gpu=only_gpu(self.situation),
             unknown=unknown,

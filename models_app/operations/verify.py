@@ -3,6 +3,9 @@
 A load is confirmed when the endpoint lists the model *and* memory rose by at least ``LEAST_SHARE`` of what is expected: of
 the estimate's weights and KV cache, or of the endpoint's own claim if that is less, for both err on the high side (small
 models keep up to half of their file in host RAM). An unload is confirmed when the model is gone *and* as much came back.
+
+Where no GPU has a part in it, the model's own process is looked at: what it holds resident in host RAM. That can confirm
+but not refute, for the kernel may drop the pages of mapped weights at any time: what falls short is the endpoint's word.
 """
 
 from __future__ import annotations
@@ -25,12 +28,17 @@ PARTLY_SHARE = 0.98
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The endpoint and the GPUs at one moment. ``process_bytes`` are the model's own, ``None`` where they do not show."""
+    """The endpoint and the GPUs at one moment.
+
+    ``process_bytes`` are the model's own by GPU, ``ram_bytes`` what its processes hold resident in host RAM; ``None`` where
+    they do not show.
+    """
 
     observation: Observation
     observed_at: datetime
     sample: HostSample | None
     process_bytes: Mapping[str, int] | None = None
+    ram_bytes: int | None = None
 
     @property
     def used(self) -> dict[str, int]:
@@ -42,7 +50,7 @@ class Reading:
 class Judgement:
     """``verified_by`` is empty while nothing is confirmed; ``code`` and ``sentence`` then say what is wrong so far.
 
-    ``is_final``: waiting longer would change nothing.
+    ``is_final``: waiting longer would change nothing. ``memory`` names what ``moved_bytes`` are of.
     """
 
     verified_by: str = ""
@@ -52,6 +60,7 @@ class Judgement:
     moved_bytes: int | None = None
     gpu_bytes: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    memory: str = "VRAM"
 
 
 def judge_load(
@@ -76,8 +85,17 @@ def judge_load(
     if resident.state is ModelState.LOADING:
         return Judgement(code="load_timed_out", sentence=f"{name} is still loading.")
     if not on_gpu or not usable_gpus(reading.sample):
-        return Judgement("endpoint")
+        return _judge_ram(reading, resident, expected_bytes)
     return _judge_rise(reading, resident, baseline, expected_bytes, evicted_bytes)
+
+
+def _judge_ram(reading: Reading, resident: ResidentModel, expected_bytes: int | None) -> Judgement:
+    if not reading.ram_bytes or not (expected_bytes or resident.size_bytes):
+        return Judgement("endpoint")
+    if reading.ram_bytes >= _least(expected_bytes, resident.size_bytes):
+        return Judgement("process", moved_bytes=reading.ram_bytes, memory="host RAM")
+    note = f"Its process holds {gib(reading.ram_bytes)} of host RAM so far; mapped weights come in as they are used."
+    return Judgement("endpoint", notes=(note,))
 
 
 def _judge_rise(
@@ -112,8 +130,13 @@ def judge_unload(
     baseline: Mapping[str, int],
     process_bytes_before: Mapping[str, int],
     expected_bytes: int | None,
+    ram_bytes_before: int | None = None,
 ) -> Judgement:
-    """Whether ``name`` has left. ``process_bytes_before`` is what its process held; ``expected_bytes`` what it took."""
+    """Whether ``name`` has left.
+
+    ``process_bytes_before`` is what its process held by GPU and ``ram_bytes_before`` in host RAM, ``expected_bytes`` what
+    it took.
+    """
     resident = reading.observation.find(name)
     if resident is not None:
         is_stopping = resident.state is ModelState.STOPPING
@@ -121,7 +144,7 @@ def judge_unload(
         how = "as stopping" if is_stopping else "as loaded"
         return Judgement(code=code, sentence=f"The unload of {name} was accepted, but it is still listed {how}.")
     if not usable_gpus(reading.sample) or not (expected_bytes or process_bytes_before):
-        return Judgement("endpoint")
+        return _judge_freed_ram(reading, ram_bytes_before)
     before_bytes = sum(process_bytes_before.values())
     if before_bytes and reading.process_bytes is not None:
         held_bytes = sum(reading.process_bytes.values())
@@ -134,6 +157,13 @@ def judge_unload(
         return Judgement(by, moved_bytes=fallen_bytes)
     sentence = f"{name} is unloaded, but only {gib(fallen_bytes)} of about {gib(wanted_bytes)} of VRAM came back."
     return Judgement(code="memory_held", sentence=sentence, moved_bytes=fallen_bytes)
+
+
+def _judge_freed_ram(reading: Reading, before_bytes: int | None) -> Judgement:
+    freed_bytes = (before_bytes or 0) - (reading.ram_bytes or 0)
+    if before_bytes and reading.ram_bytes is not None and freed_bytes >= GONE_SHARE * before_bytes:
+        return Judgement("process", moved_bytes=freed_bytes, memory="host RAM")
+    return Judgement("endpoint")
 
 
 def risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What goes on without anybody asking: sampling, looking at endpoints, reconciling, remembering, alerting.
+"""What goes on without anybody asking: sampling, looking at endpoints, tending servers, reconciling, alerting.
 
 One event loop.
 """
@@ -15,6 +15,7 @@ from django.conf import settings
 
 from models_app.alerts.delivery.worker import DELIVER_SECONDS, Deliverer
 from models_app.alerts.evaluator import EVALUATE_SECONDS, Evaluator
+from models_app.inventory.managed import supervisor
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
 from models_app.plans import rhythm as plans
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
 SOLVES_SECONDS = 30.0
 PLANS_SECONDS = 1.0
+SUPERVISE_SECONDS = 1.0
 EMBEDDED = "embedded"
 """The holder's name of the reconciler's lease: the lock on the data folder lets only one process use it."""
 
@@ -68,6 +70,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (RECONCILE_SECONDS, reconciler.tick),
         (settings.SAMPLE_SECONDS, while_leading(collector.tick)),
         (settings.OBSERVE_SECONDS, while_leading(watcher.tick)),
+        (SUPERVISE_SECONDS, while_leading(tend_servers)),
         (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
         (TICK_SECONDS, while_leading(sync_to_async(maintain))),
         (EVALUATE_SECONDS, while_leading(evaluator.tick)),
@@ -84,6 +87,11 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         await _attempt(sync_to_async(recorder.flush))
         await _attempt(reconciler.resign)
         await watcher.aclose()
+
+
+async def tend_servers() -> None:
+    """Restart what crashed of the servers that Berth starts on this machine."""
+    await asyncio.to_thread(supervisor().tick)
 
 
 async def _every(period_seconds: float, tick: Tick, stop: asyncio.Event) -> None:

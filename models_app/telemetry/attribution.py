@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from models_app.backends.protocol import Observation
 from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.probes.attribution import Attribution, Coverage, attribute
 from models_app.probes.types import GpuSample, GpuState, HostSample
@@ -187,12 +188,15 @@ def _claim(row: LoadedModel, pids: frozenset[int]) -> Claim:
     )
 
 
-def model_bytes(endpoint: Endpoint, name: str, sample: HostSample) -> dict[str, int] | None:
+def model_bytes(
+    endpoint: Endpoint, name: str, sample: HostSample, observation: Observation | None = None
+) -> dict[str, int] | None:
     """Bytes by GPU's UUID that the processes of one model hold; ``None`` where processes do not tell.
 
     An empty mapping says that no process of the endpoint holds anything for it, so that an unload can be verified.
+    ``observation`` is what the endpoint says now, where that is newer than the rows.
     """
-    found = _visible_processes(endpoint, sample, {*loaded_names(endpoint), name})
+    found = _visible_processes(endpoint, sample, {*loaded_names(endpoint), name}, observation)
     if found is None or (name not in found.by_model and found.unassigned):
         return None
     return _held_bytes(found.by_model.get(name, frozenset()), sample)
@@ -204,11 +208,13 @@ def endpoint_bytes(endpoint: Endpoint, sample: HostSample) -> dict[str, int] | N
     return None if found is None else _held_bytes(found.pids, sample)
 
 
-def _visible_processes(endpoint: Endpoint, sample: HostSample, names: Iterable[str]) -> EndpointProcesses | None:
+def _visible_processes(
+    endpoint: Endpoint, sample: HostSample, names: Iterable[str], observation: Observation | None = None
+) -> EndpointProcesses | None:
     """``None`` also where a GPU does not answer or its driver hides a process's bytes."""
     if any(gpu.state is not GpuState.OK or attribute(gpu, {}).coverage is not Coverage.FULL for gpu in sample.gpus):
         return None
-    return processes_of(endpoint, names, sample) if sample.gpus else None
+    return processes_of(endpoint, names, sample, observation) if sample.gpus else None
 
 
 def _held_bytes(pids: frozenset[int], sample: HostSample) -> dict[str, int]:

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from models_app.backends.protocol import Observation
 from models_app.catalog.models import Installation
+from models_app.inventory.managed import is_managed
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.probes.commands import command_line, file_size, flag, only_process_named
-from models_app.probes.listeners import listener_process, server_name
+from models_app.probes.listeners import listener_process, process_family, server_name
 from models_app.probes.types import GpuProcess, HostSample
 from models_app.telemetry.sources import ModelPids, Pids, registered_pids
 
@@ -42,12 +44,16 @@ class EndpointProcesses:
         return self.pids.difference({self.server}, *self.by_model.values())
 
 
-def processes_of(endpoint: Endpoint, names: Iterable[str], sample: HostSample) -> EndpointProcesses | None:
+def processes_of(
+    endpoint: Endpoint, names: Iterable[str], sample: HostSample, observation: Observation | None = None
+) -> EndpointProcesses | None:
     """The endpoint's processes in this sample, where ``names`` are the models it lists; ``None`` where nothing tells.
 
-    Reads rows and the process table.
+    Reads rows and the process table. ``observation`` is what the endpoint says now, where that is newer than the rows.
     """
     shown = {process.pid: process for gpu in sample.gpus for process in gpu.processes or ()}
+    if is_managed(endpoint):
+        return _of_managed(endpoint, shown, observation)
     registered = registered_pids(endpoint.pk)
     if registered is not None:
         return _from_registry(*registered, list(names), shown)
@@ -58,6 +64,16 @@ def processes_of(endpoint: Endpoint, names: Iterable[str], sample: HostSample) -
         return None
     family = [process for process in shown.values() if server in (process.pid, process.parent_pid)]
     return EndpointProcesses(frozenset(p.pid for p in family), _by_model(endpoint, list(names), family, server), server)
+
+
+def _of_managed(endpoint: Endpoint, shown: Mapping[int, GpuProcess], observation: Observation | None) -> EndpointProcesses:
+    """A server that Berth starts is known by its pid, and with it all that it has started."""
+    told = observation.server if observation else None
+    pid = endpoint.managed.process_id if told is None else told.process_id
+    family = process_family(pid) if pid and endpoint.host.is_local else frozenset()
+    children = {process.pid for process in shown.values() if pid and pid in (process.pid, process.parent_pid)}
+    pids = (family | children) & shown.keys()
+    return EndpointProcesses(pids, {endpoint.managed.spec["name"]: pids})
 
 
 def loaded_names(endpoint: Endpoint) -> list[str]:

@@ -20,7 +20,6 @@ _LOOKS = {
     State.FAILED: ("circle-x", "bad"),
     State.CANCELLED: ("ban", "warn"),
 }
-MOVES_MEMORY = {Kind.LOAD, Kind.UNLOAD, Kind.SWAP}
 _VERIFIED = {
     "process": "measured per process",
     "gpu": "measured on the GPU",
@@ -77,7 +76,7 @@ def _story(operation: Operation, gpus: Sequence[Gpu]) -> Story:
         verb=operation.get_kind_display(),
         model=operation.model_name,
         where=operation.endpoint.name if operation.endpoint else "",
-        gpus=_gpu_names(operation, gpus) if operation.kind in MOVES_MEMORY else "",
+        gpus=_gpu_names(operation, gpus) if operation.kind in Operation.MOVES_MEMORY else "",
         state=state,
         state_words=operation.get_state_display(),
         icon=icon,
@@ -133,7 +132,7 @@ def _outcome(operation: Operation) -> str:
     if speed := operation.result.get("tokens_per_second"):
         return f"Writes {rate(speed)}."
     words = ", ".join(part for part in parts if part) or f"{operation.get_state_display()} in {_duration(operation)}"
-    verified = _VERIFIED.get(operation.verified_by, "") if operation.kind in MOVES_MEMORY else ""
+    verified = _VERIFIED.get(operation.verified_by, "") if operation.kind in Operation.MOVES_MEMORY else ""
     return f"{words}; {verified}." if verified else f"{words}."
 
 

@@ -26,6 +26,7 @@ from models_app.backends.protocol import (
     BackendKind,
     Capability,
     EndpointInfo,
+    Generation,
     HeaderAnswer,
     InstalledModel,
     LoadOptions,
@@ -43,7 +44,7 @@ from models_app.probes.listeners import listener_process, process_family
 from models_app.probes.memory import resident_bytes
 
 MODE = "managed"
-CAPABILITIES = frozenset({Capability.LOAD, Capability.UNLOAD, Capability.RESTART, Capability.HEADER})
+CAPABILITIES = frozenset({Capability.LOAD, Capability.UNLOAD, Capability.RESTART, Capability.HEADER, Capability.GENERATE})
 LOAD_OPTIONS = frozenset({"pinned"})
 
 
@@ -73,7 +74,8 @@ class ManagedBackend(RefusingBackend):
     async def installed(self) -> list[InstalledModel]:
         """Its one model, also where the file is missing: the load says so then."""
         model = await in_thread(installed_file, await in_thread(self._supervisor.allowed), self._spec)
-        return [replace(model, launch=launch_settings((*settings(self._spec), *self._spec.extra)))]
+        gpus = {"gpus": list(self._spec.gpus)} if self._spec.gpus else {}
+        return [replace(model, launch=launch_settings((*settings(self._spec), *self._spec.extra)) | gpus)]
 
     async def shape(self, name: str) -> ModelShape:
         """From the file's header."""
@@ -112,6 +114,14 @@ class ManagedBackend(RefusingBackend):
         """Stop the server and all that it started; returns when they are gone."""
         self._check(name)
         await in_thread(self._server.stop)
+
+    async def generate(self, name: str, most_tokens: int, options: LoadOptions) -> Generation:
+        """Let the running server write. Raises ``NotFound`` where it does not run."""
+        self._check(name)
+        port = await in_thread(self._server.port)
+        if port is None:
+            raise NotFound(f"{name} is not loaded: its server does not run.")
+        return await (await self._at(port)).generate(name, most_tokens, options)
 
     async def log_tail(self, count: int) -> list[str]:
         """The last lines of the server's log."""

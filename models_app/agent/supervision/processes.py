@@ -67,8 +67,17 @@ def spawn(launch: Launch, output: int, on_exit: Callable[[int, int], None]) -> I
     )
     identity = identity_of(child.pid)
     assert identity is not None, "a child that nobody has reaped is listed"  # noqa: S101
-    threading.Thread(target=lambda: on_exit(child.pid, child.wait()), name=f"reap {child.pid}", daemon=True).start()
+    threading.Thread(target=_reap, args=(child, on_exit), name=f"reap {child.pid}", daemon=True).start()
     return identity
+
+
+def _reap(child: subprocess.Popen[bytes], on_exit: Callable[[int, int], None]) -> None:
+    """Where somebody else was faster nobody knows the status; ``Popen`` would take it for 0."""
+    with suppress(ChildProcessError):
+        end = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if end is not None:
+            on_exit(child.pid, end.si_status if end.si_code == os.CLD_EXITED else -end.si_status)
+    child.wait()
 
 
 def family(identity: Identity | None, marker: str) -> frozenset[Identity]:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from models_app.agent.supervision.allowed import Allowed, read_allowed
 from models_app.agent.supervision.crashes import Pace
+from models_app.agent.supervision.launch import launch
 from models_app.agent.supervision.records import Folder, folders
 from models_app.agent.supervision.server import Server
+from models_app.agent.supervision.spec import ServerSpec
 from models_app.backends.errors import BackendError, Busy
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,11 @@ class Supervisor:
     def server(self, key: str) -> Server:
         """The server of that key, whether or not it was ever started. Raises ``InvalidName``."""
         return Server(Folder(self._state, key), self.allow_file, self._pace)
+
+    def check(self, spec: ServerSpec) -> None:
+        """Raises ``InvalidOption``, ``InvalidName`` or ``NotAllowed`` for what would not be started now."""
+        allowed = self.allowed()
+        launch(spec, allowed, allowed.ports[0], self._state, "")
 
     def ports(self) -> frozenset[int]:
         """Where the servers that run listen."""

@@ -14,7 +14,7 @@ from models_app.inventory.models import Endpoint, Gpu
 from models_app.operations.models import Operation
 from models_app.web import history_page as past
 from models_app.web.access import member_required
-from models_app.web.stories import MOVES_MEMORY, stories
+from models_app.web.stories import stories
 
 MOST_STORIES = 50
 FIGURES = (("utilization", "Utilisation"), ("temperature", "Temperature"), ("power", "Power"))
@@ -33,7 +33,7 @@ def page(request: HttpRequest) -> HttpResponse:
     until = timezone.now()
     since = until - past.RANGES[chosen][1]
     found = subject.history(since, until, past.ROWS)
-    operations = Operation.objects.filter(_of(subject), kind__in=MOVES_MEMORY, created_at__gte=since)
+    operations = Operation.objects.filter(_of(subject), kind__in=Operation.MOVES_MEMORY, created_at__gte=since)
     columns = past.columns(found, subject)
     context |= {
         "shares": past.shares(found, subject),

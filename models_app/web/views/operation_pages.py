@@ -17,7 +17,7 @@ from models_app.web.access import member_required
 from models_app.web.advice import next_step
 from models_app.web.apply_view import apply_view
 from models_app.web.listing import Filter, Listing
-from models_app.web.stories import MOVES_MEMORY, stories
+from models_app.web.stories import stories
 from models_app.web.templatetags.berth import clock
 
 LISTING = Listing[Operation](
@@ -68,7 +68,7 @@ def detail(request: HttpRequest, operation_id: int) -> HttpResponse:
         "operation": operation,
         "story": stories([operation])[0],
         "steps": [(step, _took(step)) for step in operation.steps.all()],
-        "moves_memory": operation.kind in MOVES_MEMORY,
+        "moves_memory": operation.kind in Operation.MOVES_MEMORY,
         "verdict": VERDICTS.get(operation.verified_by, ""),
         "advice": next_step(operation.error_code) if operation.state == Operation.State.FAILED else "",
         "options": _option_words(operation),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from models_app.agent.supervision.crashes import Pace, after_crash
 from models_app.agent.supervision.records import Folder, Record
 from models_app.backends.errors import Busy
 from models_app.backends.protocol import ModelState, ServerState
-from tests.agent.supervision.conftest import KEY, QUICK, Machine, load
+from tests.agent.supervision.conftest import load
+from tests.fixtures.managed import KEY, QUICK, Machine
 
 
 async def killed(machine: Machine) -> int:
@@ -32,8 +32,8 @@ async def killed(machine: Machine) -> int:
 def kill(pid: int) -> None:
     identity = processes.identity_of(pid)
     os.kill(pid, signal.SIGKILL)
-    with suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(5) if identity and processes.is_running(identity) else None
+    while processes.is_running(identity):
+        pass
 
 
 async def test_a_crashed_server_is_started_again_and_the_crash_is_told(machine: Machine) -> None:

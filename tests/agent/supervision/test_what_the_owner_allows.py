@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from models_app.agent.supervision.files import list_models
-from models_app.agent.supervision.launch import launch
 from models_app.agent.supervision.spec import ServerSpec
 from models_app.backends.errors import InvalidName, InvalidOption, NotAllowed
-from tests.agent.supervision.conftest import Machine, load
-
-
-def command(machine: Machine, **settings: object) -> tuple[str, ...]:
-    key_file = machine.root / "key"
-    return launch(machine.spec(**settings), machine.supervisor().allowed(), 20_000, key_file, "mark").argv
+from tests.agent.supervision.conftest import load
+from tests.fixtures.managed import Machine
 
 
 async def test_without_the_file_nothing_may_be_started(machine: Machine) -> None:
@@ -85,12 +80,12 @@ def test_a_model_outside_of_the_folders_is_refused_however_it_is_spelt(machine: 
     (machine.models / "linked").symlink_to(outside)
     (machine.models / "notes.txt").write_text("no model")
     with pytest.raises(NotAllowed, match=sentence):
-        command(machine, model=path.format(models=machine.models, root=machine.root))
+        machine.command(model=path.format(models=machine.models, root=machine.root))
 
 
 def test_a_link_within_the_folders_is_followed(machine: Machine) -> None:
     (machine.models / "other.gguf").symlink_to(machine.models / "tiny.gguf")
-    argv = command(machine, model=str(machine.models / "other.gguf"))
+    argv = machine.command(model=str(machine.models / "other.gguf"))
     assert argv[argv.index("--model") + 1] == str(machine.models / "tiny.gguf")
 
 
@@ -108,24 +103,24 @@ def test_a_link_within_the_folders_is_followed(machine: Machine) -> None:
 def test_a_flag_that_is_not_listed_is_refused(machine: Machine, words: tuple[str, ...], sentence: str) -> None:
     machine.allow(flags=["--mlock", "--seed"])
     with pytest.raises(NotAllowed, match=sentence):
-        command(machine, extra=words)
+        machine.command(extra=words)
 
 
 def test_a_listed_flag_is_passed_with_its_value_as_it_is(machine: Machine) -> None:
     machine.allow(flags=["--mlock", "--seed"])
-    assert command(machine, extra=("--mlock", "--seed", "-1"))[-3:] == ("--mlock", "--seed", "-1")
-    assert command(machine, extra=("--seed", "$(touch x); `y`"))[-1] == "$(touch x); `y`"
+    assert machine.command(extra=("--mlock", "--seed", "-1"))[-3:] == ("--mlock", "--seed", "-1")
+    assert machine.command(extra=("--seed", "$(touch x); `y`"))[-1] == "$(touch x); `y`"
 
 
 def test_a_program_that_everybody_may_write_is_not_started(machine: Machine) -> None:
     (machine.root / "llama-server").chmod(0o777)
     with pytest.raises(NotAllowed, match="only its owner writes"):
-        command(machine)
+        machine.command()
     (machine.root / "llama-server").chmod(0o644)
     with pytest.raises(NotAllowed, match="only its owner writes"):
-        command(machine)
+        machine.command()
     with pytest.raises(NotAllowed, match="names no llama-server nightly"):
-        command(machine, binary="nightly")
+        machine.command(binary="nightly")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +140,7 @@ def test_a_program_that_everybody_may_write_is_not_started(machine: Machine) -> 
 )
 def test_values_that_make_no_sense_are_refused(machine: Machine, settings: dict[str, object]) -> None:
     with pytest.raises(InvalidOption):
-        command(machine, **settings)
+        machine.command(**settings)
 
 
 @pytest.mark.parametrize("key", ["", "../x", "A", "a/b", "a" * 41])

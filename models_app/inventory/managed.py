@@ -1,0 +1,144 @@
+"""Servers that Berth starts itself: their rows, and the backend that starts, watches and stops them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from models_app.accounts import audit
+from models_app.accounts.roles import PANEL, Actor
+from models_app.agent.supervision.backend import CAPABILITIES, LOAD_OPTIONS, MODE, ManagedBackend
+from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.supervisor import Supervisor
+from models_app.backends.errors import BackendError, Rejected
+from models_app.backends.http import Limits
+from models_app.backends.protocol import BackendKind, ServerProcess, ServerState
+from models_app.inventory.errors import InventoryRefused
+from models_app.inventory.guards import Guard, check_guard, losses
+from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
+from models_app.inventory.names import checked_name, free_name
+from models_app.live import Topic, publish
+
+_UNASKED = (ServerState.RESTARTING, ServerState.GIVEN_UP)
+
+
+def supervisor() -> Supervisor:
+    """That of the panel's own host."""
+    return Supervisor(settings.MANAGED_FILE, settings.DATA_DIR / "managed")
+
+
+def is_managed(endpoint: Endpoint) -> bool:
+    """Whether Berth starts and stops the endpoint's server."""
+    return endpoint.mode == MODE
+
+
+def spec_of(endpoint: Endpoint) -> ServerSpec:
+    """How a managed endpoint's server is started next."""
+    return ServerSpec.from_json(endpoint.managed.spec)
+
+
+def managed_backend(endpoint: Endpoint, limits: Limits | None = None) -> ManagedBackend:
+    """The backend of a managed endpoint."""
+    return ManagedBackend(supervisor(), endpoint.managed.key, spec_of(endpoint), limits)
+
+
+def add_managed(actor: Actor, host: Host, name: str, spec: ServerSpec) -> Endpoint:
+    """A new endpoint whose server Berth starts when its model is loaded. Raises ``InventoryRefused``."""
+    check_spec(host, spec)
+    key = secrets.token_hex(8)
+    with transaction.atomic():
+        endpoint = Endpoint.objects.create(
+            host=host,
+            name=checked_name(name or free_name(spec.name[:80], Endpoint), Endpoint),
+            kind=BackendKind.LLAMA_SERVER.value,
+            mode=MODE,
+            url=f"{MODE}://{key}",
+            capabilities=sorted(CAPABILITIES),
+            load_options=sorted(LOAD_OPTIONS),
+            state=Endpoint.State.ONLINE,
+            last_seen_at=timezone.now(),
+        )
+        ManagedServer.objects.create(endpoint=endpoint, key=key, spec=spec.as_json())
+        audit.record(actor, "server.add", endpoint, host=host.name, spec=spec.as_json())
+        publish(Topic.INVENTORY, endpoint.pk)
+    return endpoint
+
+
+def update_managed(actor: Actor, endpoint: Endpoint, name: str, spec: ServerSpec) -> Endpoint:
+    """Give a server other settings; one that runs goes on with its own until it is restarted.
+
+    Raises ``InventoryRefused``. The model keeps its name while it is loaded: its rows go by it.
+    """
+    check_spec(endpoint.host, spec)
+    with transaction.atomic():
+        server = ManagedServer.objects.select_for_update().get(endpoint=endpoint)
+        was = server.spec
+        if spec.name != was["name"] and server.process_id is not None:
+            raise InventoryRefused("server_runs", "Stop the server before its model gets another name.", "name")
+        Endpoint.objects.filter(pk=endpoint.pk).update(name=checked_name(name, Endpoint, endpoint))
+        ManagedServer.objects.filter(pk=server.pk).update(spec=spec.as_json())
+        audit.record(actor, "server.update", endpoint, spec=spec.as_json(), was=was)
+        publish(Topic.INVENTORY, endpoint.pk)
+    return Endpoint.objects.select_related("host", "managed").get(pk=endpoint.pk)
+
+
+async def remove_managed(actor: Actor, endpoint: Endpoint, *, guard: Guard) -> dict[str, int]:
+    """Stop a server, then forget it with all that belongs to it; what was lost, by kind.
+
+    Raises ``InventoryRefused`` where ``guard`` objects and where it cannot be stopped.
+    """
+    await sync_to_async(check_guard)(endpoint, guard)
+    backend = await sync_to_async(managed_backend)(endpoint)
+    try:
+        await backend.forget()
+    except BackendError as error:
+        raise InventoryRefused(error.code, f"The server was not stopped: {error.message}", hint=error.hint) from error
+    finally:
+        await backend.aclose()
+    return await sync_to_async(_delete)(actor, endpoint, guard)
+
+
+def check_spec(host: Host, spec: ServerSpec) -> None:
+    """Raises ``InventoryRefused`` for what could not be started on this host, with the field at fault."""
+    if not host.is_local:
+        raise InventoryRefused("host_not_managed", f"Berth starts servers on its own machine only, not on {host.name}.")
+    try:
+        supervisor().check(spec)
+    except Rejected as error:
+        raise InventoryRefused(error.code, error.message, error.option or "name", error.hint) from error
+    known = set(Gpu.objects.filter(host=host, present=True, uuid__in=spec.gpus).values_list("uuid", flat=True))
+    if unknown := [uuid for uuid in spec.gpus if uuid not in known]:
+        raise InventoryRefused("unknown_gpu", f"{host.name} has no GPU {unknown[0]}.", "gpus")
+
+
+def server_news(endpoint: Endpoint, server: ServerProcess | None) -> dict[str, Any]:
+    """The columns of a managed endpoint's row that an observation changes."""
+    if server is None or not is_managed(endpoint):
+        return {}
+    known = ManagedServer.objects.get(endpoint=endpoint)
+    observed = asdict(server) | {"state": server.state.value}
+    return {name: value for name, value in observed.items() if getattr(known, name) != value}
+
+
+def record_server(endpoint: Endpoint, news: dict[str, Any]) -> None:
+    """Write what ``server_news`` found; a crash is an audit entry."""
+    ManagedServer.objects.filter(endpoint=endpoint).update(**news)
+    if news.get("problem") and (news.get("state") in _UNASKED or news.get("restarts")):
+        audit.record(PANEL, "server.crash", endpoint, problem=news["problem"], restarts=news.get("restarts"))
+
+
+@transaction.atomic
+def _delete(actor: Actor, endpoint: Endpoint, guard: Guard) -> dict[str, int]:
+    endpoint = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
+    check_guard(endpoint, guard)
+    lost = losses(endpoint)
+    audit.record(actor, "server.remove", endpoint, lost=lost)
+    endpoint.delete()
+    publish(Topic.INVENTORY)
+    return lost
