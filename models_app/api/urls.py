@@ -28,6 +28,7 @@ from models_app.api import (
     operations,
     plans,
     speeds,
+    strategy,
     telemetry,
 )
 from models_app.api.auth import AUTH, for_members
@@ -64,6 +65,7 @@ for prefix, router in (
     ("models", models.models),
     ("fit", fit.router),
     ("speeds", speeds.router),
+    ("strategy", strategy.router),
     ("loaded-models", models.loaded),
     ("telemetry", telemetry.router),
     ("telemetry/history", history.router),

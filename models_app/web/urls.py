@@ -21,6 +21,7 @@ from models_app.web.views import (
     models,
     operation_pages,
     operations,
+    together,
     users,
 )
 
@@ -49,6 +50,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("alerts/receivers/<int:receiver_id>/test/", alert_receivers.test, name="alert_receiver_test"),
     path("models/", models.index, name="models"),
     path("models/pull/", models.pull, name="model_pull"),
+    path("models/together/", together.page, name="model_together"),
     path("models/<int:model_id>/", models.detail, name="model_detail"),
     path("models/installed/<int:installation_id>/delete/", models.delete, name="model_delete"),
     path("hosts/", hosts.index, name="hosts"),

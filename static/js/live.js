@@ -10,7 +10,8 @@ const MORPH = {
   morphStyle: "outerHTML",
   ignoreActiveValue: true,
   callbacks: {
-    beforeAttributeUpdated: (name, node) => !(name === "open" && node.matches("details, dialog")),
+    beforeAttributeUpdated: (name, node) =>
+      !(name === "open" && node.matches("details, dialog")) && !(name === "checked" && node.matches(".pick")),
   },
 };
 

@@ -45,7 +45,7 @@ def scale_marks(total_bytes: int) -> list[tuple[str, str]]:
     """Round marks of a scale in GiB, three to five, as (place, number)."""
     total = total_bytes / GIB
     step = next((step for step in _STEPS_GIB if total / step <= 4.6), total / 4)
-    marks = range(1, int(total / step - 0.3) + 1) if total else ()
+    marks = range(1, int(total / step - 0.6) + 1) if total else ()
     return [(f"{100 * mark * step / total:.2f}%", f"{mark * step:g}") for mark in marks]
 
 
