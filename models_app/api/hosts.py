@@ -12,7 +12,9 @@ from ninja import Router
 from pydantic import BaseModel
 
 from models_app.api.paging import Listing, Page
+from models_app.estimator.tiers import Tier
 from models_app.inventory.models import Gpu, Host
+from models_app.operations.hardware import tiers_of
 from models_app.probes.types import GpuState, PoolKind
 
 
@@ -34,7 +36,7 @@ class GpuOut(BaseModel):
 
 
 class HostOut(BaseModel):
-    """A machine with its GPUs."""
+    """A machine with its GPUs; ``tier`` names the recommended configuration that is about it."""
 
     id: int
     name: str
@@ -43,6 +45,7 @@ class HostOut(BaseModel):
     driver_version: str
     gpu_problem: str
     last_sample_at: datetime | None
+    tier: str | None
     gpus: list[GpuOut]
 
 
@@ -73,12 +76,14 @@ GPUS = Listing[Gpu](
 
 @hosts.get("", response=Page[HostOut], summary="List hosts", openapi_extra=HOSTS.describe())
 def list_hosts(request: HttpRequest) -> dict[str, Any]:
-    return HOSTS.page(request, _hosts(), host_out)
+    found = tiers_of(_hosts())
+    return HOSTS.page(request, _hosts(), lambda host: host_out(host, found.get(host.pk)))
 
 
 @hosts.get("/{int:host_id}", response=HostOut, summary="One host")
 def get_host(request: HttpRequest, host_id: int) -> HostOut:
-    return host_out(get_object_or_404(_hosts(), pk=host_id))
+    host = get_object_or_404(_hosts(), pk=host_id)
+    return host_out(host, tiers_of([host]).get(host_id))
 
 
 @gpus.get("", response=Page[GpuOut], summary="List GPUs", openapi_extra=GPUS.describe())
@@ -113,7 +118,7 @@ def gpu_out(gpu: Gpu) -> GpuOut:
     )
 
 
-def host_out(host: Host) -> HostOut:
+def host_out(host: Host, tier: Tier | None) -> HostOut:
     """The row as the API shows it."""
     return HostOut(
         id=host.pk,
@@ -123,5 +128,6 @@ def host_out(host: Host) -> HostOut:
         driver_version=host.driver_version,
         gpu_problem=host.gpu_problem,
         last_sample_at=host.last_sample_at,
+        tier=tier.name if tier else None,
         gpus=[gpu_out(gpu) for gpu in host.gpus.all()],
     )

@@ -30,6 +30,7 @@ from models_app.api import (
     speeds,
     strategy,
     telemetry,
+    tiers,
 )
 from models_app.api.auth import AUTH, for_members
 
@@ -66,6 +67,7 @@ for prefix, router in (
     ("fit", fit.router),
     ("speeds", speeds.router),
     ("strategy", strategy.router),
+    ("hardware-tiers", tiers.router),
     ("loaded-models", models.loaded),
     ("telemetry", telemetry.router),
     ("telemetry/history", history.router),

@@ -21,6 +21,7 @@ from models_app.web.views import (
     models,
     operation_pages,
     operations,
+    tiers,
     together,
     users,
 )
@@ -51,6 +52,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/", models.index, name="models"),
     path("models/pull/", models.pull, name="model_pull"),
     path("models/together/", together.page, name="model_together"),
+    path("models/hardware/", tiers.index, name="model_tiers"),
+    path("models/hardware/edit/", tiers.edit, name="model_tiers_edit"),
+    path("models/hardware/reset/", tiers.reset, name="model_tiers_reset"),
     path("models/<int:model_id>/", models.detail, name="model_detail"),
     path("models/installed/<int:installation_id>/delete/", models.delete, name="model_delete"),
     path("hosts/", hosts.index, name="hosts"),

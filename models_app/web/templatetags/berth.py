@@ -203,6 +203,12 @@ def with_query(context: Mapping[str, Any], **changes: str | int | None) -> str:
 
 
 @register.filter
+def at(mapping: Mapping[Any, Any], key: Any) -> Any:
+    """What a mapping holds under a key, or nothing."""
+    return mapping.get(key)
+
+
+@register.filter
 def words(text: str) -> list[str]:
     """The words of a text, for a short loop."""
     return text.split()

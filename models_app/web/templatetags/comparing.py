@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from django import template
 
+from models_app.estimator.tiers import Tier
 from models_app.operations.compare import Comparison, Need
 from models_app.operations.measurements import LoadMeasurement
 from models_app.web.measured_chart import Chart, chart, predicted
+from models_app.web.templatetags.berth import GIB
 
 register = template.Library()
 
@@ -23,6 +25,13 @@ def need_at(compared: Comparison, context_length: int) -> Need | None:
 def measured_chart(rows: Sequence[LoadMeasurement]) -> Chart | None:
     """Estimated against measured; nothing where there are too few loads."""
     return chart(rows)
+
+
+@register.filter
+def memory_range(tier: Tier) -> str:
+    """The memory that a tier is about: 24 to 48 GiB, from 96 GiB."""
+    low = f"{tier.from_bytes / GIB:g}"
+    return f"from {low} GiB" if tier.to_bytes is None else f"{low} to {tier.to_bytes / GIB:g} GiB"
 
 
 @register.filter

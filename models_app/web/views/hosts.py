@@ -20,6 +20,7 @@ from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.inventory.names import checked_name
+from models_app.operations.hardware import tiers_of
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
 from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
@@ -32,7 +33,9 @@ from models_app.web.people import acting
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """Every host."""
-    return render(request, "hosts/index.html", {"hosts": _hosts(), "discovery": settings.DISCOVERY})
+    hosts = list(_hosts())
+    context = {"hosts": hosts, "tiers": tiers_of(hosts), "discovery": settings.DISCOVERY}
+    return render(request, "hosts/index.html", context)
 
 
 @admin_required
