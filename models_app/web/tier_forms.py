@@ -101,5 +101,5 @@ def _bytes(gib: Decimal) -> int:
 
 def _in_gib(size_bytes: int) -> Decimal:
     """As short as it is exact: 24, not 24.00."""
-    gib = (Decimal(size_bytes) / _GIB).quantize(Decimal("0.01")).normalize()
-    return gib if gib.as_tuple().exponent <= 0 else gib.quantize(Decimal(1))
+    whole, rest = divmod(size_bytes, _GIB)
+    return Decimal(whole) if not rest else (Decimal(size_bytes) / _GIB).quantize(Decimal("0.01"))

@@ -162,11 +162,12 @@ def _link(candidate: Candidate, role: Role) -> str:
     if candidate.endpoint is None:
         return ""
     if not candidate.installed_as:
-        return f"{reverse('model_pull')}?{urlencode({'model': candidate.variant.name, 'endpoint': candidate.endpoint.pk})}"
+        wanted = {"model": candidate.variant.name, "endpoint": str(candidate.endpoint.pk)}
+        return f"{reverse('model_pull')}?{urlencode(wanted)}"
     asked = {
         "model": candidate.installed_as,
-        "endpoint": candidate.endpoint.pk,
-        "context_length": candidate.context_length,
+        "endpoint": str(candidate.endpoint.pk),
+        "context_length": str(candidate.context_length),
         **({"keep_alive": "forever"} if role is Role.STAYS else {}),
     }
     return f"{reverse('load')}?{urlencode(asked)}"
