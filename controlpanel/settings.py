@@ -114,6 +114,11 @@ MANAGED_FILE = Path(
     )
     or DATA_DIR / "managed.toml"
 )
+LLAMA_FIT_PARAMS = env.text(
+    "BERTH_LLAMA_FIT_PARAMS",
+    "",
+    "Path of llama.cpp's `llama-fit-params`; empty for the one beside a running llama-server, `off` to ask none.",
+)
 HISTORY_RAW_HOURS = env.whole("BERTH_HISTORY_RAW_HOURS", 2, "Hours for which every sample is kept.", least=1, most=48)
 HISTORY_10S_HOURS = env.whole("BERTH_HISTORY_10S_HOURS", 48, "Hours for which steps of 10 s are kept.", least=1)
 HISTORY_1MIN_DAYS = env.whole("BERTH_HISTORY_1MIN_DAYS", 30, "Days for which steps of 1 min are kept.", least=1, most=3660)

@@ -177,7 +177,7 @@ def _place(endpoint_id: int, listed: Mapping[str, InstalledModel], variants: Map
             variant=variants[_key(model)],
             size_bytes=model.size_bytes,
             modified_at=model.modified_at,
-            launch=dict(model.launch),
+            launch={**model.launch, **({"model": model.path} if model.path else {})},
             seen_at=now,
         )
         for name, model in listed.items()

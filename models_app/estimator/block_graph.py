@@ -34,6 +34,8 @@ class Block:
         hidden = self.graph.add(*first)
         if "attn_output_norm.weight" in layer.tensors:
             hidden = self.graph.layer_norm(hidden, layer, "attn_output_norm.weight")
+        if "attn_norm_2.weight" in layer.tensors and self.plan.is_encoder:
+            hidden = self.graph.layer_norm(self.graph.add(hidden, residual), layer, "attn_norm_2.weight")
         if not has_feed_forward(layer):
             return hidden
         output = self.feed_forward.write(layer, self._feed_forward_norm(layer, hidden))

@@ -182,7 +182,7 @@ class _Writer:
             return graph.add(attended, self._recurrence.write(layer, graph.norm(hidden)))
         if layer.keeps_state:
             return self._recurrence.write(layer, normed)
-        if "attn_norm_2.weight" in layer.tensors:
+        if "attn_norm_2.weight" in layer.tensors and not self._plan.is_encoder:
             return self._attention.write(layer, graph.layer_norm(hidden, layer, "attn_norm_2.weight"))
         if "attn_output.weight" in layer.tensors:
             return self._attention.write(layer, normed)

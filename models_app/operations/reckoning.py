@@ -1,10 +1,11 @@
-"""What a load will take: learned from measured loads, else from the model's header, else a quick rule of thumb."""
+"""What a load will take: learned from measured loads, else planned by the server's own planner, else from the model's
+header, else a quick rule of thumb."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from models_app.catalog.headers import stored_shape
 from models_app.catalog.models import Variant, VariantHeader
@@ -13,12 +14,14 @@ from models_app.estimator.learned import learned_estimate
 from models_app.estimator.profiles import CURRENT, BuildProfile
 from models_app.estimator.quick import quick_estimate
 from models_app.estimator.types import Estimate, EstimateError, Grade, LoadSettings
+from models_app.operations.oracle import planned_estimate
 from models_app.operations.reckoned import Reckoning, reckoned
 from models_app.operations.rooms import Room
 from models_app.operations.rule_of_thumb import quick_model, quick_reckoning
 from models_app.operations.subject import Subject
 
 ESTIMATES_KEPT = 4096
+_GIB = 1024**3
 
 
 def reckon(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning:
@@ -37,11 +40,27 @@ def reckon_unlearned(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning
     """The same without what earlier loads taught."""
     if subject.header:
         try:
-            estimate = _from_header(subject.header, subject.settings, subject.profile, _gpu_bytes(gpus))
+            estimate = _planned(subject, gpus) or _header_estimate(subject, gpus, subject.settings)
         except EstimateError as error:
             return quick_reckoning(replace(subject, unknown=(*subject.unknown, str(error))), gpus)
         return reckoned(estimate, subject, gpus)
     return quick_reckoning(subject, gpus)
+
+
+def _header_estimate(subject: Subject, gpus: Sequence[Room] | None, settings: LoadSettings) -> Estimate:
+    return _from_header(subject.header, settings, subject.profile, _gpu_bytes(gpus))
+
+
+def _planned(subject: Subject, gpus: Sequence[Room] | None) -> Estimate | None:
+    """The oracle's word on a load that takes every GPU the planner sees; ``None`` where it has none."""
+    planner = subject.planner
+    if planner is None or gpus is None or len(gpus) != planner.gpu_count:
+        return None
+    shares = [max(1, round(room.available_bytes / _GIB)) for room in gpus]
+    try:
+        return planned_estimate(planner, subject.settings, shares, partial(_header_estimate, subject, gpus))
+    except EstimateError:
+        return None
 
 
 def variant_estimate(

@@ -17,6 +17,7 @@ from models_app.inventory.models import Endpoint, Gpu, LoadedModel
 from models_app.operations.builds import has_own_runner, profile_of
 from models_app.operations.load_settings import Situation, load_settings, only_gpu, seen_gpus, uses_every_gpu
 from models_app.operations.measurements import LoadMeasurement
+from models_app.operations.oracle import Planner, planner_for
 from models_app.operations.refusals import RequestRefused
 
 MEASUREMENTS_READ = 50
@@ -28,8 +29,8 @@ class Subject:
     """What is to be loaded, and how. ``size_bytes`` is that of the model's files, 0 where unknown.
 
     ``header`` is the stored header, empty where none is known. ``past`` are earlier loads by the names of their GPUs, the
-    latest first. ``gpus`` are the UUIDs of those that the server sees, ``None`` for all; ``every_gpu`` and ``only_gpu`` (an
-    index) say what it does where nobody chose a GPU.
+    latest first. ``planner`` is asked before the header is, where there is one. ``gpus`` are the UUIDs of those that the
+    server sees, ``None`` for all; ``every_gpu`` and ``only_gpu`` (an index) say what it does where nobody chose a GPU.
     """
 
     variant: Variant | None
@@ -41,6 +42,7 @@ class Subject:
     gpus: frozenset[str] | None = None
     every_gpu: bool = False
     only_gpu: int | None = None
+    planner: Planner | None = None
     unknown: tuple[str, ...] = ()
 
 
@@ -98,7 +100,8 @@ def installed_subject(endpoint: Endpoint, model: str, options: LoadOptions) -> S
     if found is None:
         return _facts(endpoint, model, None, {}).subject(options)
     size_bytes = found.size_bytes or found.variant.file_size_bytes
-    return _facts(endpoint, model, found.variant, found.launch, size_bytes).subject(options)
+    subject = _facts(endpoint, model, found.variant, found.launch, size_bytes).subject(options)
+    return replace(subject, planner=planner_for(endpoint, found.launch, _gpu_count(endpoint)))
 
 
 def foreign_subject(endpoint: Endpoint, variant: Variant, options: LoadOptions) -> Subject:
@@ -107,9 +110,16 @@ def foreign_subject(endpoint: Endpoint, variant: Variant, options: LoadOptions) 
 
 
 def with_settings(subject: Subject, settings: LoadSettings) -> Subject:
-    """The same model, loaded in another way; earlier loads count only where nothing but context and batch changes."""
+    """The same model, loaded in another way; earlier loads count only where nothing but context and batch changes.
+
+    No planner is asked: advice tries many ways.
+    """
     is_alike = settings_key(settings) == settings_key(subject.settings)
-    return replace(subject, settings=settings, past=subject.past if is_alike else {})
+    return replace(subject, settings=settings, past=subject.past if is_alike else {}, planner=None)
+
+
+def _gpu_count(endpoint: Endpoint) -> int:
+    return Gpu.objects.filter(host=endpoint.host_id, present=True).count()
 
 
 def settings_key(settings: LoadSettings) -> str:

@@ -84,3 +84,22 @@ def test_no_free_bytes_at_all_means_no_gpu(model: Path) -> None:
 def test_bad_input_is_refused_with_the_reason(model: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run(*(argument.format(model=model) for argument in arguments))
+
+
+def test_the_planner_of_llama_cpp_can_be_asked_instead(model: Path, tmp_path: Path) -> None:
+    planner = tmp_path / "llama-fit-params"
+    planner.write_text("#!/bin/sh\necho CUDA0 900 40 600\necho Host 300 0 20\n")
+    planner.chmod(0o755)
+    answer = as_json(str(model), "--ctx", "8192", "--oracle", str(planner))
+    assert answer["grade"] == "oracle"
+    assert answer["devices"][0]["weights_bytes"] // 1024**2 == 900
+
+
+def test_a_planner_that_sees_other_gpus_is_an_error(model: Path, tmp_path: Path) -> None:
+    planner = tmp_path / "llama-fit-params"
+    planner.write_text("#!/bin/sh\necho Host 300 0 20\n")
+    planner.chmod(0o755)
+    with pytest.raises(CommandError, match="sees 0 GPUs, not 1"):
+        run(str(model), "--oracle", str(planner), "--gpu-bytes", "8000000000")
+    with pytest.raises(CommandError, match="exit code 1"):
+        run(str(model), "--oracle", "/bin/false")

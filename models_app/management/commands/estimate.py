@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,11 +15,14 @@ from django.db import DatabaseError
 
 from models_app.catalog.find import find_variant
 from models_app.estimator.header import header_estimate
+from models_app.estimator.oracle import asked_settings, oracle_estimate, parse_plan, planner_arguments
 from models_app.estimator.profiles import CURRENT, PROFILES, build_profile
+from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import CACHE_TYPES, Estimate, EstimateError, LoadSettings
 from models_app.gguf.errors import GgufError
 from models_app.gguf.splits import read_model
 from models_app.operations.reckoning import variant_estimate
+from models_app.probes.planner import PlannerFailed, run_planner
 
 _TERMS = ("weights_bytes", "kv_bytes", "recurrent_bytes", "compute_bytes", "overhead_bytes", "total_bytes")
 _SWITCH = {"on": True, "off": False, "auto": None}
@@ -50,14 +54,17 @@ class Command(BaseCommand):
         parser.add_argument("--embedding", action="store_true", help="as an embedding server")
         parser.add_argument("--split", type=_shares, default=(), metavar="1,1", help="shares of the GPUs")
         parser.add_argument("--build", choices=tuple(PROFILES), default=CURRENT.name, help="the server's generation")
+        parser.add_argument("--oracle", type=Path, metavar="PATH", help="llama-fit-params, to ask llama.cpp's own planner")
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if (options["file"] is None) == (options["model"] is None):
             raise CommandError("Give a GGUF file, or --model and a name of the catalog.")
+        if options["oracle"] and options["file"] is None:
+            raise CommandError("The planner reads a file: give one.")
         try:
             estimate = _of_file(options) if options["model"] is None else _of_catalog(options)
-        except (GgufError, EstimateError) as error:
+        except (GgufError, EstimateError, PlannerFailed) as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}") from None
@@ -65,8 +72,15 @@ class Command(BaseCommand):
 
 
 def _of_file(options: dict[str, Any]) -> Estimate:
-    header = read_model(options["file"])
-    return header_estimate(header, _settings(options), build_profile(options["build"]), options["gpu_bytes"])
+    shape, settings = read_shape(read_model(options["file"])), _settings(options)
+    profile, gpu_bytes = build_profile(options["build"]), options["gpu_bytes"]
+    if options["oracle"] is None:
+        return header_estimate(shape, settings, profile, gpu_bytes)
+    arguments = planner_arguments(settings, [number / 1024**3 for number in gpu_bytes or ()])
+    plan = parse_plan(run_planner(options["oracle"], Path(options["file"]).resolve(), arguments))
+    gpu_bytes = (1,) * (len(plan) - 1) if gpu_bytes is None else gpu_bytes
+    wanted, asked = (header_estimate(shape, each, profile, gpu_bytes) for each in (settings, asked_settings(settings)))
+    return oracle_estimate(wanted, asked, plan)
 
 
 def _of_catalog(options: dict[str, Any]) -> Estimate:
