@@ -17,7 +17,7 @@ from django.db import transaction
 
 from models_app.catalog.models import Installation, VariantHeader
 from models_app.estimator.shape import Shape
-from models_app.estimator.shape_reader import read_shape
+from models_app.estimator.shape_reader import OTHER_NAMES, read_shape
 from models_app.estimator.types import EstimateError
 from models_app.gguf.header import GgufHeader, SkippedArray, TensorInfo, Value
 from models_app.gguf.tensor_types import TENSOR_TYPES_BY_NAME
@@ -28,8 +28,6 @@ MAX_STORED_BYTES = 256 * 1024
 MAX_DECODED_BYTES = 16 * 1024**2
 SHAPES_KEPT = 256
 _TOKENS = "tokenizer.ggml.tokens"
-_OTHER_NAMES = {"gptoss": "gpt-oss"}
-"""llama.cpp's names of architectures, by those in Ollama's files."""
 
 
 class HeaderTooLarge(ValueError):
@@ -47,7 +45,7 @@ class FoundHeader:
 
 def encoded(header: GgufHeader) -> bytes:
     """The header as it is stored. Raises ``HeaderTooLarge``."""
-    prefix, name = f"{header.architecture}.", _OTHER_NAMES.get(header.architecture, header.architecture)
+    prefix, name = f"{header.architecture}.", OTHER_NAMES.get(header.architecture, header.architecture)
     kept = {key: value for key, value in header.metadata.items() if key.startswith(prefix) and _is_kept(value)}
     metadata = {f"{name}.{key.removeprefix(prefix)}": value for key, value in kept.items()}
     document = {

@@ -38,8 +38,9 @@ class PlannedDevice:
 
 def asked_settings(settings: LoadSettings) -> LoadSettings:
     """The nearest settings that the planner understands, as the header grade has to estimate them."""
-    unified = {"context_length": settings.total_context, "parallel": 1, "unified_kv": False} if settings.unified_kv else {}
-    return replace(settings, embedding=True, draft_length=0, **unified)
+    if settings.unified_kv:
+        settings = replace(settings, context_length=settings.total_context, parallel=1, unified_kv=False)
+    return replace(settings, embedding=True, draft_length=0)
 
 
 def planner_arguments(settings: LoadSettings, shares: Sequence[float] = ()) -> tuple[str, ...]:

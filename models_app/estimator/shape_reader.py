@@ -16,6 +16,8 @@ from models_app.gguf.header import GgufHeader, TensorInfo
 
 MAX_LAYERS = 1024
 MAX_EXPERTS_USED = 1024
+OTHER_NAMES = {"gptoss": "gpt-oss"}
+"""llama.cpp's names of architectures, by those in Ollama's own files."""
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 
 
@@ -24,7 +26,9 @@ def read_shape(header: GgufHeader) -> Shape:
     name = header.architecture
     if not name:
         raise UnsupportedModel("The header names no architecture (general.architecture).")
-    keys, facts = Keys(name, header.metadata), architecture(name)
+    keys = Keys(name, header.metadata)
+    name = OTHER_NAMES.get(name, name)
+    facts = architecture(name)
     layer_count, embedding_length = keys.whole("block_count"), keys.whole("embedding_length")
     if not 0 < layer_count <= MAX_LAYERS or embedding_length <= 0:
         raise MissingShape((f"{name}.block_count (1 to {MAX_LAYERS})", f"{name}.embedding_length"))
