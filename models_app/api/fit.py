@@ -19,6 +19,7 @@ from models_app.api.fit_schemas import (
     EvictionOut,
     FitIn,
     FitOut,
+    KeepAliveOut,
     PlacedOut,
     SiblingOut,
     SpeedOut,
@@ -36,6 +37,7 @@ from models_app.operations.fit import DeviceFit, EndpointFit, fit
 from models_app.operations.options import parse_options
 from models_app.operations.preview import Freeable
 from models_app.operations.refusals import RequestRefused
+from models_app.operations.reloads import keep_alive_of
 from models_app.operations.siblings import Sibling
 
 MOST_ENDPOINTS = 100
@@ -60,7 +62,7 @@ def ask_whether_it_fits(request: HttpRequest, body: FitIn) -> FitOut:
         model_id=variant.pk,
         quantization=variant.quantization,
         options=given,
-        endpoints=[_endpoint_out(each) for each in found],
+        endpoints=[_endpoint_out(each, _keep_alive_out(each, variant, body.requests_per_hour)) for each in found],
     )
 
 
@@ -89,7 +91,26 @@ def _unload(ids: list[int]) -> list[LoadedModel]:
     return rows
 
 
-def _endpoint_out(found: EndpointFit) -> EndpointFitOut:
+def _keep_alive_out(found: EndpointFit, variant: Variant, requests_per_hour: float | None) -> KeepAliveOut | None:
+    """Nothing where the endpoint cannot be told, or nobody knows how often the model is asked."""
+    if Capability.KEEP_ALIVE not in found.endpoint.capabilities:
+        return None
+    advised = keep_alive_of(found.endpoint, found.installed_as, variant.file_size_bytes, requests_per_hour)
+    if advised is None:
+        return None
+    return KeepAliveOut(
+        seconds=advised.advice.seconds,
+        reason=advised.advice.reason,
+        requests_per_hour=advised.requests_per_hour,
+        is_told=advised.is_told,
+        loads=advised.loads,
+        reload_seconds=advised.reload.seconds,
+        reload_is_measured=advised.reload.is_measured,
+        reloads_per_hour=advised.advice.reloads_per_hour,
+    )
+
+
+def _endpoint_out(found: EndpointFit, keep_alive: KeepAliveOut | None) -> EndpointFitOut:
     preview = found.preview
     same = set(EndpointFitOut.model_fields) & set(type(preview).__dataclass_fields__)
     return EndpointFitOut(
@@ -112,6 +133,7 @@ def _endpoint_out(found: EndpointFit) -> EndpointFitOut:
         advice=[_advice_out(each, found.settings) for each in found.advice],
         instead=[_sibling_out(each) for each in found.siblings],
         speed=_speed_out(found.speed),
+        keep_alive=keep_alive,
         notes=list(preview.unknown),
         **{name: getattr(preview, name) for name in same},
     )

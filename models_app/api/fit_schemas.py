@@ -21,6 +21,9 @@ class FitIn(Schema):
     endpoint: EndpointReference | None = None
     options: Options = {}
     unload: list[int] = Field(default=[], description="Ids of loaded models that will be gone.", max_length=100)
+    requests_per_hour: float | None = Field(
+        default=None, ge=0, le=1e6, allow_inf_nan=False, description="About how often the model is asked, for `keep_alive`."
+    )
 
 
 class TermsOut(Schema):
@@ -104,6 +107,20 @@ class SpeedOut(Schema):
     evidence: str
 
 
+class KeepAliveOut(Schema):
+    """How long an idle model should stay, 0 for not at all. ``requests_per_hour`` was told (``is_told``), or follows from
+    the ``loads`` that Berth did in the last week. ``reload_seconds`` is what it costs to have the model back."""
+
+    seconds: int
+    reason: str
+    requests_per_hour: float
+    is_told: bool
+    loads: int
+    reload_seconds: float | None
+    reload_is_measured: bool
+    reloads_per_hour: float
+
+
 class PlacedOut(Schema):
     """A device that the server would use, and what it would take of it."""
 
@@ -140,6 +157,7 @@ class EndpointFitOut(Schema):
     advice: list[AdviceOut]
     instead: list[SiblingOut]
     speed: SpeedOut | None
+    keep_alive: KeepAliveOut | None
     notes: list[str]
 
 

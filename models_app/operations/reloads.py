@@ -28,12 +28,13 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """How long a model should stay when idle. ``requests_per_hour`` was said by a person, or is how often Berth loaded it
-    in the last week, which is the least that it was asked for (``is_told`` is false)."""
+    """How long a model should stay when idle. ``requests_per_hour`` was said by a person (``is_told``), or follows from the
+    ``loads`` that Berth did in the last week, which are the least that it was asked for."""
 
     advice: KeepAliveAdvice
     requests_per_hour: float
     is_told: bool
+    loads: int
     reload: Reload
 
 
@@ -50,11 +51,12 @@ def keep_alive_of(
 ) -> KeepAlive | None:
     """The advice; ``None`` where nobody said how often the model is asked for, and Berth has not loaded it for a week."""
     reload = reload_of(endpoint, model, size_bytes)
+    loads = _loads(endpoint, model).filter(started_at__gte=timezone.now() - LOOKED_BACK).count()
     is_told = requests_per_hour is not None
-    often = _loads_per_hour(endpoint, model) if requests_per_hour is None else requests_per_hour
-    if not is_told and not often:
+    often = loads / (LOOKED_BACK.total_seconds() / 3600) if requests_per_hour is None else requests_per_hour
+    if not is_told and not loads:
         return None
-    return KeepAlive(advise_keep_alive(often, reload.seconds), often, is_told, reload)
+    return KeepAlive(advise_keep_alive(often, reload.seconds), often, is_told, loads, reload)
 
 
 def _loads(endpoint: Endpoint, model: str) -> QuerySet[OperationStep]:
@@ -65,8 +67,3 @@ def _loads(endpoint: Endpoint, model: str) -> QuerySet[OperationStep]:
 
 def _seconds(step: OperationStep) -> float:
     return (step.finished_at - step.started_at).total_seconds() if step.finished_at and step.started_at else 0.0
-
-
-def _loads_per_hour(endpoint: Endpoint, model: str) -> float:
-    since = timezone.now() - LOOKED_BACK
-    return _loads(endpoint, model).filter(started_at__gte=since).count() / (LOOKED_BACK.total_seconds() / 3600)

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from models_app.estimator.advice import Advice, Remedy
 from models_app.operations.models import Operation
-from models_app.web.load_form import LoadForm
+from models_app.web.load_form import REQUESTS, LoadForm
 
 
 def offer_link(form: LoadForm, advice: Advice) -> str:
@@ -43,7 +43,7 @@ def _query(form: LoadForm, options: dict[str, str]) -> QueryDict:
     """The form as filled so far with some options changed."""
     query = QueryDict(mutable=True)
     query.update({"kind": str(form.data["kind"]), "model": form.model, "endpoint": str(form.data["endpoint"])})
-    given = {name: form.data.get(name, "") for name in form.option_fields()} | options
+    given = {name: form.data.get(name, "") for name in form.option_fields()} | {REQUESTS: form.requests_per_hour} | options
     for name, value in given.items():
         if value:
             query[name] = value

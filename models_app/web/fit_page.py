@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models_app.backends.protocol import LoadOptions
 from models_app.catalog.models import Installation
 from models_app.estimator.advice import Advice
 from models_app.estimator.speed import MEASURED, UNCHANGED, Speed
-from models_app.estimator.types import DeviceEstimate, Grade
 from models_app.inventory.models import Host, LoadedModel
 from models_app.operations.fit import DeviceFit, EndpointFit, fit
 from models_app.operations.preview import FitPreview, fit_preview
-from models_app.operations.reckoning import gpu_names
 from models_app.operations.siblings import Sibling
-from models_app.operations.subject import installed_subject
 from models_app.probes.types import HostSample
 from models_app.telemetry.latest import latest
 from models_app.web.fit_links import link, offer_link, swap_link
+from models_app.web.fit_terms import LEARNED_NOTE, Term, evidence, terms_of
+from models_app.web.keep_alive_tips import KeepAliveTip, keep_alive_tip
 from models_app.web.load_form import LoadForm
-
-_TERMS = {
-    "weights_bytes": "weights",
-    "kv_bytes": "KV cache",
-    "recurrent_bytes": "recurrent state",
-    "compute_bytes": "compute buffers",
-    "overhead_bytes": "driver context",
-}
-_QUICK_OVERHEAD = "buffers and driver context"
-_EVIDENCE = {
-    Grade.QUICK: "A rule of thumb from the size and the shape",
-    Grade.HEADER: "From the file's header",
-    Grade.ORACLE: "From the server's own planner",
-    Grade.LEARNED: "From the file's header",
-}
-_LEARNED_NOTE = "Learned from"
-"""How a note begins that says what the evidence says already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One row of the reckoning: bytes on each device, ``None`` where unknown."""
-
-    name: str
-    sizes: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +71,7 @@ class FitPage:
     offers: tuple[Offer, ...] = ()
     instead: tuple[Instead, ...] = ()
     speed: Speed | None = None
+    tip: KeepAliveTip | None = None
 
     @property
     def speed_evidence(self) -> tuple[str, ...]:
@@ -132,53 +106,32 @@ def fresh_sample(host: Host) -> dict[int, HostSample]:
 
 
 def _page(form: LoadForm, answer: EndpointFit | None, preview: FitPreview, options: LoadOptions) -> FitPage:
-    columns, terms = _terms(preview)
+    columns, terms = terms_of(preview)
     return FitPage(
         preview=preview,
-        evidence=_evidence(form, preview, options),
+        evidence=evidence(form, preview, options),
         columns=columns,
         terms=terms,
-        notes=tuple(note for note in preview.unknown if not note.startswith(_LEARNED_NOTE)),
+        notes=tuple(note for note in preview.unknown if not note.startswith(LEARNED_NOTE)),
         swap_link=swap_link(form, [each.loaded_model_id for each in preview.would_free]),
         places=_places(form, answer) if answer else (),
         offers=_offers(form, answer) if answer else (),
         instead=tuple(Instead(each, link(form, model=each.name)) for each in answer.siblings) if answer else (),
         speed=answer.speed if answer else None,
+        tip=_tip(form),
     )
 
 
-def _evidence(form: LoadForm, preview: FitPreview, options: LoadOptions) -> str:
-    """On what the estimate stands; empty where there is none."""
-    if preview.needed_bytes is None:
-        return ""
-    words = _EVIDENCE[preview.grade]
-    if preview.grade is not Grade.LEARNED or form.endpoint is None:
-        return words
-    past = installed_subject(form.endpoint, form.model, options).past.get(gpu_names(preview.chosen), [])
-    same = [each for each in past if each.context_length == preview.context_length]
-    count = len(same or past)
-    return f"{words} and {count} load{'' if count == 1 else 's'} here{'' if same else ' with another context'}"
+def _tip(form: LoadForm) -> KeepAliveTip | None:
+    """How long the model should stay, where the endpoint can be told."""
+    if form.endpoint is None or "keep_alive" not in form.fields:
+        return None
+    typed = form.data.get("keep_alive")
 
+    def address(text: str) -> str:
+        return "" if typed == text else link(form, keep_alive=text)
 
-def _terms(preview: FitPreview) -> tuple[tuple[str, ...], tuple[Term, ...]]:
-    devices = [room.terms for room in preview.chosen if room.terms]
-    if devices:
-        return tuple(room.name for room in preview.chosen), _device_terms(preview, devices)
-    if preview.weights_bytes is None:
-        return (), ()
-    known = {
-        "weights": preview.weights_bytes,
-        "KV cache": preview.kv_bytes,
-        "compute buffers": preview.compute_bytes or None,
-        "driver context" if preview.compute_bytes else _QUICK_OVERHEAD: preview.overhead_bytes - preview.compute_bytes,
-    }
-    return ("",), tuple(Term(name, (size,)) for name, size in known.items() if size is not None)
-
-
-def _device_terms(preview: FitPreview, devices: Sequence[DeviceEstimate]) -> tuple[Term, ...]:
-    names = _TERMS | ({} if preview.compute_bytes else {"overhead_bytes": _QUICK_OVERHEAD})
-    terms = [Term(name, tuple(getattr(device, field) for device in devices)) for field, name in names.items()]
-    return tuple(term for term in terms if any(term.sizes))
+    return keep_alive_tip(form.endpoint, form.model, form.requests_per_hour, address)
 
 
 def _places(form: LoadForm, answer: EndpointFit) -> tuple[Place, ...]:

@@ -14,3 +14,9 @@ class KeepAliveForm(forms.Form):
         help_text="A number of seconds, a duration such as 10m or 1h30m, or forever.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "list": "keep-alives"}),
     )
+    requests_per_hour = forms.CharField(
+        label="Requests an hour",
+        required=False,
+        help_text="About how often it is asked, to have a time advised.",
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )

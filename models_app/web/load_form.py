@@ -17,9 +17,10 @@ from models_app.operations.models import Operation
 from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
 from models_app.telemetry.latest import latest_by_host
-from models_app.web.option_fields import MAIN_OPTIONS, OPTION_FIELDS, pick
+from models_app.web.option_fields import MAIN_OPTIONS, OPTION_FIELDS, pick, requests_field
 from models_app.web.templatetags.berth import in_bytes, short_name
 
+REQUESTS = "requests_per_hour"
 LISTED_MODELS = 300
 """Above this many names a model is typed, with suggestions, rather than picked from a list."""
 
@@ -75,7 +76,13 @@ class LoadForm(forms.Form):
 
     def further_options(self) -> list[forms.BoundField]:
         """The bound fields behind "More options"."""
-        return [self[name] for name in self.option_fields() if name not in MAIN_OPTIONS]
+        asked = [self[REQUESTS]] if REQUESTS in self.fields else []
+        return asked + [self[name] for name in self.option_fields() if name not in MAIN_OPTIONS]
+
+    @property
+    def requests_per_hour(self) -> str:
+        """How often the model is asked, as typed."""
+        return str(self.data.get(REQUESTS, "")) if REQUESTS in self.fields else ""
 
     @property
     def has_further(self) -> bool:
@@ -134,6 +141,8 @@ class LoadForm(forms.Form):
             self.fields["unload"] = self._unload_field()
         for name in self.option_fields():
             self.fields[name] = self._gpu_field() if name == "gpu" else OPTION_FIELDS[name]()
+        if "keep_alive" in self.fields:
+            self.fields[REQUESTS] = requests_field()
 
     def _free(self, endpoint: Endpoint) -> int:
         return self.free_bytes.get(endpoint.host_id, 0)

@@ -42,5 +42,12 @@ OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
     "flash_attention": lambda: pick("Flash attention", [("", "auto"), ("on", "on"), ("off", "off")]),
     "pinned": lambda: forms.BooleanField(label="Pin: never chosen for eviction", required=False),
 }
+
+
+def requests_field() -> forms.CharField:
+    """How often the model is asked: no option of the load, but what a keep-alive is advised from."""
+    return _number("Requests an hour", "to have a keep-alive advised")
+
+
 MAIN_OPTIONS = {"context_length", "keep_alive"}
 """Those that are always shown; the others wait behind "More options"."""

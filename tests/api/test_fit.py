@@ -209,3 +209,17 @@ def test_a_damaged_header_falls_back_to_the_rule_of_thumb(reader: Script, place:
 def test_the_description_tells_of_it(reader: Script, place: Installation) -> None:
     paths = reader.client.get("/api/openapi.json", headers={"Authorization": f"Bearer {reader.secret}"}).json()["paths"]
     assert "200" in paths["/api/v1/fit"]["post"]["responses"]
+
+
+def test_a_keep_alive_is_advised_from_the_frequency_of_requests(reader: Script, place: Installation) -> None:
+    assert ask(reader)["endpoints"][0]["keep_alive"] is None
+    advised = ask(reader, requests_per_hour=6)["endpoints"][0]["keep_alive"]
+    assert (advised["seconds"], advised["is_told"], advised["loads"]) == (1200, True, 0)
+    assert advised["reload_seconds"] == place.variant.file_size_bytes / 2e9
+    assert not advised["reload_is_measured"]
+
+
+@pytest.mark.parametrize("senseless", [-1, 1e9, "often"])
+def test_a_frequency_that_makes_no_sense_is_refused(reader: Script, place: Installation, senseless: Any) -> None:
+    answer = reader.post("fit", {"model": "llama3.1:8b", "requests_per_hour": senseless})
+    assert answer.status_code == 422

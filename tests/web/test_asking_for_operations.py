@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
@@ -163,3 +164,15 @@ def test_a_form_without_a_csrf_token_changes_nothing(rows, admin: User):
     strict.force_login(admin)
     assert strict.post("/operations/", asked(rows)).status_code == 403
     assert not Operation.objects.exists()
+
+
+def test_the_form_of_a_keep_alive_advises_a_time_and_fills_it_in(as_admin, rows):
+    address = f"/loaded-models/{rows.loaded.pk}/keep-alive/"
+    assert "is advised" not in as_admin.get(address).content.decode()
+    page = unescape(as_admin.get(address, {"requests_per_hour": "6", "keep_alive": "7m"}).content.decode())
+    assert "<b>20m</b> is advised" in page
+    assert 'value="7m"' in page
+    assert f'href="{address}?keep_alive=20m&requests_per_hour=6"' in page
+    part = as_admin.get(address, {"requests_per_hour": "6"}, HTTP_HX_REQUEST="true", HTTP_HX_TARGET="keep-alive-advice")
+    assert "<form" not in part.content.decode()
+    assert "HX-Retarget" not in part

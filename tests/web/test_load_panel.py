@@ -229,3 +229,28 @@ def test_a_measured_speed_stands_in_place_of_the_rule_of_thumb(as_admin, rows, h
     said = words(asked(as_admin, rows, context_length="8192"))
     assert re.search(r"Put \d+ of 33 layers on the GPU\. .*? × the speed, some \d+", said)
     assert "measured tokens/s, scaled by the published table" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("6", "20m is advised: Twice the usual 10 min between requests, within 5 to 30 minutes."),
+        ("0,5", "5m is advised: Asked too seldom"),
+        ("0", "Unloading it is advised: Nobody asks for it."),
+    ],
+)
+def test_a_keep_alive_is_advised_from_the_requests_an_hour(as_admin, rows, header, typed, said):
+    assert said in words(asked(as_admin, rows, requests_per_hour=typed))
+
+
+def test_the_advised_keep_alive_is_a_click_away_and_forgets_nothing(as_admin, rows, header):
+    page = asked(as_admin, rows, requests_per_hour="6", context_length="8192")
+    filled = as_admin.get(link_of(page, "Use 20m")).content.decode()
+    for name, value in (("keep_alive", "20m"), ("requests_per_hour", "6"), ("context_length", "8192")):
+        assert re.search(rf'name="{name}"[^>]*value="{value}"', filled)
+    assert ">Use 20m</a>" not in filled
+
+
+@pytest.mark.parametrize("typed", ["", "often", "-1", "nan", "inf", "1e9"])
+def test_without_a_number_of_requests_nothing_is_advised(as_admin, rows, header, typed):
+    assert "is advised" not in asked(as_admin, rows, requests_per_hour=typed)

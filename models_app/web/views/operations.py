@@ -9,8 +9,10 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from models_app.accounts.roles import Via, actor, is_admin
@@ -21,6 +23,7 @@ from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import Request, request_cancel, set_pinned, submit
 from models_app.web.access import admin_required, member_required
 from models_app.web.keep_alive_form import KeepAliveForm
+from models_app.web.keep_alive_tips import KeepAliveTip, keep_alive_tip
 from models_app.web.load_form import LoadForm
 from models_app.web.views import operation_pages
 from models_app.web.views.load import accepting, context_of, template_for
@@ -158,15 +161,27 @@ def loaded_model(request: HttpRequest, loaded_id: int) -> HttpResponse:
 def keep_alive(request: HttpRequest, loaded_id: int) -> HttpResponse:
     """The form that changes how long a loaded model stays."""
     row = get_object_or_404(LoadedModel.objects.select_related("endpoint__host"), pk=loaded_id)
+    if request.htmx.target == "keep-alive-advice":  # type: ignore[attr-defined]
+        return render(request, "operations/keep_alive_advice.html", {"tip": _tip(row, request.GET), "into": "#dialog"})
     return _keep_alive_form(request, row)
 
 
 def _keep_alive_form(request: HttpRequest, row: LoadedModel, refused: RequestRefused | None = None) -> HttpResponse:
-    form = KeepAliveForm(request.POST) if refused else KeepAliveForm()
+    asked = request.POST if refused else request.GET
+    form = KeepAliveForm(asked if refused else None, initial=asked.dict())
     if refused:
         form.is_valid()
         form.add_error("keep_alive", refused.message)
     dialog, page = "operations/keep_alive_dialog.html", "operations/keep_alive.html"
     template = dialog if request.htmx else page  # type: ignore[attr-defined]
-    response = render(request, template, {"form": form, "loaded": row}, status=refused.status if refused else 200)
-    return _in_dialog(response)
+    context = {"form": form, "loaded": row, "tip": _tip(row, asked)}
+    return _in_dialog(render(request, template, context, status=refused.status if refused else 200))
+
+
+def _tip(row: LoadedModel, asked: QueryDict) -> KeepAliveTip | None:
+    often = asked.get("requests_per_hour", "")
+
+    def address(text: str) -> str:
+        return f"{reverse('keep_alive', args=[row.pk])}?{urlencode({'keep_alive': text, 'requests_per_hour': often})}"
+
+    return keep_alive_tip(row.endpoint, row.name, often, address)
