@@ -165,7 +165,7 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
                 load_anyway=body.load_anyway,
                 reload=body.reload,
                 confirmed=body.confirmed,
-                idempotency_key=_idempotency_key(request),
+                idempotency_key=idempotency_key(request),
             )
         )
     except RequestRefused as refused:
@@ -217,7 +217,8 @@ def _storable(reference: int | str) -> bool:
     return not isinstance(reference, int) or 0 < reference < 2**63
 
 
-def _idempotency_key(request: HttpRequest) -> str:
+def idempotency_key(request: HttpRequest) -> str:
+    """The request's key, or empty. Raises ``Problem``."""
     key = request.headers.get("Idempotency-Key", "")
     if key and not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
         raise Problem(422, "invalid_idempotency_key", "An Idempotency-Key is 1 to 255 printable characters without spaces.")

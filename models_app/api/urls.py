@@ -15,6 +15,7 @@ from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
 from models_app.api import (
+    applied_plans,
     demands,
     endpoints,
     errors,
@@ -23,10 +24,12 @@ from models_app.api import (
     health,
     history,
     hosts,
+    load_times,
     metrics,
     models,
     operations,
     plans,
+    schedules,
     speeds,
     strategy,
     telemetry,
@@ -75,6 +78,10 @@ for prefix, router in (
     ("operations", follow.router),
     ("demands", demands.router),
     ("plans", plans.router),
+    ("plans", applied_plans.plans),
+    ("demands", applied_plans.demands),
+    ("schedules", schedules.router),
+    ("load-times", load_times.router),
 ):
     api.add_router(f"v1/{prefix}", router)
 

@@ -19,12 +19,10 @@ from models_app.live import Topic, publish
 from models_app.operations.apply import StepRequest, request_apply
 from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
-from models_app.plans.fingerprint import difference
-from models_app.plans.fleet import fleet_of
+from models_app.plans.freshness import require_applicable
 from models_app.plans.models import Plan
 from models_app.plans.outages import outages
 from models_app.plans.records import PlanStep, steps
-from models_app.plans.snapshot import take_snapshot
 from models_app.solver.transitions import Act
 
 Kind, State = Operation.Kind, Plan.State
@@ -35,12 +33,11 @@ def apply_plan(
 ) -> Plan:
     """Make a solved plan real; its ``operation`` does it, ``None`` where nothing has to change.
 
-    Raises ``RequestRefused``: ``plan_not_ready`` for one that is no draft or supposes what is not there,
-    ``plan_impossible`` where no order of steps leads there, ``plan_stale`` with the difference to reality,
-    ``confirm_apply`` with what would be unloaded and for how long until ``confirmed``, or what an apply is refused for.
+    Raises ``RequestRefused``: the codes of ``require_applicable``, ``confirm_apply`` with what would be unloaded and for
+    how long until ``confirmed``, or what an apply is refused for.
     """
-    _check_ready(plan)
-    _check_fresh(plan)
+    _check_free(plan)
+    require_applicable(plan)
     todo = steps(plan.steps)
     if not confirmed and (told := outages(plan)):
         sentences = " ".join(outage.sentence for outage in told)
@@ -73,29 +70,10 @@ def active_plan() -> Plan | None:
     return Plan.objects.filter(state=State.APPLIED).order_by("-applied_at").first()
 
 
-def _check_ready(plan: Plan) -> None:
-    if plan.state not in (State.DRAFT, State.STALE):
-        message = f"{plan} is {plan.get_state_display().lower()}; only a solved plan that is not applied yet can be."
-        raise RequestRefused("plan_not_ready", message, status=409)
-    if plan.is_what_if:
-        message = f"{plan} supposes GPUs that are not there, or takes away some that are; it can only be looked at."
-        raise RequestRefused("plan_not_ready", message, status=409)
-    if plan.impossible:
-        names = ", ".join(row["model"] for row in plan.impossible)
-        message = f"No order of loads and unloads leads to {plan} within the limits of the GPUs: {names} cannot be loaded."
-        raise RequestRefused("plan_impossible", message, status=409)
+def _check_free(plan: Plan) -> None:
     if plan.operation and plan.operation.is_active:
         message = f"{plan} is being applied already by operation {plan.operation.pk}."
         raise RequestRefused("apply_running", message, status=409, operation=plan.operation)
-
-
-def _check_fresh(plan: Plan) -> None:
-    """A stale plan may fit again: reality decides, not what was written down."""
-    found = difference(fleet_of(plan.fleet), take_snapshot())
-    if found:
-        _retire(Plan.objects.filter(pk=plan.pk), found)
-        message = f"Since {plan} was made, reality has moved on: {' '.join(found)} Have it solved again."
-        raise RequestRefused("plan_stale", message, status=409)
 
 
 def _requests(todo: Sequence[PlanStep]) -> list[StepRequest]:

@@ -113,7 +113,7 @@ def test_a_what_if_is_never_applied(planner: Planner) -> None:
     plan = planner.solved()
     Plan.objects.filter(pk=plan.pk).update(changes={"removed_gpus": ["GPU-1"]})
     plan.refresh_from_db()
-    assert refusal(planner, plan).code == "plan_not_ready"
+    assert refusal(planner, plan).code == "plan_is_what_if"
 
 
 def test_two_plans_are_not_applied_at_once(planner: Planner) -> None:
