@@ -1,8 +1,9 @@
-"""The ASGI application: HTTP through Django, websockets through Channels with session, Origin and login checks."""
+"""The ASGI application: HTTP through Django, websockets through Channels: browsers' and agents'."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlpanel.settings")
 
@@ -14,13 +15,16 @@ django.setup(set_prefix=False)
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
 from controlpanel.handler import Handler  # noqa: E402
+from models_app.agent_link import routing as agent_routing  # noqa: E402
 from models_app.web.routing import websocket_urlpatterns  # noqa: E402
 
+browsers: Any = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
 application = ProtocolTypeRouter(
     {
         "http": Handler(),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": URLRouter([*agent_routing.websocket_urlpatterns, re_path("", browsers)]),
     }
 )

@@ -97,16 +97,16 @@ def _next_revision() -> int:
 
 
 def _send(event: Event) -> None:
+    message = {"type": "live.event", "topic": event.topic.value, "object_id": event.object_id, "revision": event.revision}
+    send_to(GROUP, message)
+
+
+def send_to(group: str, message: dict[str, Any]) -> None:
+    """Give a message to everybody in a group of the channel layer, now. Whoever needs it does not rely on it."""
     layer: Any = get_channel_layer()
-    message = {
-        "type": "live.event",
-        "topic": event.topic.value,
-        "object_id": event.object_id,
-        "revision": event.revision,
-    }
     loop = _loop if isinstance(layer, InMemoryChannelLayer) else _sending_loop()
     if loop is not None and not loop.is_closed():
-        asyncio.run_coroutine_threadsafe(layer.group_send(GROUP, message), loop).add_done_callback(_warn)
+        asyncio.run_coroutine_threadsafe(layer.group_send(group, message), loop).add_done_callback(_warn)
 
 
 def _warn(sent: Future[None]) -> None:

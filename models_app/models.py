@@ -1,6 +1,7 @@
 """Every model, for Django's registry; nobody imports from here."""
 
 from models_app.accounts.models import ApiToken, AuditEntry
+from models_app.agent_link.models import Agent, AgentCommand, Enrolment
 from models_app.alerts.delivery.models import Delivery, Receiver
 from models_app.alerts.models import Alert, Mute, Remembered, RuleLimits
 from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
@@ -24,6 +25,8 @@ from models_app.plans.wakes import Wake
 from models_app.telemetry.models import LatestSample, SecondsChunk, StepsChunk
 
 __all__ = [
+    "Agent",
+    "AgentCommand",
     "Alert",
     "ApiToken",
     "ApplyStep",
@@ -34,6 +37,7 @@ __all__ = [
     "Demand",
     "Endpoint",
     "EnforcementStop",
+    "Enrolment",
     "Gpu",
     "HardwareTier",
     "Heartbeat",

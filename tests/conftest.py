@@ -19,5 +19,6 @@ PLUGINS = (
     "tests.fixtures.services",
     "tests.fixtures.panels",
     "tests.fixtures.browser",
+    "tests.fixtures.agents",
 )
 pytest_plugins = [name for name in PLUGINS if find_spec(name)]

@@ -1,7 +1,6 @@
 """Headers of variants: what an estimate needs of them, kept small, and read back once.
 
-A header is kept as compressed JSON: the scalar values and the short arrays of the model's own architecture, the number of
-tokens, and every tensor's name, type and shape. Texts, templates and vocabularies stay out.
+A header is kept as compressed JSON, as ``gguf.document`` writes it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from django.db import transaction
 
@@ -19,15 +17,14 @@ from models_app.catalog.models import Installation, VariantHeader
 from models_app.estimator.shape import Shape
 from models_app.estimator.shape_reader import OTHER_NAMES, read_shape
 from models_app.estimator.types import EstimateError
-from models_app.gguf.header import GgufHeader, SkippedArray, TensorInfo, Value
-from models_app.gguf.tensor_types import TENSOR_TYPES_BY_NAME
+from models_app.gguf.document import as_document, from_document
+from models_app.gguf.header import GgufHeader
 from models_app.live import Topic, publish
 
 MAX_STORED_BYTES = 256 * 1024
 """The largest real headers take 10 KiB: 1800 tensors whose names repeat."""
 MAX_DECODED_BYTES = 16 * 1024**2
 SHAPES_KEPT = 256
-_TOKENS = "tokenizer.ggml.tokens"
 
 
 class HeaderTooLarge(ValueError):
@@ -45,16 +42,9 @@ class FoundHeader:
 
 def encoded(header: GgufHeader) -> bytes:
     """The header as it is stored. Raises ``HeaderTooLarge``."""
-    prefix, name = f"{header.architecture}.", OTHER_NAMES.get(header.architecture, header.architecture)
-    kept = {key: value for key, value in header.metadata.items() if key.startswith(prefix) and _is_kept(value)}
-    metadata = {f"{name}.{key.removeprefix(prefix)}": value for key, value in kept.items()}
-    document = {
-        "architecture": name,
-        "metadata": metadata,
-        "vocabulary": header.vocabulary_size,
-        "tensors": [[tensor.name, tensor.type.name, *tensor.shape] for tensor in header.tensors],
-    }
-    text = json.dumps(document, separators=(",", ":")).encode()
+    text = json.dumps(
+        as_document(header, OTHER_NAMES.get(header.architecture, header.architecture)), separators=(",", ":")
+    ).encode()
     content = zlib.compress(text, 9) if len(text) <= MAX_DECODED_BYTES else text
     if len(content) > MAX_STORED_BYTES:
         raise HeaderTooLarge(f"The header takes {len(content)} bytes; at most {MAX_STORED_BYTES} are kept.")
@@ -64,27 +54,9 @@ def encoded(header: GgufHeader) -> bytes:
 def decoded(content: bytes) -> GgufHeader:
     """The header as far as it was stored. Raises ``ValueError`` for content that ``encoded`` did not write."""
     try:
-        document = json.loads(zlib.decompressobj().decompress(content, MAX_DECODED_BYTES))
-        metadata: dict[str, Value] = {key: _value(value) for key, value in document["metadata"].items()}
-        metadata["general.architecture"] = document["architecture"]
-        if document["vocabulary"]:
-            metadata[_TOKENS] = SkippedArray(document["vocabulary"])
-        return GgufHeader(3, metadata, tuple(_tensor(row) for row in document["tensors"]))
-    except (zlib.error, KeyError, TypeError) as error:
+        return from_document(json.loads(zlib.decompressobj().decompress(content, MAX_DECODED_BYTES)))
+    except (zlib.error, ValueError) as error:
         raise ValueError(f"The stored header is damaged: {error}") from error
-
-
-def _is_kept(value: Value) -> bool:
-    return not isinstance(value, str | SkippedArray)
-
-
-def _value(value: Any) -> Value:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _tensor(row: list[Any]) -> TensorInfo:
-    name, kind, *shape = row
-    return TensorInfo(name, tuple(shape), TENSOR_TYPES_BY_NAME[kind])
 
 
 def unread_headers(endpoint_id: int, fingerprints: Mapping[str, str]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from models_app.backends.names import OLLAMA_REGISTRY
 from models_app.backends.protocol import Backend, BackendKind, EndpointInfo
 from models_app.inventory.managed import is_managed, managed_backend
 from models_app.inventory.models import Endpoint, Gpu
+from models_app.inventory.routes import route_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ def backend_for(endpoint: Endpoint) -> Backend:
 
     Reads the GPUs of the endpoint's host or how its server is started, so it is called outside of event loops.
     """
+    if route := route_to(endpoint):
+        return route(endpoint)
     if is_managed(endpoint):
         return managed_backend(endpoint, _settings("")["limits"])
     gpu_index = dict(Gpu.objects.filter(host_id=endpoint.host_id, present=True).values_list("uuid", "index"))

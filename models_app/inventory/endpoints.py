@@ -50,7 +50,7 @@ async def update_endpoint(
     """
     if is_managed(endpoint) and not (url is None and api_key is None):
         raise InventoryRefused("managed_endpoint", "Berth starts this server: its address and key are its own.", "url")
-    address = endpoint.url if url is None else await sync_to_async(checked_url)(url, endpoint)
+    address = endpoint.url if url in (None, endpoint.url) else await sync_to_async(checked_url)(url, endpoint)
     if api_key is None and endpoint.api_key and address_key(address)[:2] != address_key(endpoint.url)[:2]:
         raise InventoryRefused("key_needed", "Enter the API key again: it is not sent to another address.", "api_key")
     key = endpoint.api_key if api_key is None else api_key

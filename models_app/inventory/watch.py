@@ -18,6 +18,7 @@ from models_app.inventory.discovery import discover
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
 from models_app.inventory.observe import look_and_record
 from models_app.inventory.refresh import refresh_installed
+from models_app.inventory.routes import agent_endpoint
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +108,12 @@ class Watcher:
     async def _look(self, endpoint: Endpoint, watched: _Watched) -> None:
         is_online = False
         try:
-            async with self._slots:
-                await look_and_record(endpoint, watched.backend)
-            is_online = True
+            if agent_endpoint(endpoint.url) is None:
+                async with self._slots:
+                    await look_and_record(endpoint, watched.backend)
+                is_online = True
+            else:  # its agent looks, and tells
+                is_online = endpoint.state == Endpoint.State.ONLINE
         except (BackendError, Endpoint.DoesNotExist) as error:
             log.debug("endpoint %s: %s", endpoint.name, error)
         except Exception:

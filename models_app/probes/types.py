@@ -79,6 +79,24 @@ class RamSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Worker:
+    """A process of a server that holds VRAM: the model's name and the size of the file by its command line, if they say."""
+
+    pid: int
+    alias: str = ""
+    file_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcesses:
+    """The processes of one server; ``endpoint`` is its name in an agent's configuration, empty on the panel's own host."""
+
+    endpoint: str
+    server_pid: int
+    workers: tuple[Worker, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostSample:
     """Everything one probe saw in one sweep. ``(boot_id, sequence)`` identifies it; ``sequence`` rises by one per sweep."""
 
@@ -90,6 +108,8 @@ class HostSample:
     driver_version: str = ""
     nvml_problem: str = ""
     """Why GPU information is missing, wholly or for some GPU, in a sentence; empty when NVML works."""
+    servers: tuple[ServerProcesses, ...] = ()
+    """Of the servers that an agent offers; elsewhere the panel finds them itself."""
 
 
 @dataclass(frozen=True, slots=True)

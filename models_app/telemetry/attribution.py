@@ -147,14 +147,21 @@ def _split(count_bytes: int, rooms: Mapping[str, int]) -> dict[str, int]:
     return {uuid: count_bytes * room // total_bytes for uuid, room in rooms.items()}
 
 
-def shares_of(host: Host, sample: HostSample, rows: Iterable[LoadedModel] | None = None) -> Shares:
+def shares_of(
+    host: Host,
+    sample: HostSample,
+    rows: Iterable[LoadedModel] | None = None,
+    endpoints: Iterable[Endpoint] | None = None,
+) -> Shares:
     """The same for the models that the rows list on the host's endpoints; keys are their ids."""
     by_endpoint: dict[int, list[LoadedModel]] = {}
     for row in LoadedModel.objects.filter(endpoint__host=host) if rows is None else rows:
         by_endpoint.setdefault(row.endpoint_id, []).append(row)
     claims: list[Claim] = []
     pids: dict[int, frozenset[int]] = {}
-    for endpoint in Endpoint.objects.filter(host=host).select_related("host"):
+    if endpoints is None:
+        endpoints = Endpoint.objects.filter(host=host).select_related("host")
+    for endpoint in endpoints:
         listed = by_endpoint.get(endpoint.pk, [])
         found = processes_of(endpoint, [row.name for row in listed], sample)
         if found is not None:

@@ -35,15 +35,24 @@ def record_sample(host: Host, sample: HostSample) -> bool:
     rows = list(LoadedModel.objects.filter(endpoint__host=host))
     shares = shares_of(host, sample, rows)
     recorder.note(host, sample, shares, rows)
+    with transaction.atomic():
+        if not store_latest(host, sample, shares, before, rows):
+            return False
+        publish(Topic.TELEMETRY, host.pk)
+    return True
+
+
+def store_latest(
+    host: Host, sample: HostSample, shares: Shares, before: LatestSample | None, rows: list[LoadedModel]
+) -> bool:
+    """Write the sample down as the host's newest; false where ``before``, or another recorder's, is newer."""
     if before is not None and not _is_newer(sample, before):
         return False
-    with transaction.atomic():
-        if not _store(host, sample, shares, before):
-            return False
-        if record_gpus(host, sample) | _record_host(host, sample):
-            publish(Topic.INVENTORY)
-        _record_model_bytes(rows, shares)
-        publish(Topic.TELEMETRY, host.pk)
+    if not _store(host, sample, shares, before):
+        return False
+    if record_gpus(host, sample) | _record_host(host, sample):
+        publish(Topic.INVENTORY)
+    _record_model_bytes(rows, shares)
     return True
 
 

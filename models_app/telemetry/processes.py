@@ -1,14 +1,12 @@
 """Which processes belong to an endpoint, and which of them serve which model.
 
-On the panel's own host the process that listens on the endpoint's port tells, and the command lines of its children: a
-router names the model (``--alias``), Ollama names the file (``--model``), which is found by its size. Simulated hosts
-register what they know.
+The process that listens on the endpoint's port tells, and the command lines of its children: a router names the model
+(``--alias``), Ollama names the file (``--model``), which is found by its size. On the panel's own host they are looked up;
+an agent reports those of its own with every sample. Simulated hosts register what they know.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -17,17 +15,14 @@ from models_app.backends.protocol import Observation
 from models_app.catalog.models import Installation
 from models_app.inventory.managed import is_managed
 from models_app.inventory.models import Endpoint, LoadedModel
-from models_app.probes.commands import command_line, file_size, flag, only_process_named
-from models_app.probes.listeners import listener_process, process_family, server_name
-from models_app.probes.types import GpuProcess, HostSample
+from models_app.inventory.routes import agent_endpoint
+from models_app.probes.listeners import process_family
+from models_app.probes.servers import Served, server_processes
+from models_app.probes.types import GpuProcess, HostSample, ServerProcesses, Worker
 from models_app.telemetry.sources import ModelPids, Pids, registered_pids
 
-FORGET_AFTER_SECONDS = 10.0
 FILE_TOLERANCE_BYTES = 16 * 1024**2
 """An installed model's size also counts its template and licence beside the weights."""
-
-_lock = threading.Lock()
-_servers: dict[tuple[int, str], tuple[float, int | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +52,21 @@ def processes_of(
     registered = registered_pids(endpoint.pk)
     if registered is not None:
         return _from_registry(*registered, list(names), shown)
+    found = _servers_own(endpoint, sample)
+    if found is None:
+        return None
+    pids = frozenset(worker.pid for worker in found.workers) & shown.keys()
+    return EndpointProcesses(pids, _by_model(endpoint, list(names), found), found.server_pid)
+
+
+def _servers_own(endpoint: Endpoint, sample: HostSample) -> ServerProcesses | None:
+    """As the agent reported them, or as they are on the panel's own host."""
+    name = agent_endpoint(endpoint.url)
+    if name is not None:
+        return next((each for each in sample.servers if each.endpoint == name), None)
     if not endpoint.host.is_local:
         return None
-    server = _server_process(urlsplit(endpoint.url).port or 80, endpoint.kind)
-    if server is None:
-        return None
-    family = [process for process in shown.values() if server in (process.pid, process.parent_pid)]
-    return EndpointProcesses(frozenset(p.pid for p in family), _by_model(endpoint, list(names), family, server), server)
+    return server_processes(Served("", urlsplit(endpoint.url).port or 80, endpoint.kind), sample.gpus)
 
 
 def _of_managed(endpoint: Endpoint, shown: Mapping[int, GpuProcess], observation: Observation | None) -> EndpointProcesses:
@@ -91,18 +94,16 @@ def _from_registry(
     return EndpointProcesses(family, _only_one(names, family))
 
 
-def _by_model(endpoint: Endpoint, names: list[str], family: list[GpuProcess], server: int) -> dict[str, frozenset[int]]:
+def _by_model(endpoint: Endpoint, names: list[str], found: ServerProcesses) -> dict[str, frozenset[int]]:
     """``by_model`` by the mode of the server; models of which nothing tells the process are left out."""
     if endpoint.mode == "single":
-        return dict.fromkeys(names, frozenset(process.pid for process in family))
-    workers = [process for process in family if process.pid != server]
-    commands = {process.pid: command_line(process.pid, process.started_at) for process in workers}
-    aliases = {pid: flag(command, "--alias", "-a") for pid, command in commands.items()}
-    by_alias = {name: frozenset(pid for pid, alias in aliases.items() if alias == name) for name in names}
-    named = {name: found for name, found in by_alias.items() if found}
+        return dict.fromkeys(names, frozenset(worker.pid for worker in found.workers))
+    workers = [worker for worker in found.workers if worker.pid != found.server_pid]
+    by_alias = {name: frozenset(worker.pid for worker in workers if worker.alias == name) for name in names}
+    named = {name: pids for name, pids in by_alias.items() if pids}
     if named or endpoint.mode == "router":
         return named
-    return _only_one(names, frozenset(commands)) or _by_file_size(endpoint, names, commands)
+    return _only_one(names, frozenset(worker.pid for worker in workers)) or _by_file_size(endpoint, names, workers)
 
 
 def _only_one(names: list[str], pids: frozenset[int]) -> dict[str, frozenset[int]]:
@@ -110,36 +111,17 @@ def _only_one(names: list[str], pids: frozenset[int]) -> dict[str, frozenset[int
     return {names[0]: pids} if len(names) == 1 and len(pids) == 1 else {}
 
 
-def _by_file_size(
-    endpoint: Endpoint, names: list[str], commands: Mapping[int, tuple[str, ...]]
-) -> dict[str, frozenset[int]]:
+def _by_file_size(endpoint: Endpoint, names: list[str], workers: Iterable[Worker]) -> dict[str, frozenset[int]]:
     """Models and processes that fit no other by the size of the file which the process was started with."""
     installed = Installation.objects.filter(endpoint_id=endpoint.pk, name__in=names).values_list("name", "size_bytes")
-    file_bytes = {pid: file_size(flag(command, "--model", "-m")) for pid, command in commands.items()}
     pairs = [
-        (name, pid)
+        (name, worker.pid)
         for name, size_bytes in installed
-        for pid, found in file_bytes.items()
-        if found is not None and abs(size_bytes - found) <= FILE_TOLERANCE_BYTES
+        for worker in workers
+        if worker.file_bytes is not None and abs(size_bytes - worker.file_bytes) <= FILE_TOLERANCE_BYTES
     ]
     return {
         name: frozenset({pid})
         for name, pid in pairs
         if sum(name == other or pid == other_pid for other, other_pid in pairs) == 1
     }
-
-
-def _server_process(port: int, kind: str) -> int | None:
-    """The server that listens on the port, remembered for a while.
-
-    Where the port's owner cannot be seen or only forwards to a container, it is the only process of its program, if any.
-    """
-    key = (port, kind)
-    with _lock:
-        known_until, pid = _servers.get(key, (0.0, None))
-    if time.monotonic() >= known_until or (pid is not None and not server_name(pid)):
-        listener = listener_process(port)
-        pid = listener if listener and server_name(listener) else only_process_named(kind.replace("_", "-"))
-        with _lock:
-            _servers[key] = (time.monotonic() + FORGET_AFTER_SECONDS, pid)
-    return pid

@@ -1,7 +1,8 @@
 """Where samples come from: one probe a host, in this process.
 
 The panel's own host has a local probe, opened at its first use. Simulated hosts register theirs, and the
-processes of their endpoints. A host without a probe has no telemetry here.
+processes of their endpoints. Hosts with agents report by themselves, and are asked only for what cannot wait. A host with
+neither has no telemetry.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from models_app.probes.types import HostSample, Probe
 Pids = Callable[[], Iterable[int]]
 ModelPids = Callable[[], Mapping[str, Iterable[int]]]
 
+Finder = Callable[[Host], Probe | None]
+
 _lock = threading.Lock()
 _probes: dict[int, Probe] = {}
 _pids: dict[int, tuple[Pids, ModelPids | None]] = {}
 _local: LocalProbe | None = None
+_find: Finder = lambda _: None  # noqa: E731 - the one that finds nothing
 
 
 def register(host: Host, probe: Probe) -> None:
@@ -46,9 +50,15 @@ def probe_of(host: Host) -> Probe | None:
         return _local
 
 
+def find_probes_by(finder: Finder) -> None:
+    """Where a host has no probe in this process, ask this: it may know a way to sample the host at once."""
+    global _find
+    _find = finder
+
+
 def sample_now(host: Host) -> HostSample | None:
-    """A fresh sample within a few seconds at most; ``None`` for a host without a probe in this process."""
-    probe = probe_of(host)
+    """A fresh sample within a few seconds at most; ``None`` for a host that nothing here can sample."""
+    probe = probe_of(host) or _find(host)
     return probe.sample() if probe else None
 
 

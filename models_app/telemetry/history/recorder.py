@@ -67,6 +67,15 @@ class Recorder:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._due = time.monotonic() + FLUSH_SECONDS
+        self._begun = self._written = 0
+
+    def ticket(self) -> int:
+        """Whatever was noted until now is stored once ``is_written`` says so of this number."""
+        return self._begun + 1
+
+    def is_written(self, ticket: int) -> bool:
+        """Whether a flush that began after the ``ticket`` was given has succeeded."""
+        return self._written >= ticket
 
     def note(self, host: Host, sample: HostSample, shares: Shares, models: Iterable[LoadedModel]) -> None:
         """Remember a sample of a host; ``models`` are the rows that its shares speak of."""
@@ -93,8 +102,10 @@ class Recorder:
         """Write what was noted. What cannot be written is kept for the next time. Raises ``DatabaseError``."""
         with self._flushing:
             began = time.monotonic()
+            self._begun += 1
             try:
                 self._write(self._taken())
+                self._written = self._begun
             finally:
                 self._forget()
                 took_seconds = time.monotonic() - began

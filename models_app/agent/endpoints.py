@@ -1,0 +1,141 @@
+"""The servers on this machine, by the names in the configuration: from a name to a backend that talks to it.
+
+``KINDS`` is where a kind of endpoint is plugged in: what makes a ``Backend`` from an entry of the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from models_app.agent.config import BadConfig, Config, EndpointConfig
+from models_app.agent.messages import LocalEndpoint
+from models_app.backends import detect
+from models_app.backends.address import AddressPolicy
+from models_app.backends.errors import AddressRefused, NotFound
+from models_app.backends.names import OLLAMA_REGISTRY
+from models_app.backends.protocol import Backend, BackendKind
+from models_app.probes.servers import Served
+
+
+@dataclass
+class Machine:
+    """What endpoints may need to know of the machine. ``gpu_index`` maps a GPU's UUID to its number."""
+
+    config: Config
+    gpu_index: Mapping[str, int] = field(default_factory=dict)
+
+
+Connect = Callable[[EndpointConfig, Machine], Awaitable[Backend]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How endpoints of one kind are checked at the start, connected, and found among the processes.
+
+    ``check`` raises ``BadConfig``. ``served`` says where the server listens; ``None`` where nothing can be told.
+    """
+
+    check: Callable[[EndpointConfig], None]
+    connect: Connect
+    served: Callable[[EndpointConfig], Served | None] = lambda _: None
+    program: str = ""
+    """The kind that the panel is told, where it is not the name of this one."""
+
+
+class Endpoints:
+    """Backends by name, connected when they are first needed. Belongs to one event loop."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._configs = {entry.name: entry for entry in machine.config.endpoints}
+        self._backends: dict[str, Backend] = {}
+        self._connecting: dict[str, asyncio.Lock] = {}
+        for entry in machine.config.endpoints:
+            kind_of(entry).check(entry)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every endpoint's name."""
+        return tuple(self._configs)
+
+    def announced(self) -> tuple[LocalEndpoint, ...]:
+        """The endpoints as the panel is told of them."""
+        return tuple(LocalEndpoint(entry.name, kind_of(entry).program or entry.kind) for entry in self._configs.values())
+
+    def served(self) -> tuple[Served, ...]:
+        """Where the servers listen, as far as that can be told."""
+        found = [kind_of(entry).served(entry) for entry in self._configs.values()]
+        return tuple(each for each in found if each is not None)
+
+    async def backend(self, name: str) -> Backend:
+        """The endpoint's backend. Raises ``BackendError``."""
+        if name not in self._configs:
+            raise NotFound(f"This agent has no endpoint “{name[:40]}”.")
+        async with self._connecting.setdefault(name, asyncio.Lock()):
+            if name not in self._backends:
+                entry = self._configs[name]
+                self._backends[name] = await kind_of(entry).connect(entry, self._machine)
+            return self._backends[name]
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for backend in self._backends.values():
+            await backend.aclose()
+        self._backends.clear()
+
+
+def kind_of(entry: EndpointConfig) -> Kind:
+    """The kind of an entry. Raises ``BadConfig`` for one that there is not."""
+    if entry.kind not in KINDS:
+        raise BadConfig(f"endpoints.{entry.name}: kind is one of {', '.join(sorted(KINDS))}")
+    return KINDS[entry.kind]
+
+
+# ── servers that run by themselves ───────────────────────────────────────────
+
+_HTTP_KEYS = frozenset({"url", "api_key_file"})
+_POLICY = AddressPolicy(allow_public=False)
+"""An agent is for its own machine and network; the file says where exactly."""
+
+
+def _check_http(entry: EndpointConfig) -> None:
+    if unknown := sorted(set(entry.settings) - _HTTP_KEYS):
+        raise BadConfig(f"endpoints.{entry.name}: there is no key “{unknown[0]}”")
+    try:
+        _POLICY.check_url(_url(entry))
+        _api_key(entry)
+    except (AddressRefused, OSError) as error:
+        raise BadConfig(f"endpoints.{entry.name}: {error}") from None
+
+
+def _url(entry: EndpointConfig) -> str:
+    return str(entry.settings.get("url", ""))
+
+
+def _api_key(entry: EndpointConfig) -> str:
+    path = entry.settings.get("api_key_file")
+    return Path(str(path)).read_text(encoding="utf-8").strip() if path else ""
+
+
+async def _connect_http(entry: EndpointConfig, machine: Machine) -> Backend:
+    return await detect.connect(
+        _url(entry),
+        kind=BackendKind(entry.kind),
+        api_key=_api_key(entry),
+        policy=_POLICY,
+        gpu_index=machine.gpu_index,
+        allowed_registries=frozenset({OLLAMA_REGISTRY, *machine.config.registries}),
+    )
+
+
+def _served_over_http(entry: EndpointConfig) -> Served:
+    parts = urlsplit(_url(entry))
+    return Served(entry.name, parts.port or (443 if parts.scheme == "https" else 80), entry.kind)
+
+
+_OVER_HTTP = Kind(_check_http, _connect_http, _served_over_http)
+KINDS: dict[str, Kind] = {kind.value: _OVER_HTTP for kind in BackendKind}

@@ -1,0 +1,66 @@
+"""Looks at every local endpoint again and again, and tells the panel what is in memory there when that changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from models_app.agent.codec import Malformed
+from models_app.agent.endpoints import Endpoints
+from models_app.agent.failures import failed
+from models_app.agent.messages import Observed
+from models_app.agent.session import AgentSession, State
+from models_app.backends.errors import BackendError
+
+log = logging.getLogger(__name__)
+
+REPEAT_SECONDS = 15.0
+"""What has not changed is told again after this, as a sign of life."""
+
+
+class Watch:
+    """One task an endpoint, so that one that hangs delays no other. ``wake`` is called when there is news to send."""
+
+    def __init__(self, endpoints: Endpoints, session: AgentSession, wake: asyncio.Event) -> None:
+        self._endpoints = endpoints
+        self._session = session
+        self._wake = wake
+        self._told: dict[str, tuple[Observed, float]] = {}
+
+    def forget(self) -> None:
+        """At a new connection everything is told anew."""
+        self._told.clear()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name in self._endpoints.names:
+                tasks.create_task(self._follow(name))
+
+    async def _follow(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            if self._session.state is State.OPEN:
+                with contextlib.suppress(Malformed):  # more models than one message can list
+                    self._tell(await self._look(name), began)
+            await asyncio.sleep(max(0.05, self._session.observe_seconds - (loop.time() - began)))
+
+    async def _look(self, name: str) -> Observed:
+        try:
+            backend = await self._endpoints.backend(name)
+            return Observed(name, observation=await backend.observe())
+        except BackendError as error:
+            return Observed(name, failed=failed(error))
+        except Exception as error:
+            log.exception("the look at %s failed", name)
+            return Observed(name, failed=failed(BackendError(f"The look failed: {type(error).__name__}.")))
+
+    def _tell(self, news: Observed, began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        before, told = self._told.get(news.endpoint, (None, 0.0))
+        if news != before or now - told >= REPEAT_SECONDS:
+            self._told[news.endpoint] = news, now
+            self._session.say(Observed(news.endpoint, now - began, news.observation, news.failed))
+            self._wake.set()

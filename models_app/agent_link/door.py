@@ -1,0 +1,27 @@
+"""How other processes reach the one that holds an agent's socket. For a word that is lost, the rows are looked at."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from models_app import live
+
+GROUP = "agents"
+COMMANDS, GONE = "agents.commands", "agents.gone"
+
+
+def tell_commands(agent_id: int) -> None:
+    """There is something to send to an agent, or to cancel; said once the transaction has committed."""
+    _tell({"type": COMMANDS, "agent": agent_id})
+
+
+def tell_gone(agent_id: int) -> None:
+    """The agent was revoked or replaced, or another socket speaks for it: the sockets that do not count any more close."""
+    _tell({"type": GONE, "agent": agent_id})
+
+
+def _tell(message: dict[str, Any]) -> None:
+    transaction.on_commit(partial(live.send_to, GROUP, message))

@@ -1,0 +1,69 @@
+"""One agent's open socket, as the process that holds it knows it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from models_app.agent.messages import Message, pack
+from models_app.inventory.models import Host
+from models_app.probes.types import HostSample
+
+BURST_MESSAGES, MESSAGES_A_SECOND = 1000, 50
+"""What an agent may say: an hour of its backlog at once, then far more than it has to say."""
+MOST_PENDING_SAMPLES = 4000
+"""Not taken in yet; an honest agent has a fraction of it on its way."""
+
+
+class Flood(Exception):
+    """The agent says more than it may."""
+
+
+@dataclass
+class Allowance:
+    """A bucket of messages that fills by the second."""
+
+    left: float = BURST_MESSAGES
+    at: float = field(default_factory=time.monotonic)
+
+    def take(self) -> None:
+        """Count one message. Raises ``Flood``."""
+        now = time.monotonic()
+        self.left = min(BURST_MESSAGES, self.left + (now - self.at) * MESSAGES_A_SECOND) - 1
+        self.at = now
+        if self.left < 0:
+            raise Flood
+
+
+@dataclass(eq=False)
+class Line:
+    """``received`` is the greatest sequence that came, ``pending`` what of it was not taken in yet.
+
+    ``noted`` holds the recorder's tickets of what was taken in, with the sequence up to which each goes.
+    """
+
+    agent_id: int
+    host: Host
+    boot_id: str
+    connection: str
+    transmit: Callable[[str], Awaitable[None]]
+    close: Callable[[int], Awaitable[None]]
+    received: int
+    pending: list[HostSample] = field(default_factory=list)
+    noted: deque[tuple[int, int]] = field(default_factory=deque)
+    heard_at: float = field(default_factory=time.monotonic)
+
+    def take(self, samples: tuple[HostSample, ...]) -> None:
+        """Keep the samples that have not come before. Raises ``Flood``."""
+        for sample in samples:
+            if sample.sequence > self.received:
+                self.received = sample.sequence
+                self.pending.append(sample)
+        if len(self.pending) > MOST_PENDING_SAMPLES:
+            raise Flood
+
+    async def send(self, message: Message) -> None:
+        """Tell the agent."""
+        await self.transmit(pack(message))

@@ -1,0 +1,99 @@
+"""Agents: who may connect, what is known of each, and what each is asked to do."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from models_app.inventory.models import Host
+
+
+class Enrolment(models.Model):
+    """A one-time token for a host's agent. The token is made from ``salt`` and the panel's secret key, and not stored."""
+
+    key_id = models.CharField(max_length=32, unique=True)
+    salt = models.CharField(max_length=64)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="enrolments")
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"token for {self.host}"
+
+
+class Agent(models.Model):
+    """The agent of a host. Its secret is made from ``token_salt``, ``salt`` and the panel's secret key, and not stored.
+
+    ``boot_id`` and ``committed`` are the process that reported last and the greatest sequence of it that is stored.
+    ``connection`` names the socket that speaks for it, empty where there is none. ``clock_skew_seconds`` is how far its
+    wall clock was ahead of the panel's when it connected. ``problem`` says what of its reports was refused, and why.
+    """
+
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="agent")
+    key_id = models.CharField(max_length=32, unique=True)
+    token_salt = models.CharField(max_length=64)
+    salt = models.CharField(max_length=64)
+    hostname = models.CharField(max_length=255, blank=True)
+    program = models.CharField(max_length=40, blank=True)
+    boot_id = models.CharField(max_length=64, blank=True)
+    committed = models.BigIntegerField(default=0)
+    connection = models.CharField(max_length=32, blank=True)
+    connected_at = models.DateTimeField(null=True)
+    last_seen_at = models.DateTimeField(null=True)
+    clock_skew_seconds = models.FloatField(null=True)
+    problem = models.TextField(blank=True)
+    enrolled_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["host__name"]
+
+    def __str__(self) -> str:
+        return f"agent of {self.host}"
+
+
+class AgentCommand(models.Model):
+    """One call asked of an agent. The row is the truth; the socket only carries it.
+
+    ``arguments``, ``answer`` and ``failure`` are as ``agent.codec`` writes them. ``boot_id`` is the agent's process that
+    got it. ``deadline_at`` is when nobody waits any longer.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        SENT = "sent", "Sent"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+        LOST = "lost", "Lost"
+
+    OPEN = (State.QUEUED, State.SENT)
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="commands")
+    call = models.CharField(max_length=40)
+    endpoint = models.CharField(max_length=40, blank=True)
+    arguments = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    boot_id = models.CharField(max_length=64, blank=True)
+    progress = models.JSONField(null=True)
+    answer = models.JSONField(null=True)
+    failure = models.JSONField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["agent", "state"], name="agent_commands_by_state"),
+            models.Index(fields=["finished_at"], name="agent_commands_by_end"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.call} at {self.endpoint or 'the host'}"

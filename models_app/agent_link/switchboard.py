@@ -1,0 +1,239 @@
+"""One switchboard in each web process: the lines that are open there, what they bring in, and what goes out over them.
+
+Its database work is done for all lines at a time, each kind in a thread of its own. Words of other processes come over the
+channel layer; those that are lost are made up for by looking at the rows every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from channels.layers import get_channel_layer
+from django.db import close_old_connections
+from django.utils import timezone
+
+from models_app import live
+from models_app.agent.messages import Cancel, CloseCode, Committed, Message, Settled
+from models_app.agent_link import commands
+from models_app.agent_link.door import COMMANDS, GROUP
+from models_app.agent_link.ingest import Reported, take_in
+from models_app.agent_link.line import Line
+from models_app.agent_link.models import Agent
+from models_app.telemetry.history.recorder import recorder
+
+log = logging.getLogger(__name__)
+
+TAKE_IN_SECONDS = 0.1
+"""Between two batches of samples, at least; what comes meanwhile goes in together."""
+REST = 2
+"""A batch rests this many times as long as it took."""
+REMEMBER_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+SEEN_SECONDS = 2.0
+RESUBSCRIBE_SECONDS = 3600
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Switchboard:
+    """The open lines of one event loop; its tasks run while there is one."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, Line] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._gone: set[int] = set()
+        self._seen_due = 0.0
+        self._rows = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-agents")
+        self._history = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-remember")
+        self._samples = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-samples")
+
+    async def join(self, line: Line) -> None:
+        """Serve a line from now on; an earlier one of the same agent closes."""
+        before = self.lines.get(line.agent_id)
+        self.lines[line.agent_id] = line
+        if not self._tasks:
+            live.use_loop(asyncio.get_running_loop())
+            work = (self._listen, self._relay, self._take_in, self._remember)
+            self._tasks = [asyncio.create_task(self._always(each)) for each in work]
+        if before is not None:
+            await before.close(CloseCode.REPLACED)
+        self._wake.set()
+
+    def leave(self, line: Line) -> None:
+        """Forget a line. With the last one the switchboard rests."""
+        if self.lines.get(line.agent_id) is line:
+            del self.lines[line.agent_id]
+        if not self.lines:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks.clear()
+
+    def arrived(self) -> None:
+        """A line has samples."""
+        self._arrived.set()
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Database work, in turn."""
+        return await self._run(self._rows, work, *args, **kwargs)
+
+    async def _run(self, thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def with_connection() -> T:
+            close_old_connections()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                close_old_connections()
+
+        return await asyncio.get_running_loop().run_in_executor(thread, with_connection)
+
+    async def _always(self, turn: Callable[[], Any]) -> None:
+        while True:
+            try:
+                await turn()
+            except Exception:
+                log.exception("the agents' switchboard failed; it goes on in a second")
+                await asyncio.sleep(1)
+
+    # ── words of other processes ─────────────────────────────────────────────
+
+    async def _listen(self) -> None:
+        layer: Any = get_channel_layer()
+        try:
+            channel = await layer.new_channel(GROUP)
+            await layer.group_add(GROUP, channel)
+            async with asyncio.timeout(RESUBSCRIBE_SECONDS):
+                while True:
+                    self._hear(await layer.receive(channel))
+        except TimeoutError:
+            await layer.group_discard(GROUP, channel)
+        except live.UNREACHABLE as error:
+            log.warning("channel layer unreachable, the rows are looked at instead: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message["agent"] in self.lines:
+            if message["type"] != COMMANDS:
+                self._gone.add(message["agent"])
+            self._wake.set()
+
+    # ── going out ────────────────────────────────────────────────────────────
+
+    async def _relay(self) -> None:
+        """Send what is due, when somebody says so and every second."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            self._gone |= self.lines.keys()
+        self._wake.clear()
+        await self._hang_up()
+        lines = dict(self.lines)
+        asks, cancels = await self.in_thread(_due, {agent_id: line.boot_id for agent_id, line in lines.items()})
+        for agent_id, ask in asks:
+            await self._tell(lines[agent_id], ask)
+        for agent_id, command_id in cancels:
+            await self._tell(lines[agent_id], Cancel(command_id))
+        if time.monotonic() >= self._seen_due:
+            self._seen_due = time.monotonic() + SEEN_SECONDS
+            heard = [agent_id for agent_id, line in lines.items() if time.monotonic() - line.heard_at < 2 * SEEN_SECONDS]
+            await self.in_thread(_seen, heard)
+
+    async def _hang_up(self) -> None:
+        """Close the lines that do not speak for their agents any more."""
+        suspects, self._gone = self._gone, set()
+        if not suspects:
+            return
+        speaking = await self.in_thread(_speaking, suspects)
+        for agent_id in suspects:
+            line = self.lines.get(agent_id)
+            if line is not None and speaking.get(agent_id) != line.connection:
+                await line.close(CloseCode.REPLACED if speaking.get(agent_id) else CloseCode.REFUSED)
+
+    async def _tell(self, line: Line, message: Message) -> None:
+        try:
+            await line.send(message)
+        except (OSError, RuntimeError):
+            log.debug("the agent of %s has gone", line.host)
+
+    async def settled(self, line: Line, command_id: int) -> None:
+        """The end of a command is stored."""
+        await self._tell(line, Settled(command_id))
+
+    # ── coming in ────────────────────────────────────────────────────────────
+
+    async def _take_in(self) -> None:
+        """Record what has come, and say of what is stored that it is."""
+        began = time.monotonic()
+        lines = [line for line in self.lines.values() if line.pending]
+        if lines:
+            batch = [Reported(line.agent_id, line.host, line.pending) for line in lines]
+            ends = [(line, line.pending[-1].sequence) for line in lines]
+            for line in lines:
+                line.pending = []
+            try:
+                ticket = await self._run(self._samples, take_in, batch)
+            except BaseException:
+                for line, reported in zip(lines, batch, strict=True):
+                    line.pending = [*reported.samples, *line.pending]
+                raise
+            for line, sequence in ends:
+                line.noted.append((ticket, sequence))
+        await asyncio.sleep(max(TAKE_IN_SECONDS, REST * (time.monotonic() - began)))
+        if not any(line.pending for line in self.lines.values()):
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _remember(self) -> None:
+        """Have it written, and say so. In a thread of its own: what is new does not wait for it."""
+        await asyncio.sleep(REMEMBER_SECONDS)
+        if not any(line.noted for line in self.lines.values()):
+            return
+        await self._run(self._history, recorder.flush_when_due)
+        stored: dict[int, int] = {}
+        for line in self.lines.values():
+            while line.noted and recorder.is_written(line.noted[0][0]):
+                stored[line.agent_id] = line.noted.popleft()[1]
+        if stored:
+            await self._run(self._history, _committed, stored)
+            now = timezone.now()
+            for agent_id, sequence in stored.items():
+                if open_line := self.lines.get(agent_id):
+                    await self._tell(open_line, Committed(sequence, now))
+
+
+def _due(agents: dict[int, str]) -> tuple[list[Any], list[tuple[int, int]]]:
+    return commands.take_due(agents), commands.to_cancel(agents)
+
+
+def _seen(agent_ids: list[int]) -> None:
+    Agent.objects.filter(pk__in=agent_ids).update(last_seen_at=timezone.now())
+
+
+def _speaking(agent_ids: set[int]) -> dict[int, str]:
+    return dict(Agent.objects.filter(pk__in=agent_ids, revoked_at=None).values_list("pk", "connection"))
+
+
+def _committed(stored: dict[int, int]) -> None:
+    rows = list(Agent.objects.filter(pk__in=stored).only("pk", "committed"))
+    for row in rows:
+        row.committed = stored[row.pk]
+    Agent.objects.bulk_update(rows, ["committed"], batch_size=500)
+
+
+_switchboards: dict[asyncio.AbstractEventLoop, Switchboard] = {}
+
+
+def switchboard() -> Switchboard:
+    """The switchboard of the running event loop: one in a web process."""
+    loop = asyncio.get_running_loop()
+    for closed in [known for known in _switchboards if known.is_closed()]:
+        del _switchboards[closed]
+    return _switchboards.setdefault(loop, Switchboard())

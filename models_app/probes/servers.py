@@ -1,0 +1,57 @@
+"""Which of the processes that hold VRAM belong to a server on this machine, and what each was started for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from models_app.probes.commands import command_line, file_size, flag, only_process_named
+from models_app.probes.listeners import listener_process, server_name
+from models_app.probes.types import GpuProcess, GpuSample, ServerProcesses, Worker
+
+FORGET_AFTER_SECONDS = 10.0
+
+_lock = threading.Lock()
+_servers: dict[tuple[int, str], tuple[float, int | None]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server: the name by which its processes are reported, its port, and its program (``ollama``, ``llama_server``)."""
+
+    name: str
+    port: int
+    program: str
+
+
+def server_processes(served: Served, gpus: Iterable[GpuSample]) -> ServerProcesses | None:
+    """The server's processes among those that the GPUs list; ``None`` where the server cannot be found."""
+    server = server_process(served.port, served.program)
+    if server is None:
+        return None
+    shown = {process.pid: process for gpu in gpus for process in gpu.processes or ()}
+    family = [process for process in shown.values() if server in (process.pid, process.parent_pid)]
+    return ServerProcesses(served.name, server, tuple(_worker(process) for process in family))
+
+
+def _worker(process: GpuProcess) -> Worker:
+    command = command_line(process.pid, process.started_at)
+    return Worker(process.pid, flag(command, "--alias", "-a"), file_size(flag(command, "--model", "-m")))
+
+
+def server_process(port: int, program: str) -> int | None:
+    """The server that listens on the port, remembered for a while.
+
+    Where the port's owner cannot be seen or only forwards to a container, it is the only process of its program, if any.
+    """
+    key = (port, program)
+    with _lock:
+        known_until, pid = _servers.get(key, (0.0, None))
+    if time.monotonic() >= known_until or (pid is not None and not server_name(pid)):
+        listener = listener_process(port)
+        pid = listener if listener and server_name(listener) else only_process_named(program.replace("_", "-"))
+        with _lock:
+            _servers[key] = (time.monotonic() + FORGET_AFTER_SECONDS, pid)
+    return pid
