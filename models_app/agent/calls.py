@@ -15,6 +15,7 @@ from typing import Any
 from models_app.backends.protocol import (
     Backend,
     EndpointInfo,
+    Generation,
     HeaderAnswer,
     InstalledModel,
     LoadOptions,
@@ -52,11 +53,12 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class WithOptions:
-    """A model with the options of its load; ``seconds`` of a keep-alive."""
+    """A model with the options of its load; ``seconds`` of a keep-alive, ``most_tokens`` of a text."""
 
     name: str
     options: LoadOptions = field(default_factory=LoadOptions)
     seconds: int = 0
+    most_tokens: int = 0
 
 
 async def _identify(backend: Backend, _: Nothing, __: Report) -> EndpointInfo:
@@ -91,6 +93,10 @@ async def _set_keep_alive(backend: Backend, given: WithOptions, _: Report) -> No
     await backend.set_keep_alive(given.name, given.seconds, given.options)
 
 
+async def _generate(backend: Backend, given: WithOptions, _: Report) -> Generation:
+    return await backend.generate(given.name, given.most_tokens, given.options)
+
+
 async def _pull(backend: Backend, given: Named, report: Report) -> None:
     await _follow(backend.pull(given.name), report)
 
@@ -122,6 +128,7 @@ ENDPOINT_CALLS: dict[str, Call] = {
         Call("load", WithOptions, NoneType, _load),
         Call("unload", Named, NoneType, _unload),
         Call("set_keep_alive", WithOptions, NoneType, _set_keep_alive),
+        Call("generate", WithOptions, Generation, _generate),
         Call("pull", Named, NoneType, _pull),
         Call("delete", Named, NoneType, _delete),
     )

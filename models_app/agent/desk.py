@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from models_app.agent import calls, codec
-from models_app.agent.calls import Call
 from models_app.agent.codec import Malformed
 from models_app.agent.failures import failed
 from models_app.agent.messages import (
@@ -32,6 +32,8 @@ MOST_REMEMBERED = 512
 """Ends that are told again when they are asked for again."""
 LONGEST_SECONDS = 24 * 3600.0
 REPORT_EVERY_SECONDS = 0.2
+MOST_LINES, MOST_LINE_CHARACTERS = 100, 400
+"""Of a log, between two reports."""
 
 Target = Callable[[str], Awaitable[Any]]
 """What performs a call: the backend of the endpoint of that name, or the agent for an empty one."""
@@ -108,20 +110,11 @@ class Desk:
             raise Malformed(f"This agent has no call “{ask.call[:40]}”.")
         arguments = codec.decode(call.arguments, dict(ask.arguments))
         target = await self._target(ask.endpoint)
-        return codec.encode(await call.perform(target, arguments, self._reporter(ask, call)), call.answer)
-
-    def _reporter(self, ask: Ask, _: Call) -> Callable[[Progress], None]:
-        """Passes progress on a few times a second; what comes too soon is left out."""
-        due = 0.0
-
-        def report(progress: Progress) -> None:
-            nonlocal due
-            now = asyncio.get_running_loop().time()
-            if now >= due:
-                due = now + REPORT_EVERY_SECONDS
-                self._say(Progressed(ask.id, progress))
-
-        return report
+        reports = _Reports(ask.id, self._say)
+        try:
+            return codec.encode(await call.perform(target, arguments, reports.report), call.answer)
+        finally:
+            reports.flush()
 
     def _end(self, ask_id: int, *messages: Message) -> None:
         _remember(self._ends, ask_id, list(messages))
@@ -130,6 +123,33 @@ class Desk:
     def _tell(self, ask_id: int) -> None:
         for message in self._ends[ask_id]:
             self._say(message)
+
+
+class _Reports:
+    """Passes progress on a few times a second: the latest, with every line that was logged meanwhile."""
+
+    def __init__(self, ask_id: int, say: Callable[[Message], None]) -> None:
+        self._ask_id = ask_id
+        self._say = say
+        self._due = 0.0
+        self._latest: Progress | None = None
+        self._lines: deque[str] = deque(maxlen=MOST_LINES)
+
+    def report(self, progress: Progress) -> None:
+        """How far it is now."""
+        self._latest = progress
+        self._lines.extend(line[:MOST_LINE_CHARACTERS] for line in progress.lines)
+        now = asyncio.get_running_loop().time()
+        if now >= self._due:
+            self._due = now + REPORT_EVERY_SECONDS
+            self.flush()
+
+    def flush(self) -> None:
+        """Say what has not been said."""
+        if self._latest is not None:
+            self._say(Progressed(self._ask_id, replace(self._latest, lines=tuple(self._lines))))
+            self._latest = None
+            self._lines.clear()
 
 
 def _answered(ask_id: int, answer: Any) -> list[Message]:

@@ -13,7 +13,7 @@ sent    lost       the agent's process ended, or stayed away: what became of it 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +31,7 @@ State = AgentCommand.State
 AWAY_AFTER = timedelta(seconds=10)
 """Without a word, after which an agent counts as away."""
 KEPT_FOR = timedelta(hours=1)
+MOST_LINES = 500
 QUESTIONS = frozenset({"identify", "installed", "shape", "header", "observe", "sample"})
 """Calls that change nothing: their rows are deleted soon after."""
 QUESTIONS_KEPT_FOR = timedelta(minutes=1)
@@ -85,9 +86,19 @@ def to_cancel(agent_ids: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def record_progress(agent_id: int, command_id: int, progress: Progress) -> None:
-    """How far it is."""
-    if _open(agent_id, command_id).update(progress=codec.encode(progress)):
+    """How far it is. Lines of a log are kept, the latest of them, with the number of all."""
+    before = _open(agent_id, command_id).values_list("progress", flat=True).first() or {}
+    lines = [*before.get("lines", []), *progress.lines]
+    count = before.get("line_count", 0) + len(progress.lines)
+    latest = {**codec.encode(progress), "lines": lines[-MOST_LINES:], "line_count": count}
+    if _open(agent_id, command_id).update(progress=latest):
         notify(command_id)
+
+
+def new_lines(progress: Mapping[str, Any], known: int) -> tuple[str, ...]:
+    """The lines of a row's progress after the first ``known``, as far as they are kept."""
+    lines: list[str] = progress.get("lines", [])
+    return tuple(lines[max(0, len(lines) - (progress.get("line_count", 0) - known)) :])
 
 
 def record_done(agent_id: int, done: Done) -> None:

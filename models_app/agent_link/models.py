@@ -79,7 +79,7 @@ class AgentCommand(models.Model):
     arguments = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     boot_id = models.CharField(max_length=64, blank=True)
-    progress = models.JSONField(null=True)
+    progress = models.JSONField(default=dict)
     answer = models.JSONField(null=True)
     failure = models.JSONField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)

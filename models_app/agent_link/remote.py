@@ -22,6 +22,7 @@ from models_app.backends.protocol import (
     Backend,
     BackendKind,
     EndpointInfo,
+    Generation,
     HeaderAnswer,
     InstalledModel,
     LoadOptions,
@@ -86,6 +87,11 @@ class RemoteBackend:
         await self._answer(
             "set_keep_alive", WithOptions(self.canonical(name), options, seconds), settings.LOAD_TIMEOUT_SECONDS
         )
+
+    async def generate(self, name: str, most_tokens: int, options: LoadOptions) -> Generation:
+        given = WithOptions(self.canonical(name), options, most_tokens=most_tokens)
+        answer: Generation = await self._answer("generate", given, settings.LOAD_TIMEOUT_SECONDS)
+        return answer
 
     async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
         async with aclosing(self._steps("pull", Named(self.canonical(name)), settings.PULL_TIMEOUT_SECONDS)) as steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -68,13 +69,14 @@ class Asking:
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         row = await sync_to_async(self._ask)()
         commands.on_news(self._id, lambda: loop.call_soon_threadsafe(news.set))
-        told: Any = None
+        told: dict[str, Any] = {}
         try:
             for pause in _pauses():
                 row = await sync_to_async(self._look)()
                 if row.progress != told:
+                    lines = commands.new_lines(row.progress, told.get("line_count", 0))
                     told = row.progress
-                    yield codec.made(Progress, told)
+                    yield replace(codec.made(Progress, told), lines=lines)
                 if row.state in ENDED:
                     yield self._answer(row)
                     return
