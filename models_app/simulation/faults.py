@@ -33,6 +33,8 @@ class Fault(StrEnum):
     """A load comes half-way and never ends."""
     HOLD_MEMORY = "hold_memory"
     """An unloaded model is listed no more, yet its process keeps the memory."""
+    LEAK = "leak"
+    """An unloaded model's process lives on with a little of its memory."""
     STUCK_STOPPING = "stuck_stopping"
     """An unload is acknowledged, and the model stays listed with its memory."""
     RELOAD_DURING_UNLOAD = "reload_during_unload"

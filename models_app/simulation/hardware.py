@@ -74,6 +74,14 @@ class SimulatedHost:
         with self._lock:
             self._processes.pop(pid, None)
 
+    def shrink(self, pid: int, most_bytes: int) -> None:
+        """Let a process give back all but ``most_bytes`` of each GPU, and its RAM."""
+        with self._lock:
+            if pid in self._processes:
+                held = self._processes[pid]
+                held.vram_bytes = {gpu: min(size, most_bytes) for gpu, size in held.vram_bytes.items()}
+                held.ram_bytes = 0
+
     def set_activity(self, pid: int, activity: float) -> None:
         """Say how hard a process works its GPUs, from 0 to 1."""
         with self._lock:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from models_app.simulation.devices import SimulatedOutOfMemory
+from models_app.simulation.devices import MIB, SimulatedOutOfMemory
 from models_app.simulation.faults import Fault, Faults
 from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.memory import Placement
+
+LEAKED_BYTES = 192 * MIB
 
 
 @dataclass(slots=True)
@@ -88,9 +90,11 @@ def _allocate(host: SimulatedHost, pid: int, gpu: int, size_bytes: int) -> None:
 
 
 async def release(host: SimulatedHost, pid: int, seconds: float, faults: Faults) -> None:
-    """Let a process end after ``seconds``; with ``HOLD_MEMORY`` it lives on with what it holds."""
+    """Let a process end after ``seconds``; ``HOLD_MEMORY`` lets it live on with all it holds, ``LEAK`` with a part."""
     await asyncio.sleep(seconds)
-    if not faults.take(Fault.HOLD_MEMORY):
+    if faults.take(Fault.LEAK):
+        host.shrink(pid, LEAKED_BYTES)
+    elif not faults.take(Fault.HOLD_MEMORY):
         host.end(pid)
 
 

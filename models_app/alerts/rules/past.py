@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from models_app.alerts.rules.facts import Facts
 from models_app.backends.protocol import ModelState
-from models_app.operations.fleet_view import HostView, ModelView
+from models_app.operations.fleet_view import GpuView, HostView, ModelView, SegmentKind
 
 KEPT = timedelta(hours=1)
 MOST_STAYS = 40
@@ -21,6 +21,7 @@ SETTLE = timedelta(seconds=15)
 GROWTH_EVERY = timedelta(seconds=30)
 MOST_POINTS = 60
 BUSY_PERCENT = 5
+SERVER_PROCESSES = frozenset({"ollama", "ollama_llama_server", "llama-server"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Stay:
     """One time that a model was in memory, as it was seen last.
 
     ``row_id`` and the context tell one stay from the next. ``is_asked``: Berth loaded it. ``held_bytes`` is by GPU's UUID,
-    and so is ``unexplained_bytes``, what nobody accounted for there. ``residue_bytes`` is how much of ``held_bytes``
+    and so is ``unclaimed_bytes``, what no model claimed there. ``residue_bytes`` is how much of ``held_bytes``
     was not given back after the end; ``None`` while that is not known.
     """
 
@@ -39,7 +40,7 @@ class Stay:
     began_at: datetime
     is_asked: bool
     held_bytes: dict[str, int]
-    unexplained_bytes: dict[str, int]
+    unclaimed_bytes: dict[str, int]
     ended_at: datetime | None = None
     residue_bytes: int | None = None
 
@@ -93,9 +94,9 @@ class Past:
 
 
 def _stays(before: Iterable[Stay], facts: Facts) -> tuple[Stay, ...]:
-    unexplained = {gpu.uuid: gpu.unexplained_bytes for host, gpu in facts.gpus() if gpu.is_measured and not host.is_stale}
+    unclaimed = {gpu.uuid: _unclaimed_bytes(gpu) for host, gpu in facts.gpus() if gpu.is_measured and not host.is_stale}
     present = {
-        (endpoint.id, model.name): _stay(model, facts, unexplained)
+        (endpoint.id, model.name): _stay(model, facts, unclaimed)
         for _, endpoint, model in facts.models()
         if endpoint.is_online
     }
@@ -106,7 +107,7 @@ def _stays(before: Iterable[Stay], facts: Facts) -> tuple[Stay, ...]:
         if stay.endpoint_id not in known:
             continue
         if stay.ended_at is not None:
-            ended.append(_settled(stay, facts.at, unexplained))
+            ended.append(_settled(stay, facts.at, unclaimed))
         elif stay.endpoint_id not in online:
             open_stays.append(stay)
         elif (seen := present.get((stay.endpoint_id, stay.model))) and _is_same(stay, seen):
@@ -117,7 +118,13 @@ def _stays(before: Iterable[Stay], facts: Facts) -> tuple[Stay, ...]:
     return (*_kept(ended, facts.at), *open_stays, *present.values())
 
 
-def _stay(model: ModelView, facts: Facts, unexplained: Mapping[str, int]) -> Stay:
+def _unclaimed_bytes(gpu: GpuView) -> int:
+    """What nobody accounts for, and what processes of servers hold for none of their models."""
+    idle = (part for part in gpu.segments if part.kind is SegmentKind.OTHER and part.name in SERVER_PROCESSES)
+    return gpu.unexplained_bytes + sum(part.size_bytes for part in idle)
+
+
+def _stay(model: ModelView, facts: Facts, unclaimed: Mapping[str, int]) -> Stay:
     return Stay(
         endpoint_id=model.endpoint_id,
         model=model.name,
@@ -126,7 +133,7 @@ def _stay(model: ModelView, facts: Facts, unexplained: Mapping[str, int]) -> Sta
         began_at=facts.at,
         is_asked=bool(model.loaded_by or model.operation_id),
         held_bytes=dict(model.gpu_bytes),
-        unexplained_bytes={uuid: unexplained[uuid] for uuid in model.gpu_bytes if uuid in unexplained},
+        unclaimed_bytes={uuid: unclaimed[uuid] for uuid in model.gpu_bytes if uuid in unclaimed},
     )
 
 
@@ -134,12 +141,12 @@ def _is_same(stay: Stay, seen: Stay) -> bool:
     return stay.row_id == seen.row_id and stay.context_length in (seen.context_length, None)
 
 
-def _settled(stay: Stay, now: datetime, unexplained: Mapping[str, int]) -> Stay:
+def _settled(stay: Stay, now: datetime, unclaimed: Mapping[str, int]) -> Stay:
     """With what the GPUs still hold of it: the least that was ever seen, for other memory comes and goes."""
-    is_known = bool(stay.unexplained_bytes) and stay.unexplained_bytes.keys() <= unexplained.keys()
+    is_known = bool(stay.unclaimed_bytes) and stay.unclaimed_bytes.keys() <= unclaimed.keys()
     if stay.ended_at is None or now - stay.ended_at < SETTLE or not is_known:
         return stay
-    more = sum(max(0, unexplained[uuid] - before) for uuid, before in stay.unexplained_bytes.items())
+    more = sum(max(0, unclaimed[uuid] - before) for uuid, before in stay.unclaimed_bytes.items())
     residue = min(more, stay.total_bytes, stay.total_bytes if stay.residue_bytes is None else stay.residue_bytes)
     return replace(stay, residue_bytes=residue)
 

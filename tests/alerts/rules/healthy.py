@@ -44,6 +44,7 @@ def model(**different: Any) -> ModelView:
         loaded_by="",
         can_unload=True,
         can_set_keep_alive=True,
+        can_measure_speed=False,
         operation_id=None,
     )
     return replace(healthy, **different)
