@@ -118,7 +118,7 @@ class ReceiverFactory(factory.django.DjangoModelFactory):
 
     name = factory.Sequence(lambda n: f"receiver-{n}")
     kind = "webhook"
-    address = "http://127.0.0.1:9/hook"
+    address = "http://127.0.0.1:9009/hook"
     secret = "a secret of the tests"
     least_severity = "notice"
 

@@ -15,6 +15,9 @@ from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
 from models_app.api import (
+    alert_receivers,
+    alert_rules,
+    alerts,
     applied_plans,
     demands,
     endpoints,
@@ -75,6 +78,9 @@ for prefix, router in (
     ("telemetry", telemetry.router),
     ("telemetry/history", history.router),
     ("operations", operations.router),
+    ("alerts", alerts.router),
+    ("alert-rules", alert_rules.router),
+    ("alert-receivers", alert_receivers.router),
     ("operations", follow.router),
     ("demands", demands.router),
     ("plans", plans.router),
