@@ -96,10 +96,16 @@ def test_receiver(request: HttpRequest, receiver_id: int) -> Any:
 
 
 def _receiver(row: Receiver) -> ReceiverOut:
-    same = set(ReceiverOut.model_fields) - {"address", "last"}
     last = row.deliveries.first()
-    shown = {"address": receivers.shown_address(row), "last": _delivery(last) if last else None}
-    return ReceiverOut(**{name: getattr(row, name) for name in same}, **shown)
+    return ReceiverOut(
+        id=row.pk,
+        name=row.name,
+        kind=row.kind,
+        address=receivers.shown_address(row),
+        least_severity=row.least_severity,
+        is_on=row.is_on,
+        last=_delivery(last) if last else None,
+    )
 
 
 def _delivery(row: Delivery) -> DeliveryOut:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from django.http import HttpRequest
 from ninja import Router, Schema
@@ -57,9 +57,8 @@ def change_rule(request: HttpRequest, name: str, body: LimitsIn) -> RuleOut:
     rule = RULE_BY_NAME.get(name)
     if rule is None:
         raise Problem(404, "not_found", "There is no such rule.")
-    now = limits_by_rule()[name]
     changed = {field: getattr(body, field) for field in LimitsIn.model_fields if getattr(body, field) is not None}
-    limits = Limits(**({"is_on": now.is_on} | _numbers(now) | changed))
+    limits = replace(limits_by_rule()[name], **changed)
     try:
         set_limits(acting(request), rule, limits)
     except AlertRefused as refused:
@@ -68,9 +67,15 @@ def change_rule(request: HttpRequest, name: str, body: LimitsIn) -> RuleOut:
 
 
 def _rule(rule: Rule, limits: Limits) -> RuleOut:
-    about = {"name": rule.name, "title": rule.title, "meaning": rule.meaning, "severity": rule.severity, "unit": rule.unit}
-    return RuleOut(**about, **_numbers(limits), is_on=limits.is_on, is_default=limits == rule.limits)
-
-
-def _numbers(limits: Limits) -> dict[str, Any]:
-    return {"raise_at": limits.raise_at, "clear_at": limits.clear_at, "for_seconds": limits.for_seconds}
+    return RuleOut(
+        name=rule.name,
+        title=rule.title,
+        meaning=rule.meaning,
+        severity=rule.severity,
+        unit=rule.unit,
+        is_on=limits.is_on,
+        raise_at=limits.raise_at,
+        clear_at=limits.clear_at,
+        for_seconds=limits.for_seconds,
+        is_default=limits == rule.limits,
+    )
