@@ -48,6 +48,7 @@ class DemandIn(Schema):
     replicas: int = 1
     on_demand: bool = Field(default=False, description="May be loaded when it is asked for, in a shared swap space.")
     tolerated_wait_seconds: int | None = Field(default=None, description="How long such a load may take.")
+    gpu_only: bool = Field(default=False, description="Never leaves layers to the CPU.")
     hosts: Names = Field(default=[], description="Allowed hosts, by name; empty for all.")
     gpus: Names = Field(default=[], description="Allowed GPUs; empty for all.")
     pinned_gpus: Names = Field(default=[], description="Exactly these GPUs, before every priority.")
@@ -72,6 +73,7 @@ class DemandOut(BaseModel):
     replicas: int
     on_demand: bool
     tolerated_wait_seconds: int | None
+    gpu_only: bool
     hosts: list[str]
     gpus: list[str]
     pinned_gpus: list[str]

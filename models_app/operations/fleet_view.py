@@ -22,6 +22,8 @@ class SegmentKind(StrEnum):
     UNEXPLAINED = "unexplained"
     PENDING = "pending"
     """Promised to a running operation and not risen yet."""
+    SWAP = "swap"
+    """Kept free in a plan for models that are loaded when they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

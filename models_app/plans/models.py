@@ -26,6 +26,7 @@ class Demand(models.Model):
     replicas = models.IntegerField(default=1)
     on_demand = models.BooleanField(default=False)
     tolerated_wait_seconds = models.IntegerField(null=True, blank=True)
+    gpu_only = models.BooleanField(default=False)
     hosts = models.JSONField(default=list, blank=True)
     gpus = models.JSONField(default=list, blank=True)
     pinned_gpus = models.JSONField(default=list, blank=True)

@@ -81,6 +81,8 @@ class Enumerator:
             if server is not None:
                 ways += self._ways(spec, candidate, server, named.ranks, found.left_out)
         ways += self._spilled(spec, named.candidates, named.ranks)
+        if spec.gpu_only:
+            ways = [way for way in ways if not way.option.spills]
         merged = _merged(sorted(ways, key=_preference))
         if len(merged) > MOST_OPTIONS:
             found.left_out.append(f"{len(merged) - MOST_OPTIONS} more ways to load it.")

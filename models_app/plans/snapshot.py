@@ -106,8 +106,11 @@ def _loaded(host: Host, servers: list[Server], latest: Latest, rows: _Rows, gpus
     for endpoint in host.endpoints.all():
         for row in endpoint.loaded_models.all():
             server = by_id.get(endpoint.pk)
-            if server is not None and row.state != ModelState.STOPPING:
-                yield _instance(row, server, latest, rows, gpus)
+            if server is None or row.state == ModelState.STOPPING:
+                continue
+            instance = _instance(row, server, latest, rows, gpus)
+            if instance.bytes or not row.gpu_bytes:
+                yield instance
 
 
 def _instance(row: LoadedModel, server: Server, latest: Latest, rows: _Rows, gpus: set[str]) -> Instance:

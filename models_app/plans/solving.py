@@ -25,6 +25,7 @@ from models_app.plans.problem import Posed, is_unclaimed, pose
 from models_app.plans.records import GoalRow, Instance, PlanStep, RemedyRow, UnmetRow, rows
 from models_app.plans.snapshot import take_snapshot
 from models_app.solver.choices import choices_of
+from models_app.solver.goals import same_load
 from models_app.solver.ledger import Ledger
 from models_app.solver.placement import place
 from models_app.solver.result import Placement, Unmet
@@ -90,10 +91,13 @@ def _way_there(problem: Problem, placed: tuple[Assignment, ...]) -> tuple[tuple[
 
 
 def _staying(problem: Problem, placed: tuple[Assignment, ...]) -> list[Assignment]:
+    """What fits beside the placement, and what lies where the placement changes nothing."""
     ledger = Ledger.of(problem, placed)
+    coming = (each for each in placed if not any(same_load(each, loaded) for loaded in problem.current))
+    touched = {pool for each in coming for pool in problem.taken(each)}
     staying = []
     for loaded in problem.current:
-        if is_unclaimed(loaded) and ledger.fits(loaded):
+        if is_unclaimed(loaded) and (ledger.fits(loaded) or touched.isdisjoint(problem.taken(loaded))):
             ledger.add(loaded)
             staying.append(loaded)
     return staying
@@ -102,21 +106,23 @@ def _staying(problem: Problem, placed: tuple[Assignment, ...]) -> list[Assignmen
 def answer_columns(solved: Solved, seconds: float) -> dict[str, Any]:
     """What the plan's row keeps of an answer."""
     posed, placement = solved.posed, solved.placement
-    steps = _steps(posed, solved.way)
+    steps, unmet = _steps(posed, solved.way), _unmet(posed, placement)
     return {
         "state": Plan.State.DRAFT,
         "fleet": posed.fleet.row(),
         "fingerprint": fingerprint(posed.fleet),
         "today": rows(_today(posed)),
-        "instances": rows(posed.instance(placed) for placed in solved.target),
+        "instances": rows(_planned(solved)),
         "steps": rows(steps),
         "impossible": rows(posed.instance(placed) for placed in solved.way.impossible),
         "goals": rows(_goals(placement)),
-        "unmet": rows(_unmet(posed, placement)),
+        "unmet": rows(unmet),
         "swap_bytes": placement.swap_bytes,
         "notes": list(_notes(posed, placement)),
         "figures": {
             "options": sum(len(demand.options) for demand in posed.problem.demands),
+            "met": len(posed.specs) + len(posed.unplaceable) - len(unmet),
+            "moves": len(steps),
             "enumerate_seconds": round(solved.enumerate_seconds, 3),
             "solve_seconds": round(solved.solve_seconds, 3),
             "seconds": seconds,
@@ -129,6 +135,14 @@ def _today(posed: Posed) -> list[Instance]:
     claimed = {(each.endpoint_id, each.model) for each in posed.loaded.values()}
     known = [posed.instance(placed) for placed in posed.problem.current]
     return known + [each for each in posed.fleet.loaded if (each.endpoint_id, each.model) not in claimed]
+
+
+def _planned(solved: Solved) -> list[Instance]:
+    """Where everything goes, and what servers hold of which they alone decide."""
+    planned = [solved.posed.instance(placed) for placed in solved.target]
+    known = {(each.endpoint_id, each.model) for each in planned}
+    held = (each for each in solved.posed.fleet.loaded if each.fixed)
+    return planned + [each for each in held if (each.endpoint_id, each.model) not in known]
 
 
 def _steps(posed: Posed, way: Transition) -> list[PlanStep]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from django.db import connections
 
 from models_app.inventory.models import Endpoint, Host
+from models_app.plans.documents import read_yaml
+from models_app.plans.models import Demand, Plan
 from models_app.runtime.part import Part
 from models_app.simulation.fleet import FleetEndpoint, FleetHost, demo_fleet
 from models_app.simulation.llama_router import LlamaRouterSimulator
@@ -17,6 +20,7 @@ from models_app.simulation.ollama import OllamaSimulator
 from models_app.telemetry.sources import register, register_pids
 
 START_SECONDS = 20
+DEMANDS = Path(__file__).with_name("demo_demands.yaml")
 MODES: dict[type, str] = {OllamaSimulator: "ollama", LlamaRouterSimulator: "router", LlamaServerSimulator: "single"}
 
 
@@ -38,6 +42,7 @@ class DemoFleet(Part):
         _forget_addresses()
         for host in self.fleet.hosts:
             _enter(host)
+        _enter_demands()
         connections.close_all()
 
     def work(self) -> None:
@@ -57,6 +62,13 @@ def _enter(simulated: FleetHost) -> None:
     register(host, simulated.probe)
     for endpoint in simulated.endpoints:
         _enter_endpoint(host, endpoint)
+
+
+def _enter_demands() -> None:
+    """What the demo is asked to serve, at its first start. The catalog learns of the models only later."""
+    if not Demand.objects.exists() and not Plan.objects.exists():
+        for spec in read_yaml(DEMANDS.read_text(encoding="utf-8")):
+            Demand.objects.create(**spec.columns())
 
 
 def _forget_addresses() -> None:

@@ -39,9 +39,8 @@ def unmet(problem: Problem, assignments: tuple[Assignment, ...]) -> tuple[Unmet,
 
 def spill_warnings(assignments: Iterable[Assignment]) -> tuple[str, ...]:
     """A sentence for each instance that leaves layers to the CPU."""
-    return tuple(
-        f"{placed.demand} ({placed.option.variant}) {SPILL_WARNING}." for placed in assignments if placed.option.spills
-    )
+    spilled = (placed for placed in assignments if placed.option.spills)
+    return tuple(f"{placed.demand} ({placed.option.variant}) {SPILL_WARNING}." for placed in spilled)
 
 
 def gib(size: int) -> str:
@@ -56,7 +55,7 @@ def _explain(problem: Problem, ledger: Ledger, demand: Demand, served: int) -> U
     rooms = {name: ledger.free(name) for choice in choices for name in choice.devices}
     free = max(rooms.values(), default=0)
     remedies = tuple(_remedies(problem, ledger, demand, choices, free))
-    reason = _reason(problem, smallest, rooms, choices)
+    reason = _reason(problem, demand, smallest, rooms, choices)
     return Unmet(demand.name, served, demand.replicas, reason, needed, free, remedies)
 
 
@@ -64,15 +63,13 @@ def _largest_share(option: Option) -> int:
     return max(option.device_bytes, default=option.host_ram_bytes)
 
 
-def _reason(problem: Problem, smallest: Option, rooms: dict[str, int], choices: tuple[Choice, ...]) -> str:
+def _reason(problem: Problem, demand: Demand, smallest: Option, rooms: dict[str, int], choices: tuple[Choice, ...]) -> str:
     needs = f"{smallest.variant}, its smallest option, needs {gib(_largest_share(smallest))}"
     if len(smallest.device_bytes) > 1:
         needs += f" on each of {len(smallest.device_bytes)} GPUs"
     if not choices:
-        usable = [device.usable_bytes for device in problem.devices if device.is_gpu]
-        return (
-            f"{needs}; no endpoint that may serve it has such room (the largest GPU gives {gib(max(usable, default=0))})."
-        )
+        largest = max((problem.device[name].usable_bytes for name in _gpus_of(problem, demand)), default=0)
+        return f"{needs}; no endpoint that may serve it has such room (the largest GPU gives {gib(largest)})."
     if not rooms:
         return f"{needs} of host RAM, which is taken."
     roomiest = max(rooms, key=lambda name: rooms[name])
@@ -82,6 +79,13 @@ def _reason(problem: Problem, smallest: Option, rooms: dict[str, int], choices: 
     if len(smallest.device_bytes) > 1:
         return f"{needs}; {roomiest} has {left} left, but not enough others of its endpoint have."
     return f"{needs}; {roomiest} has {left} left, but a rule, a replica or the endpoint's limit forbids it."
+
+
+def _gpus_of(problem: Problem, demand: Demand) -> set[str]:
+    """The GPUs of all endpoints that have an option of the demand."""
+    anywhere = any(option.endpoints is None for option in demand.options)
+    named = {name for option in demand.options for name in option.endpoints or ()}
+    return {name for endpoint in problem.endpoints if anywhere or endpoint.id in named for name in endpoint.devices}
 
 
 def _remedies(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choice, ...], free: int) -> Iterator[Remedy]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+
 from models_app.operations.fleet_view import HostView, Segment, SegmentKind
 
 COLOURS = 12
@@ -20,6 +23,11 @@ def host_colours(host: HostView) -> dict[int, int]:
     devices.append(_hues(host.ram_segments) | {model.hue for model in host.elsewhere})
     first_come = {model.hue: model.id for model in sorted(host.models, key=lambda model: -model.id)}
     hues = sorted(set().union(*devices), key=lambda hue: (hue not in first_come, first_come.get(hue, 0), hue))
+    return spread(devices, hues)
+
+
+def spread(devices: Sequence[AbstractSet[int]], hues: Iterable[int]) -> dict[int, int]:
+    """A colour for each hue, those first in line before others; ``devices`` are the hues that lie side by side."""
     chosen: dict[int, int] = {}
     for hue in hues:
         beside = {chosen[other] for device in devices if hue in device for other in device if other in chosen}

@@ -28,6 +28,8 @@ OVERFLOWING = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
 FIRST = {"host_id": 1, "endpoint_id": 1, "model_id": 1, "installation_id": 1, "user_id": 1, "operation_id": 1} | {
     "alert_id": 1,
     "receiver_id": 1,
+    "demand_id": 1,
+    "plan_id": 1,
 }
 """Rows of the demo that are always there; a loaded model and a token are looked up."""
 ONLY_POSTED_TO = {
@@ -35,6 +37,8 @@ ONLY_POSTED_TO = {
     "loaded_model",
     "host_look",
     "host_endpoint_look",
+    "plan_make",
+    "plan_what_if",
     "user_role",
     "user_reactivate",
     "logout",
@@ -49,6 +53,7 @@ DIALOGS = {
     "remove a host": ("/hosts/", "Remove"),
     "delete a model": ("/models/1/", "Delete…"),
     "mute an alert": ("/alerts/", "Mute…"),
+    "delete a demand": ("/plans/", "Delete…"),
     "reset a password": ("/users/1/", "Reset password…"),
 }
 
@@ -61,6 +66,7 @@ def busy_panel(demo_panel: Panel) -> Panel:
         kept = {"kind": "set_keep_alive", "keep_alive": "1h", "confirmed": "1"}
         for path, form in (
             ("/users/new/", {"username": "max", "role": "member"}),
+            ("/plans/make/", {}),
             ("/account/tokens/", {"name": "script", "scope": "read", "days": ""}),
             (
                 "/alerts/receivers/add/",

@@ -27,6 +27,7 @@ GIB, MIB = 1024**3, 1024**2
 PAGES = (
     ("fleet", "Fleet", False),
     ("models", "Models", False),
+    ("plans", "Plans", False),
     ("operations", "Operations", False),
     ("history", "History", False),
     ("alerts", "Alerts", False),
@@ -120,6 +121,12 @@ def clock(seconds: float | None) -> str:
 def until(moment: datetime | None) -> str:
     """The time left to a moment, as ``clock`` says it."""
     return "" if moment is None else clock((moment - timezone.now()).total_seconds())
+
+
+@register.filter
+def grouped(number: int | str) -> str:
+    """A whole number in groups of three digits; anything else as it is."""
+    return f"{number:,}" if isinstance(number, int) else number
 
 
 @register.filter
