@@ -64,6 +64,12 @@ class Comparison:
         """Whether it is in memory anywhere."""
         return any(place.loaded for place in self.places)
 
+    @property
+    def why_unknown(self) -> str:
+        """Why nobody knows what it needs; empty where somebody does."""
+        known = any(need.vram_bytes is not None for need in self.needs)
+        return "" if known else next((need.why for need in self.needs), "It is not known for which context it was trained.")
+
     def need_at(self, context_length: int) -> Need | None:
         """What it needs at a context; ``None`` where it was not trained for it."""
         return next((need for need in self.needs if need.context_length == context_length), None)

@@ -173,3 +173,24 @@ def test_only_a_loaded_model_that_writes_can_be_measured_and_only_by_admins(as_a
     LoadedModelFactory(endpoint=rows.endpoint, name=SMALL)
     assert opened(as_admin, model).count("Measure speed") == 1
     assert "Measure speed" not in opened(as_member, model)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [("router", "Load it once: its size is then known"), ("ollama", "the endpoint is asked again every minute")],
+)
+def test_a_variant_of_which_nothing_is_known_says_why_and_what_would_help(as_member, model, rows, mode, said):
+    rows.endpoint.mode = mode
+    rows.endpoint.save()
+    Variant.objects.filter(name=LARGE).update(file_size_bytes=0, parameter_count=None, layer_count=None)
+    page = words(opened(as_member, model))
+    assert f"{LARGE} : " in page
+    assert "the number of layers" in page
+    assert said in page
+    assert "nothing yet: why?" in words(as_member.get("/models/").content.decode())
+
+
+def test_a_variant_that_is_installed_nowhere_has_nobody_to_ask(as_member, model, rows):
+    Variant.objects.filter(name=LARGE).update(file_size_bytes=0, parameter_count=None, layer_count=None)
+    rows.endpoint.installations.filter(name=LARGE).delete()
+    assert "nobody can be asked" in words(opened(as_member, model))

@@ -22,6 +22,20 @@ def need_at(compared: Comparison, context_length: int) -> Need | None:
 
 
 @register.filter
+def what_helps(compared: Comparison) -> str:
+    """What would tell what a variant needs, where nobody knows."""
+    modes = {place.installation.endpoint.mode for place in compared.places}
+    if not modes:
+        return "It is installed nowhere, so that nobody can be asked."
+    if modes & {"router", "single"}:
+        return (
+            "A llama-server tells the size of a model only while it is loaded, and never its layers. Load it once: its size "
+            "is then known and kept. Its header, which tells everything, is read where the panel runs on the server's machine."
+        )
+    return "Its header could not be read yet; the endpoint is asked again every minute."
+
+
+@register.filter
 def measured_chart(rows: Sequence[LoadMeasurement]) -> Chart | None:
     """Estimated against measured; nothing where there are too few loads."""
     return chart(rows)
