@@ -10,9 +10,11 @@ from django.shortcuts import render
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, what it costs, and the word on the button. ``back`` is the address that "no" leads to.
+    """What is asked, what it costs, and the word on the button, empty where nobody may go on. ``back`` is the address that
+    "no" leads to, ``keep`` the word for it.
 
-    The answer is a ``POST`` of the ``fields`` and of ``confirmed`` to ``address``; empty is where the question was asked.
+    The answer is a ``POST`` of the ``fields`` and of ``flag`` to ``address``; empty is where the question was asked.
+    ``in_place``: where a script asks, the page stays and hears what came of it. ``see`` is a link, its address and words.
     """
 
     title: str
@@ -21,11 +23,15 @@ class Question:
     back: str
     address: str = ""
     fields: tuple[tuple[str, str], ...] = ()
+    flag: str = "confirmed"
+    keep: str = "Keep it as it is"
+    in_place: bool = False
+    see: tuple[str, str] | None = None
 
 
 def ask(request: HttpRequest, question: Question, *, refusal: str = "", status: int = 200) -> HttpResponse:
     """Ask. ``refusal`` says why the last answer changed nothing."""
-    is_dialog = request.headers.get("HX-Target") == "dialog"
+    is_dialog = request.headers.get("HX-Target") == "dialog" or (question.in_place and "HX-Request" in request.headers)
     context = {
         "question": question,
         "refusal": refusal,
@@ -33,3 +39,9 @@ def ask(request: HttpRequest, question: Question, *, refusal: str = "", status: 
         "address": question.address or request.get_full_path(),
     }
     return render(request, "components/question.html" if is_dialog else "confirm.html", context, status=status)
+
+
+def in_dialog(response: HttpResponse) -> HttpResponse:
+    """Whatever a script asked for: put this into the dialog."""
+    response["HX-Retarget"], response["HX-Reswap"] = "#dialog", "innerHTML"
+    return response

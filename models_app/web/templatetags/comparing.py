@@ -29,8 +29,8 @@ def what_helps(compared: Comparison) -> str:
         return "It is installed nowhere, so that nobody can be asked."
     if modes & {"router", "single"}:
         return (
-            "A llama-server tells the size of a model only while it is loaded, and never its layers. Load it once: its size "
-            "is then known and kept. Its header, which tells everything, is read where the panel runs on the server's machine."
+            "A llama-server tells the size of a model only while it is loaded, and never its layers. Load it once: its "
+            "size is then known and kept. Its header, which tells the rest, is read where the panel runs on its machine."
         )
     return "Its header could not be read yet; the endpoint is asked again every minute."
 

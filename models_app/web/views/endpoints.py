@@ -6,19 +6,17 @@ from asgiref.sync import async_to_sync
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from models_app.inventory import endpoints
 from models_app.inventory.errors import InventoryRefused
-from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host
 from models_app.web.access import admin_required
-from models_app.web.confirm import Question, ask
 from models_app.web.connection import look_again, new_endpoint, requested_test
 from models_app.web.host_forms import EndpointChangeForm, EndpointForm
-from models_app.web.in_use import in_use, loss_sentences
+from models_app.web.in_use import in_use
 from models_app.web.people import acting
+from models_app.web.removal import ask_and_remove, say_who_was_silent
 
 
 @admin_required
@@ -68,14 +66,7 @@ def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 def remove(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     """Remove an endpoint from the list, once confirmed."""
     endpoint = get_object_or_404(Endpoint.objects.select_related("host"), pk=endpoint_id)
-    if request.method != "POST":
-        return ask(request, _removal(endpoint))
-    try:
-        endpoints.remove_endpoint(acting(request), endpoint, guard=in_use)
-    except InventoryRefused as refused:
-        return ask(request, _removal(endpoint), refusal=f"{refused.message} {refused.hint}".strip(), status=409)
-    messages.success(request, f"{endpoint.name} is no longer in the list.")
-    return redirect("hosts")
+    return ask_and_remove(request, endpoint, lambda: endpoints.remove_endpoint(acting(request), endpoint, guard=in_use))
 
 
 @admin_required
@@ -83,21 +74,5 @@ def remove(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 def look(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     """Ask the endpoint again what it is, what it has installed and what it has in memory."""
     endpoint = get_object_or_404(Endpoint, pk=endpoint_id)
-    if look_again(endpoint):
-        messages.success(request, f"{endpoint.name} is up to date.")
-    else:
-        messages.warning(request, f"{endpoint.name} did not answer; the list says why.")
-    return redirect("hosts")
-
-
-def _removal(endpoint: Endpoint) -> Question:
-    return Question(
-        title=f"Remove {endpoint.name} from {endpoint.host.name}?",
-        consequences=(
-            *loss_sentences(losses(endpoint)),
-            "The server itself goes on running with what it has loaded; Berth only stops looking.",
-        ),
-        action="Remove",
-        back=reverse("hosts"),
-        address=reverse("host_endpoint_remove", args=[endpoint.pk]),
-    )
+    silent = [] if look_again(endpoint) else [endpoint.name]
+    return say_who_was_silent(request, endpoint.name, silent)

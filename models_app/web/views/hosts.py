@@ -9,7 +9,6 @@ from django.db.models import Count, Model, OuterRef, Prefetch, QuerySet, Subquer
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from models_app.catalog.models import Installation
@@ -17,16 +16,15 @@ from models_app.inventory import hosts
 from models_app.inventory.addresses import checked_url
 from models_app.inventory.discovery import discover
 from models_app.inventory.errors import InventoryRefused
-from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.inventory.names import checked_name
 from models_app.operations.hardware import tiers_of
 from models_app.web.access import admin_required, member_required
-from models_app.web.confirm import Question, ask
 from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
 from models_app.web.host_forms import HostForm, NewHostForm
-from models_app.web.in_use import in_use, loss_sentences
+from models_app.web.in_use import in_use
 from models_app.web.people import acting
+from models_app.web.removal import ask_and_remove, say_who_was_silent
 
 
 @member_required
@@ -98,14 +96,7 @@ def edit(request: HttpRequest, host_id: int) -> HttpResponse:
 def remove(request: HttpRequest, host_id: int) -> HttpResponse:
     """Remove a host and all that belongs to it, once confirmed."""
     host = get_object_or_404(Host, pk=host_id)
-    if request.method != "POST":
-        return ask(request, _removal(host))
-    try:
-        hosts.remove_host(acting(request), host, guard=in_use)
-    except InventoryRefused as refused:
-        return ask(request, _removal(host), refusal=f"{refused.message} {refused.hint}".strip(), status=409)
-    messages.success(request, f"{host.name} is no longer in the list.")
-    return redirect("hosts")
+    return ask_and_remove(request, host, lambda: hosts.remove_host(acting(request), host, guard=in_use))
 
 
 @admin_required
@@ -117,12 +108,8 @@ def look(request: HttpRequest, host_id: int) -> HttpResponse:
     silent = [endpoint.name for endpoint in host.endpoints.all() if not look_again(endpoint)]
     for endpoint in found:
         look_again(endpoint)
-    if silent:
-        messages.warning(request, f"{', '.join(silent)} did not answer; the list says why.")
-    else:
-        new = f" New: {', '.join(endpoint.name for endpoint in found)}." if found else ""
-        messages.success(request, f"{host.name} is up to date.{new}")
-    return redirect("hosts")
+    news = f" New: {', '.join(endpoint.name for endpoint in found)}." if found else ""
+    return say_who_was_silent(request, host.name, silent, news)
 
 
 def _hosts() -> QuerySet[Host]:
@@ -134,16 +121,3 @@ def _count(rows: type[Model]) -> Coalesce:
     """How many rows belong to an endpoint: a query of its own each, for two joins would multiply."""
     per_endpoint = rows._default_manager.filter(endpoint=OuterRef("pk")).order_by().values("endpoint")
     return Coalesce(Subquery(per_endpoint.annotate(number=Count("pk")).values("number")), 0)
-
-
-def _removal(host: Host) -> Question:
-    return Question(
-        title=f"Remove {host.name}?",
-        consequences=(
-            *loss_sentences(losses(host)),
-            "The servers on it go on running with what they have loaded; Berth only stops looking.",
-        ),
-        action="Remove",
-        back=reverse("hosts"),
-        address=reverse("host_remove", args=[host.pk]),
-    )

@@ -9,11 +9,10 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from models_app.accounts.roles import Via, actor, is_admin
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
@@ -22,10 +21,10 @@ from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import Request, request_cancel, set_pinned, submit
 from models_app.web.access import admin_required, member_required
-from models_app.web.keep_alive_form import KeepAliveForm
-from models_app.web.keep_alive_tips import KeepAliveTip, keep_alive_tip
+from models_app.web.confirm import Question, ask, in_dialog
 from models_app.web.load_form import LoadForm
 from models_app.web.views import operation_pages
+from models_app.web.views.keep_alive import form_response
 from models_app.web.views.load import accepting, context_of, template_for
 
 Kind = Operation.Kind
@@ -114,21 +113,30 @@ def _refused(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
         return render(request, template, context, status=refused.status)
     if request.POST.get("kind") == Kind.SET_KEEP_ALIVE and refused.errors:
         loaded = get_object_or_404(LoadedModel, endpoint=request.POST["endpoint"], name=request.POST.get("model"))
-        return _keep_alive_form(request, loaded, refused)
+        return form_response(request, loaded, refused)
     return confirm(request, refused)
 
 
 def confirm(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
     """Why not, and where the person may insist: the same request with the flag that does."""
     again = [(name, value) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken" for value in values]
-    context = {"refused": refused, "accept": accepting(refused), "again": again}
-    template = "operations/confirm_dialog.html" if request.htmx else "operations/confirm.html"  # type: ignore[attr-defined]
-    return _in_dialog(render(request, template, context, status=refused.status))
-
-
-def _in_dialog(response: HttpResponse) -> HttpResponse:
-    response["HX-Retarget"], response["HX-Reswap"] = "#dialog", "innerHTML"
-    return response
+    flag, words = accepting(refused) or ("", "")
+    if words and request.POST.get("kind") == Kind.MEASURE_SPEED:
+        words = "Measure it all the same"
+    busy = refused.operation
+    question = Question(
+        title="Are you sure?" if words else "Not now",
+        consequences=(refused.message,),
+        action=words,
+        back=reverse("fleet"),
+        address=reverse("operations"),
+        fields=tuple(again),
+        flag=flag,
+        keep="Leave it" if words else "Back",
+        in_place=True,
+        see=(reverse("operation", args=[busy.pk]), f"Operation {busy.pk} is in the way") if busy else None,
+    )
+    return in_dialog(ask(request, question, status=refused.status))
 
 
 @require_POST
@@ -154,34 +162,3 @@ def loaded_model(request: HttpRequest, loaded_id: int) -> HttpResponse:
     except RequestRefused as refused:
         return confirm(request, refused)
     return done(request, f"{row.name} is {'pinned' if pinned else 'no longer pinned'}.", "/")
-
-
-@require_safe
-@admin_required
-def keep_alive(request: HttpRequest, loaded_id: int) -> HttpResponse:
-    """The form that changes how long a loaded model stays."""
-    row = get_object_or_404(LoadedModel.objects.select_related("endpoint__host"), pk=loaded_id)
-    if request.htmx.target == "keep-alive-advice":  # type: ignore[attr-defined]
-        return render(request, "operations/keep_alive_advice.html", {"tip": _tip(row, request.GET), "into": "#dialog"})
-    return _keep_alive_form(request, row)
-
-
-def _keep_alive_form(request: HttpRequest, row: LoadedModel, refused: RequestRefused | None = None) -> HttpResponse:
-    asked = request.POST if refused else request.GET
-    form = KeepAliveForm(asked if refused else None, initial=asked.dict())
-    if refused:
-        form.is_valid()
-        form.add_error("keep_alive", refused.message)
-    dialog, page = "operations/keep_alive_dialog.html", "operations/keep_alive.html"
-    template = dialog if request.htmx else page  # type: ignore[attr-defined]
-    context = {"form": form, "loaded": row, "tip": _tip(row, asked)}
-    return _in_dialog(render(request, template, context, status=refused.status if refused else 200))
-
-
-def _tip(row: LoadedModel, asked: QueryDict) -> KeepAliveTip | None:
-    often = asked.get("requests_per_hour", "")
-
-    def address(text: str) -> str:
-        return f"{reverse('keep_alive', args=[row.pk])}?{urlencode({'keep_alive': text, 'requests_per_hour': often})}"
-
-    return keep_alive_tip(row.endpoint, row.name, often, address)
