@@ -16,7 +16,7 @@ from models_app.web.confirm import Question, ask
 from models_app.web.in_use import loss_sentences
 
 
-def ask_and_remove(request: HttpRequest, row: Host | Endpoint, remove: Callable[[], None]) -> HttpResponse:
+def ask_and_remove(request: HttpRequest, row: Host | Endpoint, remove: Callable[[], object]) -> HttpResponse:
     """Ask first; then remove, or say why not."""
     question = _question(row)
     if request.method != "POST":
