@@ -13,6 +13,7 @@ from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.observe import look_and_record
 from models_app.inventory.refresh import refresh_installed
 from models_app.web.host_forms import EndpointChangeForm, EndpointForm
+from models_app.web.kept_key import forget_key, keep_key
 from models_app.web.people import acting
 
 
@@ -23,6 +24,7 @@ def requested_test(request: HttpRequest, form: EndpointForm, endpoint: Endpoint 
     form.is_valid()
     for name in [name for name in form.errors if name != "url"]:
         del form.errors[name]
+    keep_key(request, form)
     if not form.cleaned_data.get("url"):
         return ConnectionReport(False, message="Enter an address.")
     return report_of(form, endpoint)
@@ -43,6 +45,7 @@ def new_endpoint(request: HttpRequest, host: Host, form: EndpointForm) -> Endpoi
     endpoint = async_to_sync(add_endpoint)(
         acting(request), host, chosen["endpoint_name"], chosen["url"], chosen["api_key"], form.chosen_kind
     )
+    forget_key(request)
     look_again(endpoint)
     return endpoint
 

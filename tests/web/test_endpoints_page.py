@@ -126,3 +126,41 @@ def test_an_endpoint_with_an_operation_at_work_stays(as_admin, watched):
 def test_an_unknown_endpoint_is_not_found(as_admin):
     for name in ("host_endpoint_edit", "host_endpoint_remove"):
         assert as_admin.get(reverse(name, args=[4711])).status_code == 404
+
+
+def typed(url: str, **more: str) -> dict[str, str]:
+    return {"url": url, "endpoint_name": "big", "api_key": ""} | more
+
+
+def test_without_javascript_the_key_of_a_test_is_kept_until_the_endpoint_is_added(as_admin, served, router):
+    form, url = reverse("host_endpoint_add", args=[HostFactory().pk]), served(router)
+    page = as_admin.post(form, typed(url, api_key="the right key", test="1")).content.decode()
+    assert "It answers:" in page
+    assert "leave this empty to use it" in page
+    assert "the right key" not in page
+    assert as_admin.post(form, typed(url)).url == reverse("hosts")
+    assert Endpoint.objects.get().api_key == "the right key"
+    assert "kept_key" not in as_admin.session
+
+
+def test_the_key_of_a_test_is_not_used_for_another_address_or_form(as_admin, served, router):
+    host, url = HostFactory(), served(router)
+    form = reverse("host_endpoint_add", args=[host.pk])
+    as_admin.post(form, typed(url, api_key="the right key", test="1"))
+    other = url.replace("127.0.0.1", "127.0.0.2")
+    assert "It answers:" not in as_admin.post(form, typed(other, test="1")).content.decode()
+    another = reverse("host_endpoint_add", args=[HostFactory().pk])
+    assert as_admin.post(another, typed(url)).status_code == 422
+
+
+def test_the_key_of_a_test_is_gone_when_the_form_is_opened_anew(as_admin, served, router):
+    form, url = reverse("host_endpoint_add", args=[HostFactory().pk]), served(router)
+    as_admin.post(form, typed(url, api_key="the right key", test="1"))
+    as_admin.get(form)
+    assert as_admin.post(form, typed(url)).status_code == 422
+
+
+def test_with_javascript_nothing_is_kept(as_admin, served, router):
+    form, url = reverse("host_endpoint_add", args=[HostFactory().pk]), served(router)
+    as_admin.post(form, typed(url, api_key="the right key", test="1"), HTTP_HX_REQUEST="true")
+    assert "kept_key" not in as_admin.session

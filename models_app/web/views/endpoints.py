@@ -15,6 +15,7 @@ from models_app.web.access import admin_required
 from models_app.web.connection import look_again, new_endpoint, requested_test
 from models_app.web.host_forms import EndpointChangeForm, EndpointForm
 from models_app.web.in_use import in_use
+from models_app.web.kept_key import forget_key, posted
 from models_app.web.people import acting
 from models_app.web.removal import ask_and_remove, say_who_was_silent
 
@@ -24,7 +25,7 @@ from models_app.web.removal import ask_and_remove, say_who_was_silent
 def add(request: HttpRequest, host_id: int) -> HttpResponse:
     """Add an endpoint to a host."""
     host = get_object_or_404(Host, pk=host_id)
-    form = EndpointForm(request.POST or None)
+    form = EndpointForm(posted(request))
     report = requested_test(request, form)
     if report is None and request.method == "POST" and form.is_valid():
         try:
@@ -43,7 +44,7 @@ def add(request: HttpRequest, host_id: int) -> HttpResponse:
 def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     """Rename an endpoint, or give it another address or key."""
     endpoint = get_object_or_404(Endpoint.objects.select_related("host"), pk=endpoint_id)
-    form = EndpointChangeForm(request.POST or None, endpoint=endpoint)
+    form = EndpointChangeForm(posted(request), endpoint=endpoint)
     report = requested_test(request, form, endpoint)
     if report is None and request.method == "POST" and form.is_valid():
         name, url = form.cleaned_data["endpoint_name"], form.cleaned_data["url"]
@@ -54,6 +55,7 @@ def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
         except InventoryRefused as refused:
             form.refuse(refused, name="endpoint_name")
         else:
+            forget_key(request)
             look_again(endpoint)
             messages.success(request, f"{endpoint.name} is saved.")
             return redirect("hosts")

@@ -23,6 +23,7 @@ from models_app.web.access import admin_required, member_required
 from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
 from models_app.web.host_forms import HostForm, NewHostForm
 from models_app.web.in_use import in_use
+from models_app.web.kept_key import posted
 from models_app.web.people import acting
 from models_app.web.removal import ask_and_remove, say_who_was_silent
 
@@ -40,7 +41,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: HttpRequest) -> HttpResponse:
     """Add a host with its first endpoint, which has to answer; *Test connection* only asks it."""
-    form = NewHostForm(request.POST or None)
+    form = NewHostForm(posted(request))
     report = requested_test(request, form)
     if report is None and request.method == "POST" and form.is_valid() and _add(request, form):
         return redirect("hosts")
