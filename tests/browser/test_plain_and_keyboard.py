@@ -112,3 +112,24 @@ def test_a_dialog_takes_the_focus_and_gives_it_back(ollama_panel: Panel, visits:
     page.keyboard.press("Escape")
     expect(page.locator("#dialog")).to_be_hidden()
     expect(opener).to_be_focused()
+
+
+def test_the_catalog_is_sorted_filtered_and_chosen_from_with_the_keyboard_alone(
+    ollama_panel: Panel, visits: Visits
+) -> None:
+    page = visits.person(ollama_panel)
+    page.goto("/models/")
+    page.locator("#sort-file_size_bytes").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("sort=file_size_bytes"))
+    expect(page.locator("#sort-file_size_bytes")).to_be_focused()
+    page.get_by_label("State").focus()
+    page.keyboard.type("Installed, not")
+    expect(page).to_have_url(re.compile("presence=installed.*sort=file_size_bytes"))
+    expect(page.get_by_label("State")).to_be_focused()
+    pick = page.get_by_role("checkbox").first
+    pick.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="What strategy fits these?").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="The alternatives")).to_be_visible()

@@ -28,9 +28,10 @@ def what_helps(compared: Comparison) -> str:
     if not modes:
         return "It is installed nowhere, so that nobody can be asked."
     if modes & {"router", "single"}:
+        size = "" if compared.variant.file_size_bytes else "Load it once: its size is then known and kept. "
         return (
-            "A llama-server tells the size of a model only while it is loaded, and never its layers. Load it once: its "
-            "size is then known and kept. Its header, which tells the rest, is read where the panel runs on its machine."
+            f"A llama-server tells the size of a model only while it is loaded, and never its layers. {size}"
+            "Its header, which tells them, is read where the panel runs on the server's machine."
         )
     return "Its header could not be read yet; the endpoint is asked again every minute."
 
