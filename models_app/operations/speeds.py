@@ -42,10 +42,14 @@ def record_speed(operation: Operation, step: OperationStep, resident: ResidentMo
 
 
 def measured_speeds(variant: Variant | None, backend_kind: str, gpu_names: str) -> dict[float, float]:
-    """Tokens a second by the share of the model on GPUs of these names, the latest of each share."""
+    """Tokens a second by the share of the model on GPUs of these names, the latest of each share.
+
+    Several cards of one kind count as one: they work one after the other, each on its own layers.
+    """
     if variant is None:
         return {}
-    rows = SpeedMeasurement.objects.filter(variant=variant, backend_kind=backend_kind, gpu_names=gpu_names)
+    cards = _kinds_of(gpu_names.split(", ") if gpu_names else [])
+    rows = SpeedMeasurement.objects.filter(variant=variant, backend_kind=backend_kind, gpu_names=cards)
     latest = rows.order_by("-id").values_list("gpu_share", "tokens_per_second")[:SPEEDS_READ]
     return {round(share, 2): speed for share, speed in reversed(latest)}
 
@@ -65,11 +69,15 @@ def _subject(operation: Operation, step: OperationStep) -> Subject | None:
 
 
 def _gpu_names(endpoint: Endpoint, model: str) -> str:
-    """The cards that hold it, as measurements of loads name them; empty on a machine without any."""
+    """The kinds of cards that hold it; empty on a machine without any."""
     row = LoadedModel.objects.filter(endpoint=endpoint, name=model).first()
     gpus = list(Gpu.objects.filter(host=endpoint.host_id, present=True).order_by("index"))
     holding = [gpu for gpu in gpus if row and row.gpu_bytes.get(gpu.uuid)] or gpus[:1]
-    return ", ".join(gpu.name[:120] for gpu in holding)[:255]
+    return _kinds_of([gpu.name[:120] for gpu in holding])
+
+
+def _kinds_of(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names))[:255]
 
 
 def _gpu_share(endpoint: Endpoint, resident: ResidentModel, settings: LoadSettings, layer_count: int | None) -> float:

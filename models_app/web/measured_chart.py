@@ -1,38 +1,58 @@
-"""Estimated against measured, load by load, as a small chart: places in a box that a template draws."""
+"""How far measured loads were from their estimates, load by load, as a small chart: places in a box that a template draws.
+
+In percent of the estimate, so that loads with different contexts stand side by side and one sees estimates get better.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from models_app.operations.measurements import LoadMeasurement
 
-WIDTH, HEIGHT = 320, 96
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 10, 8, 8
-_TICK = 5
+WIDTH, HEIGHT = 640, 148
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 12, 28
+_TICK = 9
+_LIMITS_PERCENT = (1, 2, 5, 10, 20, 50, 100)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One load: its place across with the ends of its tick; up, what was measured and what was predicted with its band."""
+    """One load: its place across with the ends of its estimate's tick, up what was measured and the estimate's band.
 
+    ``percent`` is how much more was measured than estimated.
+    """
+
+    row: LoadMeasurement
+    percent: float
     x: float
     left: float
     right: float
     measured_y: float
-    predicted_y: float
     low_y: float
     high_y: float
-    is_outlier: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The loads, oldest first, between the least and the most bytes shown."""
+    """The loads, oldest first, from ``-limit_percent`` to ``limit_percent``; what is further off is drawn at the edge."""
 
     points: tuple[Point, ...]
-    least_bytes: int
-    most_bytes: int
+    limit_percent: int
+    top_y: float
+    middle_y: float
+    bottom_y: float
+
+    @property
+    def first_at(self) -> datetime:
+        """When the oldest load was measured."""
+        return self.points[0].row.at
+
+    @property
+    def last_at(self) -> datetime:
+        """When the newest load was measured."""
+        return self.points[-1].row.at
 
 
 def predicted(row: LoadMeasurement) -> tuple[int, int]:
@@ -44,29 +64,27 @@ def predicted(row: LoadMeasurement) -> tuple[int, int]:
 
 def chart(newest_first: Sequence[LoadMeasurement]) -> Chart | None:
     """The chart of at least two loads; ``None`` of fewer, for which a table says more."""
-    if len(newest_first) < 2:
+    rows = [row for row in reversed(newest_first) if predicted(row)[0]]
+    if len(rows) < 2:
         return None
-    rows = list(reversed(newest_first))
-    bands = [predicted(row) for row in rows]
-    values = [row.measured_bytes for row in rows] + [size + sign * band for size, band in bands for sign in (-1, 1)]
-    least, most = max(0, min(values)), max(values)
+    off = [_percent(row.measured_bytes - predicted(row)[0], row) for row in rows]
+    bands = [_percent(predicted(row)[1], row) for row in rows]
+    furthest = max(abs(value) for value in (*off, *bands))
+    limit = next((each for each in _LIMITS_PERCENT if furthest <= each), _LIMITS_PERCENT[-1])
     step = (WIDTH - _LEFT - _RIGHT) / (len(rows) - 1)
 
-    def up(size_bytes: int) -> float:
-        share = (min(max(size_bytes, least), most) - least) / max(1, most - least)
+    def up(percent: float) -> float:
+        share = (min(max(percent, -limit), limit) + limit) / (2 * limit)
         return round(HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM), 1)
 
-    points = [
-        Point(
-            round(_LEFT + index * step, 1),
-            round(_LEFT + index * step - _TICK, 1),
-            round(_LEFT + index * step + _TICK, 1),
-            up(row.measured_bytes),
-            up(size),
-            up(size - band),
-            up(size + band),
-            row.is_outlier,
+    points = tuple(
+        Point(row, percent, x, x - _TICK, x + _TICK, up(percent), up(-band), up(band))
+        for row, percent, band, x in zip(
+            rows, off, bands, (round(_LEFT + i * step, 1) for i in range(len(rows))), strict=True
         )
-        for index, (row, (size, band)) in enumerate(zip(rows, bands, strict=True))
-    ]
-    return Chart(tuple(points), least, most)
+    )
+    return Chart(points, limit, up(limit), up(0), up(-limit))
+
+
+def _percent(size_bytes: int, row: LoadMeasurement) -> float:
+    return 100 * size_bytes / predicted(row)[0]

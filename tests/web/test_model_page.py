@@ -193,3 +193,16 @@ def test_a_variant_that_is_installed_nowhere_has_nobody_to_ask(as_member, model,
     Variant.objects.filter(name=LARGE).update(file_size_bytes=0, parameter_count=None, layer_count=None)
     rows.endpoint.installations.filter(name=LARGE).delete()
     assert "nobody can be asked" in words(opened(as_member, model))
+
+
+def test_the_chart_shows_loads_in_percent_of_their_estimates_whatever_their_context(as_member, model, rows):
+    small = Variant.objects.get(name=SMALL)
+    measured(small, rows, context_length=4096, predicted_bytes=10 * GIB, measured_bytes=int(10.4 * GIB))
+    measured(small, rows, context_length=65_536, predicted_bytes=20 * GIB, measured_bytes=20 * GIB)
+    page = opened(as_member, model)
+    first, second = (float(y) for y in re.findall(r'<circle class="seen" cx="[\d.]+" cy="([\d.]+)"', page))
+    zero = float(re.findall(r'<line class="zero"[^>]*y1="([\d.]+)"', page)[0])
+    assert second == zero
+    assert first < zero, "more than estimated is drawn above it"
+    assert "+5 %" in words(page)
+    assert "4k context: measured 10.4 GiB, 4.0 % beside the estimate" in page
