@@ -81,8 +81,10 @@ class Enumerator:
             if server is not None:
                 ways += self._ways(spec, candidate, server, named.ranks, found.left_out)
         ways += self._spilled(spec, named.candidates, named.ranks)
-        if spec.gpu_only:
+        if spec.gpu_only and any(way.option.spills for way in ways):
             ways = [way for way in ways if not way.option.spills]
+            if not ways:
+                found.left_out.append("Every way to load it leaves layers to the CPU, and only GPUs will do.")
         merged = _merged(sorted(ways, key=_preference))
         if len(merged) > MOST_OPTIONS:
             found.left_out.append(f"{len(merged) - MOST_OPTIONS} more ways to load it.")
@@ -106,12 +108,13 @@ class Enumerator:
             left_out.append(why)
         for context in contexts:
             subject = _subject(candidate, server, context, spec.slots)
-            for size in self._sizes(server, subject):
+            layers = _preset_layers(subject)
+            for size in [0] if layers == 0 else self._sizes(server, subject):
                 reckoning = self._reckon(server, subject, size)
                 if reckoning is None:
                     left_out.append(f"{candidate.model} on {server.name}: its size is not known.")
                     return
-                yield self._way(spec, candidate, server, ranks, subject, reckoning, size)
+                yield self._way(spec, candidate, server, ranks, subject, reckoning, size, layers)
 
     def _sizes(self, server: Server, subject: Subject) -> list[int]:
         """How many GPUs a set may have. One that a server would not choose by itself is not offered."""
@@ -246,6 +249,12 @@ def _subject(candidate: Candidate, server: Server, context: int, slots: int) -> 
         parallel=slots if "parallel" in server.options else None,
     )
     return candidate.facts.subject(wanted)
+
+
+def _preset_layers(subject: Subject) -> int | None:
+    """How many layers the server's own settings put on the GPU; ``None`` for all."""
+    layers, count = subject.settings.gpu_layers, layer_count_of(subject)
+    return layers if layers is not None and (count is None or layers <= count) else None
 
 
 def _contexts(spec: DemandSpec, candidate: Candidate, server: Server) -> tuple[list[int], str]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
+from models_app.agent.supervision.backend import MODE
 from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import Installation, Variant
+from models_app.inventory.managed import is_managed, spec_of
 from models_app.inventory.models import Endpoint, Host, LoadedModel, Residency
 from models_app.operations.fleet_models import hue
 from models_app.operations.models import Reservation
@@ -42,7 +44,7 @@ def take_snapshot(changes: Changes = NONE) -> Fleet:
     servers: list[Server] = []
     loaded: list[Instance] = []
     left_out: list[str] = []
-    for host in Host.objects.prefetch_related("endpoints__loaded_models"):
+    for host in Host.objects.prefetch_related("endpoints__loaded_models", "endpoints__managed"):
         latest = samples.get(host.pk)
         if latest is None or latest.is_stale:
             left_out.append(f"{host.name} is left out: its memory is not measured at the moment.")
@@ -77,7 +79,8 @@ def _answers(endpoint: Endpoint) -> bool:
 
 
 def _server(row: Endpoint, host: Host, gpus: Iterable[GpuSample]) -> Server:
-    seen = tuple(gpu.uuid for gpu in gpus)
+    chosen = spec_of(row).gpus if is_managed(row) else ()
+    seen = tuple(gpu.uuid for gpu in gpus if not chosen or gpu.uuid in chosen)
     chooses = "gpu" in row.load_options and len(seen) > 1
     return Server(
         id=row.pk,
@@ -97,7 +100,7 @@ def _server(row: Endpoint, host: Host, gpus: Iterable[GpuSample]) -> Server:
 
 def _limit(mode: str, gpus: int, loaded: int) -> int | None:
     """The default of the server's program, or what it has been seen to hold."""
-    defaults = {"ollama": OLLAMA_MODELS_A_GPU * max(1, gpus), "router": ROUTER_MODELS}
+    defaults = {"ollama": OLLAMA_MODELS_A_GPU * max(1, gpus), "router": ROUTER_MODELS, MODE: 1}
     return max(defaults[mode], loaded) if mode in defaults else None
 
 

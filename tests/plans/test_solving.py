@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from models_app.agent.supervision.spec import ServerSpec
 from models_app.catalog.models import CatalogModel, Variant
-from models_app.inventory.models import Endpoint
+from models_app.inventory.models import Endpoint, ManagedServer
 from models_app.plans.changes import AddedGpu, Changes
 from models_app.plans.demand import read_demand
 from models_app.plans.records import Instance
@@ -182,6 +183,27 @@ def test_a_router_serves_only_as_its_presets_say(host: OneHost) -> None:
     assert "starts with 4,096 tokens of context" in unmet["reason"]
     (instance,) = placed(solved(demand(least_context_length=4096)))["llama3.1:8b"]
     assert (instance.options, instance.context_length, len(instance.gpus)) == ({"pinned": True}, 4096, 2)
+
+
+def test_a_managed_server_serves_its_one_model_on_its_own_gpus(host: OneHost) -> None:
+    spec = ServerSpec(name="llama3.1:8b", model="/models/llama.gguf", gpus=(host.gpus[1].uuid,), context_length=8192)
+    Endpoint.objects.filter(pk=host.endpoint.pk).update(kind="llama_server", mode="managed", load_options=["pinned"])
+    ManagedServer.objects.create(endpoint=host.endpoint, key="k", spec=spec.as_json())
+    host.endpoint.installations.filter(name="llama3.1:8b").update(launch={"ctx_size": 8192, "parallel": 1})
+    found = solved(demand())
+    (instance,) = placed(found)["llama3.1:8b"]
+    assert (instance.gpus, instance.options) == ((host.gpus[1].uuid,), {"pinned": True})
+    assert found.posed.fleet.server[host.endpoint.pk].max_models == 1
+
+
+def test_layers_that_a_preset_leaves_to_the_cpu_count_as_such(host: OneHost) -> None:
+    Endpoint.objects.filter(pk=host.endpoint.pk).update(kind="llama_server", mode="router", load_options=["pinned"])
+    launch = {"ctx_size": 8192, "parallel": 1, "n_gpu_layers": 8, "split_mode": "none", "main_gpu": 1}
+    host.endpoint.installations.filter(name="llama3.1:8b").update(launch=launch)
+    (instance,) = placed(solved(demand()))["llama3.1:8b"]
+    assert (instance.layers, instance.gpus) == (8, (host.gpus[1].uuid,))
+    (row,) = answer_columns(solved(demand(gpu_only=True)), 1.0)["unmet"]
+    assert "only GPUs will do" in row["reason"]
 
 
 def test_a_server_that_decides_alone_meets_the_demand_for_what_it_serves(host: OneHost) -> None:
