@@ -3,8 +3,8 @@
 The result's names are those of llama.cpp's long flags, with underscores: ``ctx_size`` (tokens of the whole context; 0 is
 the model's own), ``parallel``, ``kv_unified``, ``n_gpu_layers``, ``batch_size``, ``ubatch_size``, ``cache_type_k``,
 ``cache_type_v``, ``flash_attn``, ``tensor_split``, ``split_mode``, ``main_gpu``, ``swa_full``, ``kv_offload``,
-``n_cpu_moe``, ``embedding``. A flag that is absent or makes no sense is left out. The last one of a kind wins, as there.
-Beside them a backend may say under ``gpus`` the UUIDs of those that it shows to the server.
+``n_cpu_moe``, ``embedding``, ``fit``, and the paths ``mmproj``, ``model_draft`` and ``lora``. A flag that is absent or
+makes no sense is left out. The last one of a kind wins, as there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MOST_SHARES = 64
+MOST_PATH_CHARACTERS = 4096
 ALL_LAYERS = 100_000
 """More than any model has."""
 
@@ -55,6 +56,10 @@ def _switch(text: str) -> bool | None:
     return {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}.get(text.lower())
 
 
+def _path(text: str) -> str | None:
+    return text if text.startswith("/") and text.isprintable() and len(text) <= MOST_PATH_CHARACTERS else None
+
+
 def _shares(text: str) -> list[float] | None:
     parts = text.replace("/", ",").split(",")
     try:
@@ -78,9 +83,13 @@ _VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
         ("cache_type_v", "--cache-type-v -ctv", _CACHE),
         ("flash_attn", "--flash-attn -fa", _switch),
         ("tensor_split", "--tensor-split -ts", _shares),
+        ("fit", "--fit -fit", _switch),
         ("split_mode", "--split-mode -sm", _word("none", "layer", "row", "tensor")),
         ("main_gpu", "--main-gpu -mg", _whole(0, 1024)),
         ("n_cpu_moe", "--n-cpu-moe -ncmoe", _whole(0)),
+        ("mmproj", "--mmproj -mm", _path),
+        ("model_draft", "--model-draft -md --spec-draft-model", _path),
+        ("lora", "--lora", _path),
     )
     for flag in flags.split()
 }

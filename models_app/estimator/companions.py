@@ -13,12 +13,12 @@ PROJECTOR_COMPUTE_BYTES = 250 * 1024**2
 _PROJECTOR_ERROR_BYTES = 150 * 1024**2
 
 
-def with_projector(estimate: Estimate, projector: GgufHeader) -> Estimate:
+def with_projector(estimate: Estimate, weights_bytes: int) -> Estimate:
     """Add a multimodal projector (``--mmproj``), which lies wholly on the first GPU, or in host RAM without one."""
     first, *others = estimate.devices
     first = replace(
         first,
-        weights_bytes=first.weights_bytes + projector.weights_bytes,
+        weights_bytes=first.weights_bytes + weights_bytes,
         compute_bytes=first.compute_bytes + PROJECTOR_COMPUTE_BYTES,
     )
     error_bytes = estimate.error_bytes + _PROJECTOR_ERROR_BYTES

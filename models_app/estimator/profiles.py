@@ -37,6 +37,8 @@ class BuildProfile:
     queries, keys and values was taken apart into copies."""
     indexed_writes: bool = True
     """Rows are written to the cache by index, and the indices are inputs."""
+    fits_by_itself: bool = True
+    """llama-server shrinks a load that does not fit."""
     ready_embeddings: bool = True
     """There is a place for embeddings that come ready-made, beside those that are looked up."""
 
@@ -56,6 +58,7 @@ _OLD_LAYERS = replace(
     name="llama.cpp-2025-08",
     summary="llama.cpp from August to November 2025: the output layer goes to the GPU last",
     output_layer_first=False,
+    fits_by_itself=False,
     ready_embeddings=False,
 )
 _OLD_GRAPH = replace(

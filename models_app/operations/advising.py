@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from models_app.catalog.headers import stored_shape
 from models_app.estimator.advice import Advice, advise, layers_that_fit
+from models_app.estimator.server_fit import fitted
 from models_app.estimator.speed import Measured
 from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, EstimateError, Grade, LoadSettings
 from models_app.operations.reckoned import Reckoning
@@ -53,6 +54,35 @@ def advice_for(subject: Subject, devices: Sequence[Room], measured: Measured | N
         return ()
 
 
+def server_fit_note(subject: Subject, devices: Sequence[Room]) -> tuple[str, ...]:
+    """What the server would change by itself to make the load fit on these devices; nothing where it would not."""
+    layer_count, gpus = layer_count_of(subject), [room for room in devices if room.uuid]
+    if subject.unset is None or layer_count is None or not gpus:
+        return ()
+    free = [max(0, room.free_bytes + room.freed_bytes) for room in gpus]
+    try:
+        chosen = fitted(_Plain(subject, gpus), subject.settings, subject.unset, layer_count, free, _has_experts(subject))
+    except EstimateError:
+        return ()
+    changes = _changes(subject.settings, chosen, layer_count)
+    return (f"llama-server would shrink this load by itself (--fit): {' and '.join(changes)}.",) if changes else ()
+
+
+def _changes(before: LoadSettings, after: LoadSettings, layer_count: int) -> list[str]:
+    changes = []
+    if after.context_length != before.context_length:
+        changes.append(f"about {after.context_length:,} tokens of context in place of {before.context_length:,}")
+    if after.cpu_moe_layers != before.cpu_moe_layers:
+        changes.append(f"the experts of {after.cpu_moe_layers} layers in host RAM")
+    if after.gpu_layers != before.gpu_layers:
+        changes.append(f"{after.gpu_layers} of {layer_count + 1} layers on the GPUs")
+    return changes
+
+
+def _has_experts(subject: Subject) -> bool:
+    return bool(subject.header) and stored_shape(subject.header).expert_count > 0
+
+
 class _Estimator:
     """The subject's estimate as a function of the settings, each device with its share of the error band."""
 
@@ -62,9 +92,19 @@ class _Estimator:
 
     def __call__(self, settings: LoadSettings) -> Estimate:
         reckoning = reckon(with_settings(self._subject, settings), self._gpus)
-        devices = tuple(_banded(device, reckoning) for device in reckoning.devices)
+        devices = tuple(self._shown(device, reckoning) for device in reckoning.devices)
         host = DeviceEstimate("Host", DeviceKind.HOST_RAM, weights_bytes=reckoning.ram_bytes)
         return Estimate(reckoning.grade, reckoning.build_profile, (*devices, host), reckoning.error_bytes)
+
+    def _shown(self, device: DeviceEstimate, reckoning: Reckoning) -> DeviceEstimate:
+        return _banded(device, reckoning)
+
+
+class _Plain(_Estimator):
+    """The same without the error band, as a server's own planner sees it."""
+
+    def _shown(self, device: DeviceEstimate, reckoning: Reckoning) -> DeviceEstimate:  # noqa: ARG002 - overridden
+        return device
 
 
 def _banded(device: DeviceEstimate, reckoning: Reckoning) -> DeviceEstimate:

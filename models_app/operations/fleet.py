@@ -43,8 +43,10 @@ def fleet(rows: Rows | None = None, samples: Mapping[int, Latest] | None = None)
 
 def read_rows() -> Rows:
     """The rows as they are now."""
+    installations = list(_installations_in_memory())
     about = About(
-        variants={(row.endpoint_id, row.name): row.variant for row in _installations_in_memory()},
+        variants={(row.endpoint_id, row.name): row.variant for row in installations},
+        launches={(row.endpoint_id, row.name): row.launch for row in installations},
         residencies={(row.endpoint_id, row.name): row for row in Residency.objects.filter(lost_at=None)},
         busy={(row.endpoint_id, row.model_name): row.operation_id for row in OperationTarget.objects.filter(active=True)},
     )
@@ -65,7 +67,7 @@ def _promises(variants: dict[Key, Variant]) -> dict[int, list[Promise]]:
 def _installations_in_memory() -> Iterable[Installation]:
     loaded, promised = LoadedModel.objects.values("name"), Reservation.objects.values("operation__model_name")
     named = Q(name__in=loaded) | Q(name__in=promised)
-    return Installation.objects.filter(named).select_related("variant")
+    return Installation.objects.filter(named).select_related("variant__header")
 
 
 def _host(host: Host, rows: Rows, latest: Latest | None) -> HostView:

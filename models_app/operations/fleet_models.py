@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
-from models_app.backends.protocol import Capability, ModelState
+from models_app.backends.protocol import BackendKind, Capability, LoadOptions, ModelState
 from models_app.catalog.models import Variant
-from models_app.estimator.quick import QuickModel, quick_kv_bytes
-from models_app.estimator.types import EstimateError, LoadSettings
+from models_app.estimator.quick import quick_kv_bytes
+from models_app.estimator.types import EstimateError
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.operations.builds import has_own_runner, profile_of
 from models_app.operations.fleet_view import ModelView
+from models_app.operations.load_settings import Situation, load_settings
+from models_app.operations.reckoning import has_header, variant_estimate
+from models_app.operations.rule_of_thumb import quick_model
 from models_app.telemetry.attribution import Shares
 
 Key = tuple[int, str]
@@ -19,9 +24,10 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What other rows know of the models: the variant, who loaded it, and the active operation that touches it."""
+    """What other rows know of the models: the variant, how its server starts it, who loaded it, and what touches it now."""
 
     variants: dict[Key, Variant]
+    launches: dict[Key, dict[str, Any]]
     residencies: dict[Key, Residency]
     busy: dict[Key, int]
 
@@ -48,7 +54,7 @@ def model_view(row: LoadedModel, endpoint: Endpoint, shares: Shares, about: Abou
         context_length=row.context_length,
         parallel=row.parallel,
         gpu_bytes={uuid: share.bytes for uuid, share in measured.items()} or dict(row.gpu_bytes),
-        kv_bytes=_kv_bytes(variant, row),
+        kv_bytes=_kv_bytes(row, endpoint, about),
         cpu_bytes=_cpu_bytes(row),
         size_bytes=row.size_bytes,
         attributed_by=next((share.by.value for share in measured.values()), row.attributed_by),
@@ -73,20 +79,29 @@ def _cpu_bytes(row: LoadedModel) -> int:
     return max(0, row.size_bytes - row.vram_bytes) if row.size_bytes and row.vram_bytes is not None else 0
 
 
-def _kv_bytes(variant: Variant | None, row: LoadedModel) -> int:
-    """The KV cache by the model's shape; 0 where the shape or the context is not known."""
+def _kv_bytes(row: LoadedModel, endpoint: Endpoint, about: About) -> int:
+    """KV cache and recurrent state as the model is loaded; 0 where its shape or its context is not known."""
+    key = (endpoint.pk, row.name)
+    variant = about.variants.get(key)
     if variant is None or not row.context_length:
         return 0
-    shape = QuickModel(
-        layer_count=variant.layer_count,
-        kv_head_count=variant.kv_head_count,
-        head_count=variant.head_count,
-        key_length=variant.key_length,
-        value_length=variant.value_length,
-        embedding_length=variant.embedding_length,
-        has_kv_cache=not variant.is_embedding,
+    situation = Situation(
+        kind=endpoint.kind,
+        mode=endpoint.mode,
+        has_own_runner=has_own_runner(endpoint),
+        vram_bytes=0,
+        training_context_length=variant.training_context_length,
+        is_embedding=variant.is_embedding,
+        observed_context=row.context_length,
+        observed_parallel=row.parallel,
+        launch=about.launches.get(key),
     )
+    options = LoadOptions(parallel=row.parallel) if endpoint.kind == BackendKind.OLLAMA else LoadOptions()
     try:
-        return quick_kv_bytes(shape, LoadSettings(context_length=row.context_length, parallel=row.parallel or 1))
+        settings, _ = load_settings(options, situation)
+        if not has_header(variant):
+            return quick_kv_bytes(quick_model(variant, 0), settings)
+        estimate = variant_estimate(variant, settings, profile_of(endpoint))
     except EstimateError:
         return 0
+    return sum(device.kv_bytes + device.recurrent_bytes for device in estimate.devices)

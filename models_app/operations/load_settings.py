@@ -12,6 +12,7 @@ from typing import Any
 
 from models_app.backends.protocol import BackendKind, LoadOptions
 from models_app.estimator.ollama_defaults import ollama_batch, ollama_settings
+from models_app.estimator.server_fit import Unset
 from models_app.estimator.types import LoadSettings
 
 ASSUMED_CONTEXT_LENGTH = 4096
@@ -142,3 +143,15 @@ def only_gpu(situation: Situation) -> int | None:
 def seen_gpus(situation: Situation) -> frozenset[str] | None:
     """The UUIDs of the GPUs that are shown to the program; ``None`` for all."""
     return frozenset((situation.launch or {}).get("gpus", ())) or None
+
+
+def unset(options: LoadOptions, situation: Situation) -> Unset | None:
+    """What llama-server may shrink where a load does not fit; ``None`` for another program, or where it is told not to."""
+    launch = situation.launch or {}
+    if situation.kind != BackendKind.LLAMA_SERVER or not launch.get("fit", True):
+        return None
+    told = {"n_gpu_layers", "tensor_split", "n_cpu_moe"} & launch.keys()
+    return Unset(
+        context=options.context_length is None and "ctx_size" not in launch,
+        layers=options.gpu_layers is None and not told,
+    )

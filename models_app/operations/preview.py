@@ -10,6 +10,7 @@ from typing import Any
 from models_app.backends.protocol import LoadOptions
 from models_app.estimator.types import Grade
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.operations.advising import server_fit_note
 from models_app.operations.placing import Placing, place
 from models_app.operations.rooms import Room, bytes_of, rooms
 from models_app.operations.subject import Subject, installed_subject
@@ -130,7 +131,8 @@ def judged(
     verdict = _verdict(placing)
     missing_bytes = placing.shortfall_bytes
     would_free = _would_free(endpoint, model, unload, placing.chosen, missing_bytes) if missing_bytes else ()
-    return _preview(placing, verdict, _sentence(verdict, placing), would_free)
+    preview = _preview(placing, verdict, _sentence(verdict, placing), would_free)
+    return replace(preview, unknown=(*preview.unknown, *server_fit_note(subject, placing.chosen)))
 
 
 def _verdict(placing: Placing) -> Verdict:

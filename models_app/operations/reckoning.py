@@ -14,6 +14,7 @@ from models_app.estimator.learned import learned_estimate
 from models_app.estimator.profiles import CURRENT, BuildProfile
 from models_app.estimator.quick import quick_estimate
 from models_app.estimator.types import Estimate, EstimateError, Grade, LoadSettings
+from models_app.operations.accompaniment import NO_COMPANIONS, accompanied
 from models_app.operations.oracle import planned_estimate
 from models_app.operations.reckoned import Reckoning, reckoned
 from models_app.operations.rooms import Room
@@ -48,7 +49,12 @@ def reckon_unlearned(subject: Subject, gpus: Sequence[Room] | None) -> Reckoning
 
 
 def _header_estimate(subject: Subject, gpus: Sequence[Room] | None, settings: LoadSettings) -> Estimate:
-    return _from_header(subject.header, settings, subject.profile, _gpu_bytes(gpus))
+    gpu_bytes = _gpu_bytes(gpus)
+    estimate = _from_header(subject.header, settings, subject.profile, gpu_bytes)
+    if subject.companions == NO_COMPANIONS:
+        return estimate
+    shape = stored_shape(subject.header)
+    return accompanied(estimate, subject.companions, shape, settings, subject.profile, gpu_bytes)
 
 
 def _planned(subject: Subject, gpus: Sequence[Room] | None) -> Estimate | None:
@@ -73,10 +79,14 @@ def variant_estimate(
 
     Raises ``EstimateError``. Reads no rows where the variant came with its ``header``.
     """
-    header = getattr(variant, "header", None)
-    if isinstance(header, VariantHeader):
-        return _from_header(bytes(header.content), settings, profile, gpu_bytes)
+    if has_header(variant):
+        return _from_header(bytes(variant.header.content), settings, profile, gpu_bytes)
     return quick_estimate(quick_model(variant, variant.file_size_bytes), settings)
+
+
+def has_header(variant: Variant) -> bool:
+    """Whether the variant's header is known; reads no rows where the variant came with it."""
+    return isinstance(getattr(variant, "header", None), VariantHeader)
 
 
 def gpu_names(gpus: Sequence[Room]) -> str:

@@ -12,10 +12,12 @@ from models_app.backends.protocol import LoadOptions
 from models_app.catalog.models import Installation, Variant, VariantHeader
 from models_app.estimator.learned import Measured
 from models_app.estimator.profiles import BuildProfile
+from models_app.estimator.server_fit import Unset
 from models_app.estimator.types import InvalidSettings, LoadSettings
 from models_app.inventory.models import Endpoint, Gpu, LoadedModel
+from models_app.operations.accompaniment import NO_COMPANIONS, Companions, companions_of
 from models_app.operations.builds import has_own_runner, profile_of
-from models_app.operations.load_settings import Situation, load_settings, only_gpu, seen_gpus, uses_every_gpu
+from models_app.operations.load_settings import Situation, load_settings, only_gpu, seen_gpus, unset, uses_every_gpu
 from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.oracle import Planner, planner_for
 from models_app.operations.refusals import RequestRefused
@@ -30,7 +32,8 @@ class Subject:
 
     ``header`` is the stored header, empty where none is known. ``past`` are earlier loads by the names of their GPUs, the
     latest first. ``planner`` is asked before the header is, where there is one. ``gpus`` are the UUIDs of those that the
-    server sees, ``None`` for all; ``every_gpu`` and ``only_gpu`` (an index) say what it does where nobody chose a GPU.
+    server sees, ``None`` for all; ``unset`` is what the server may shrink by itself, ``None`` where it would not;
+    ``every_gpu`` and ``only_gpu`` (an index) say what it does where nobody chose a GPU.
     """
 
     variant: Variant | None
@@ -43,6 +46,8 @@ class Subject:
     every_gpu: bool = False
     only_gpu: int | None = None
     planner: Planner | None = None
+    companions: Companions = NO_COMPANIONS
+    unset: Unset | None = None
     unknown: tuple[str, ...] = ()
 
 
@@ -77,8 +82,15 @@ class Facts:
             gpus=seen_gpus(self.situation),
             every_gpu=uses_every_gpu(self.situation),
             only_gpu=only_gpu(self.situation),
+            companions=self._companions(),
+            unset=unset(options, self.situation) if profile.fits_by_itself else None,
             unknown=unknown,
         )
+
+    def _companions(self) -> Companions:
+        header = getattr(self.variant, "header", None)
+        content = bytes(header.content) if isinstance(header, VariantHeader) else b""
+        return companions_of(self.endpoint, self.situation.launch or {}, self.size_bytes, content)
 
     def _past(self, profile: BuildProfile, settings: LoadSettings) -> dict[str, list[Measured]]:
         if self.variant is None:

@@ -17,7 +17,8 @@ class SimulatedModel:
 
     ``tied_embeddings``: the output layer shares the input's matrix, which then lies on both CPU and GPU. Every
     ``sliding_pattern``-th layer sees the whole context, the others ``sliding_window`` tokens. ``is_broken``: its file
-    cannot be loaded. ``blob`` names the file: copies of a model share it.
+    cannot be loaded. ``blob`` names the file: copies of a model share it. ``projector_bytes`` are that part of its files
+    which reads pictures.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SimulatedModel:
     is_broken: bool = False
     removable: bool = False
     blob: str = ""
+    projector_bytes: int = 0
 
     @property
     def blob_digest(self) -> str:
@@ -90,6 +92,7 @@ MODELS = (
     SimulatedModel(
         "gemma3:12b", "gemma3", "Q4_K_M", 12_187_325_040, 8_149_190_253,
         48, 16, 8, 256, 3840, 15360, 262_208, 131_072, tied_embeddings=True, sliding_window=1024, sliding_pattern=6,
+        projector_bytes=854_200_224,
     ),
     SimulatedModel(
         "phi4:14b", "phi3", "Q4_K_M", 14_659_507_200, 9_053_116_391,

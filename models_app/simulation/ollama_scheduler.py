@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from models_app.estimator.ollama_defaults import ollama_batch
 from models_app.simulation.catalogue import SimulatedModel
 from models_app.simulation.devices import SimulatedOutOfMemory
 from models_app.simulation.faults import Fault, Faults
@@ -142,7 +143,8 @@ class Scheduler:
         return runner
 
     async def _make_room(self, model: SimulatedModel, wanted: RunnerOptions) -> Placement:
-        need = footprint(model, wanted.num_ctx or 0, self.settings.parallel, wanted.num_batch or 512)
+        parallel, num_ctx = self.settings.parallel, wanted.num_ctx or 0
+        need = footprint(model, num_ctx, parallel, wanted.num_batch or ollama_batch(num_ctx * parallel))
         gpus = [wanted.main_gpu] if wanted.main_gpu is not None and wanted.main_gpu < len(self.host.gpus) else None
         limit = self.settings.max_loaded_models or 3 * max(1, len(self.host.gpus))
         while True:

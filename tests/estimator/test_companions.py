@@ -16,7 +16,7 @@ MAIN = header_estimate(header_of("llama-3.1-8b"), LoadSettings())
 
 def test_a_projector_lies_on_the_first_gpu() -> None:
     projector = GgufHeader(3, {}, (TensorInfo("v.patch_embd.weight", (1024, 512), F16),))
-    both = with_projector(MAIN, projector)
+    both = with_projector(MAIN, projector.weights_bytes)
     assert both.devices[0].weights_bytes == MAIN.devices[0].weights_bytes + 2**20
     assert both.devices[0].compute_bytes == MAIN.devices[0].compute_bytes + PROJECTOR_COMPUTE_BYTES
     assert both.devices[1:] == MAIN.devices[1:]

@@ -1,7 +1,7 @@
 """The true shapes of public models, and what llama.cpp's own planner says that they take.
 
-``shapes.json`` holds metadata and tensors without contents; ``planner.json`` holds the bytes of weights, caches and
-compute buffers that llama.cpp (build of October 2026) plans for them on GPUs that answer as CUDA does.
+``shapes.json`` holds metadata and tensors without contents. ``planner.json`` and ``planner_unseen.json`` hold the bytes of
+weights, caches and compute buffers that llama.cpp (build of October 2026) plans for them on GPUs that answer as CUDA does.
 """
 
 from __future__ import annotations
@@ -102,9 +102,10 @@ _BYTES = (chr(code) if 33 <= code < 127 else chr(256 + code) for code in range(2
 _TOKENS = [*_BYTES, "<unk>", "<s>", "</s>", "<|endoftext|>"]
 
 
-def recorded_plans() -> list[Plan]:
-    """Every recorded plan."""
-    recorded = json.loads((_FOLDER / "planner.json").read_text())
+@cache
+def recorded_plans(*, unseen: bool = False) -> list[Plan]:
+    """Every recorded plan; with ``unseen``, those in settings that were never looked at while the rules were written."""
+    recorded = json.loads((_FOLDER / ("planner_unseen.json" if unseen else "planner.json")).read_text())
     return [
         Plan(
             model,
