@@ -5,7 +5,7 @@ Source: ``build_inp_per_layer`` and ``project_per_layer_inputs`` in ``src/models
 
 from __future__ import annotations
 
-from models_app.estimator.graph import Graph
+from models_app.estimator.graph import Graph, UnfamiliarGraph
 from models_app.estimator.placement import HOST
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
@@ -39,9 +39,10 @@ class PerLayerEmbeddings:
     def _all(self) -> Node:
         if self._prepared is None:
             graph, tape = self._graph, self._graph.tape
-            device, weight = graph.placed(
-                graph.plan.placement.layers[0], graph.plan.shape.other_tensors[_PROJECTION], graph.plan.tokens
-            )
+            tensor = graph.plan.shape.other_tensors.get(_PROJECTION)
+            if tensor is None:
+                raise UnfamiliarGraph(f"The model has {PER_LAYER_WEIGHT}, but no {_PROJECTION}.")
+            device, weight = graph.placed(graph.plan.placement.layers[0], tensor, graph.plan.tokens)
             projected = graph.norm(tape.op(self._shape, *weight, self._hidden, device=device))
             normed = tape.op(self._shape, tape.view(projected), in_place=True)
             total = tape.op(self._shape, normed, self._raw, in_place=True)

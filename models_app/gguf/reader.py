@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from itertools import repeat
 from pathlib import Path
 
 from models_app.gguf import limits
@@ -116,15 +117,15 @@ class _Reader:
     def _skip_strings(self, count: int) -> None:
         """Walk over ``count`` strings. This loop is where a large vocabulary's time goes."""
         buffer, position, unpack = self.source.buffer, self.position, _U64.unpack_from
-        left = count
-        while left:
+        steps = repeat(None, count)
+        while True:
             try:
-                for remaining in range(left, 0, -1):
-                    left = remaining
+                for _ in steps:
                     position += 8 + unpack(buffer, position)[0]
-                left = 0
+                break
             except (struct.error, OverflowError):
                 self.source.require(position + 8)
+                position += 8 + unpack(buffer, position)[0]
         self.source.require(position)
         self.position = position
 

@@ -95,3 +95,10 @@ def test_any_damage_to_a_header_ends_in_an_estimate_or_a_clear_error(data: st.Da
     except EstimateError:
         return
     assert all(device.total_bytes >= 0 for device in estimate.devices)
+
+
+def test_per_layer_embeddings_without_their_projection_get_the_rule_of_thumb() -> None:
+    whole = header_of("gemma4-e4b")
+    header = replace(whole, tensors=tuple(t for t in whole.tensors if t.name != "per_layer_model_proj.weight"))
+    estimate = header_estimate(header, LoadSettings())
+    assert any("no per_layer_model_proj.weight" in note for note in estimate.notes)
