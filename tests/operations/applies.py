@@ -12,6 +12,7 @@ def work(stage: Stage, operation: Operation) -> Operation:
     advance(operation.pk)
     while waiting := Operation.objects.filter(part_of__operation=operation, state="queued").order_by("pk"):
         for part in waiting:
+            Operation.objects.filter(pk=part.pk).update(due_at=None)
             stage.work(part)
             advance_for(part.pk)
     operation.refresh_from_db()

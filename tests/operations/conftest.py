@@ -23,7 +23,6 @@ from models_app.operations.models import Operation
 from models_app.operations.reconciler import Reconciler
 from models_app.operations.requests import Request, submit
 from models_app.operations.runner import run
-from models_app.simulation.asgi import Application
 from models_app.simulation.catalogue import models
 from models_app.simulation.devices import GIB, SimulatedGpu
 from models_app.simulation.hardware import SimulatedHost
@@ -139,16 +138,16 @@ def admin_user(transactional_db: None) -> User:
 
 @pytest.fixture
 def make_stage(host: Host, machine: SimulatedHost, admin_user: User, thread: LoopThread) -> Iterator[Any]:
-    """Makes stages: ``make_stage(server)``."""
+    """Makes stages: ``make_stage(server, kind, mode)``, on the one host or ``on`` another."""
     made: list[Stage] = []
 
-    def make(server: Application, kind: str, mode: str) -> Stage:
+    def make(server: Any, kind: str, mode: str, on: Host | None = None) -> Stage:
         serving = Serving(server)
         thread.run(serving.open())
-        endpoint = EndpointFactory(host=host, url=serving.url, kind=kind, mode=mode)
+        endpoint = EndpointFactory(host=on or host, url=serving.url, kind=kind, mode=mode)
         asyncio.run(refresh_installed(endpoint))
         endpoint.refresh_from_db()
-        stage = Stage(server, serving, machine, endpoint, actor(admin_user, Via.WEB), thread)
+        stage = Stage(server, serving, server.host, endpoint, actor(admin_user, Via.WEB), thread)
         made.append(stage)
         return stage
 

@@ -36,7 +36,7 @@ class ResidentMemory:
 
     def sample(self) -> HostSample:
         self.sequence += 1
-        used_bytes = self.server.resident_bytes()
+        used_bytes = self.server.resident_bytes() if self.server.process.poll() is None else 0
         gpu = GpuSample("GPU-resident", 0, "resident memory", total_bytes=8 * GIB, used_bytes=used_bytes)
         free = GpuSample(gpu.uuid, 0, gpu.name, total_bytes=8 * GIB, used_bytes=used_bytes, free_bytes=8 * GIB - used_bytes)
         return HostSample("boot", self.sequence, datetime.now(UTC), (free,))
@@ -46,9 +46,13 @@ class ResidentMemory:
 
 
 @pytest.fixture
-def real_host(transactional_db: None, router_server: RealServer) -> Iterator[Host]:
+def probe(router_server: RealServer) -> ResidentMemory:
+    return ResidentMemory(router_server)
+
+
+@pytest.fixture
+def real_host(transactional_db: None, probe: ResidentMemory) -> Iterator[Host]:
     row = HostFactory(name="real")
-    probe = ResidentMemory(router_server)
     sources.register(row, probe)
     record_gpus(row, probe.sample())
     yield row

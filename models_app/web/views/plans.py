@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from models_app.inventory.models import Endpoint
 from models_app.operations.refusals import RequestRefused
 from models_app.plans import requests
+from models_app.plans.applying import active_plan
 from models_app.plans.comparing import compare
 from models_app.plans.demand import read_demand
 from models_app.plans.documents import demands_yaml
@@ -19,6 +20,7 @@ from models_app.plans.fingerprint import fingerprint
 from models_app.plans.models import Demand, Plan
 from models_app.plans.snapshot import take_snapshot
 from models_app.web.access import admin_required, member_required
+from models_app.web.applied_view import applied_view
 from models_app.web.confirm import Question, ask
 from models_app.web.listing import Listing
 from models_app.web.people import acting
@@ -41,7 +43,9 @@ def index(request: HttpRequest) -> HttpResponse:
     for plan in listed.page.object_list:
         is_outdated = plan.state == Plan.State.DRAFT and not plan.changes and plan.fingerprint != now
         plan.is_outdated = is_outdated or plan.state == Plan.State.STALE  # type: ignore[attr-defined]
-    context = {"demands": Demand.objects.all(), "listed": listed, "has_endpoints": Endpoint.objects.exists()}
+    context = {"demands": Demand.objects.all(), "listed": listed, "has_endpoints": Endpoint.objects.exists()} | {
+        "active": active_plan()
+    }
     return render(request, "plans/index.html", context)
 
 
@@ -67,7 +71,7 @@ def detail(request: HttpRequest, plan_id: int) -> HttpResponse:
 
 def _shown(request: HttpRequest, plan: Plan, form: WhatIfForm, status: int = 200) -> HttpResponse:
     others = _rows().exclude(pk=plan.pk).exclude(goals=[])[:MOST_COMPARED]
-    context = {"plan": plan, "view": plan_page(plan), "others": others, "what_if": form}
+    context = {"plan": plan, "view": plan_page(plan), "applied": applied_view(plan), "others": others, "what_if": form}
     return render(request, "plans/detail.html", context, status=status)
 
 
