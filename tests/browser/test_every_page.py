@@ -30,6 +30,7 @@ FIRST = {"host_id": 1, "endpoint_id": 1, "model_id": 1, "installation_id": 1, "u
     "receiver_id": 1,
     "demand_id": 1,
     "plan_id": 1,
+    "schedule_id": 1,
 }
 """Rows of the demo that are always there; a loaded model and a token are looked up."""
 ONLY_POSTED_TO = {
@@ -38,6 +39,8 @@ ONLY_POSTED_TO = {
     "host_look",
     "host_endpoint_look",
     "plan_make",
+    "plan_enforcement",
+    "plan_demand_wake",
     "plan_what_if",
     "user_role",
     "user_reactivate",
@@ -58,6 +61,9 @@ DIALOGS = {
 }
 
 
+SCHEDULE = {"name": "night", "cron": "0 20 * * 1-5", "time_zone": "UTC", "what": "demand-1", "when_busy": "wait"}
+
+
 @pytest.fixture(scope="module")
 def busy_panel(demo_panel: Panel) -> Panel:
     """The demo with rows of every kind: a second user, a token, and an operation that has ended."""
@@ -67,6 +73,7 @@ def busy_panel(demo_panel: Panel) -> Panel:
         for path, form in (
             ("/users/new/", {"username": "max", "role": "member"}),
             ("/plans/make/", {}),
+            ("/plans/schedules/new/", SCHEDULE),
             ("/account/tokens/", {"name": "script", "scope": "read", "days": ""}),
             (
                 "/alerts/receivers/add/",
