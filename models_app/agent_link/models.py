@@ -6,6 +6,8 @@ from django.db import models
 
 from models_app.inventory.models import Host
 
+LEAST_SKEW_SECONDS = 2.0
+
 
 class Enrolment(models.Model):
     """A one-time token for a host's agent. The token is made from ``salt`` and the panel's secret key, and not stored."""
@@ -54,6 +56,16 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return f"agent of {self.host}"
+
+    @property
+    def skew_seconds(self) -> float:
+        """By how much its clock was wrong, whichever way."""
+        return abs(self.clock_skew_seconds or 0.0)
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether that is more than the way of a message explains."""
+        return self.skew_seconds >= LEAST_SKEW_SECONDS
 
 
 class AgentCommand(models.Model):

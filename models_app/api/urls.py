@@ -15,6 +15,7 @@ from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
 from models_app.api import (
+    agents,
     alert_receivers,
     alert_rules,
     alerts,
@@ -67,6 +68,7 @@ api = Api(
 errors.install(api)
 for prefix, router in (
     ("hosts", hosts.hosts),
+    ("agents", agents.router),
     ("gpus", hosts.gpus),
     ("endpoints", endpoints.router),
     ("models", models.models),

@@ -13,6 +13,8 @@ from contextlib import suppress
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 
+from models_app.agent_link import absence
+from models_app.agent_link.absence import TICK_SECONDS as ABSENCE_SECONDS
 from models_app.alerts.delivery.worker import DELIVER_SECONDS, Deliverer
 from models_app.alerts.evaluator import EVALUATE_SECONDS, Evaluator
 from models_app.inventory.managed import supervisor
@@ -71,6 +73,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (settings.SAMPLE_SECONDS, while_leading(collector.tick)),
         (settings.OBSERVE_SECONDS, while_leading(watcher.tick)),
         (SUPERVISE_SECONDS, while_leading(tend_servers)),
+        (ABSENCE_SECONDS, while_leading(sync_to_async(absence.tick))),
         (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
         (TICK_SECONDS, while_leading(sync_to_async(maintain))),
         (EVALUATE_SECONDS, while_leading(evaluator.tick)),

@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from models_app.web.views import (
     account,
+    agents,
     alert_receivers,
     alert_rules,
     alerts,
@@ -83,6 +84,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/installed/<int:installation_id>/delete/", models.delete, name="model_delete"),
     path("hosts/", hosts.index, name="hosts"),
     path("hosts/add/", hosts.add, name="host_add"),
+    path("hosts/agents/add/", agents.add, name="host_agent_add"),
+    path("hosts/<int:host_id>/agent/", agents.enrol, name="host_agent_enrol"),
+    path("agents/<int:agent_id>/revoke/", agents.revoke, name="host_agent_revoke"),
     path("hosts/<int:host_id>/edit/", hosts.edit, name="host_edit"),
     path("hosts/<int:host_id>/remove/", hosts.remove, name="host_remove"),
     path("hosts/<int:host_id>/look/", hosts.look, name="host_look"),

@@ -115,7 +115,7 @@ def look(request: HttpRequest, host_id: int) -> HttpResponse:
 
 def _hosts() -> QuerySet[Host]:
     counts = Endpoint.objects.annotate(model_count=_count(Installation), loaded_count=_count(LoadedModel))
-    return Host.objects.prefetch_related("gpus", Prefetch("endpoints", counts.order_by("name")))
+    return Host.objects.select_related("agent").prefetch_related("gpus", Prefetch("endpoints", counts.order_by("name")))
 
 
 def _count(rows: type[Model]) -> Coalesce:
