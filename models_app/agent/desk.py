@@ -51,10 +51,12 @@ class Desk:
 
     def ask(self, ask: Ask) -> None:
         """Begin it. What was begun goes on; what has ended is told again."""
-        if ask.id in self._tasks or ask.id in self._settled:
+        if ask.id in self._tasks:
             return
         if ask.id in self._ends:
             self._tell(ask.id)
+        elif ask.id in self._settled:
+            self._end(ask.id, _failed(ask.id, "agent_fault", "It was done before, and its end was told."))
         elif len(self._tasks) >= MOST_RUNNING:
             self._end(ask.id, Done(ask.id, failed=Failed("endpoint_busy", "The agent is doing too much at once.")))
         else:

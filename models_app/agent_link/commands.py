@@ -1,13 +1,16 @@
 """Commands to agents as rows, and the only ways between their states.
 
-from    to         when
-queued  sent       the process that holds the agent's socket sends it
-queued  failed     nobody could send it in time, or it was cancelled before it was sent (cancelled)
-sent    queued     the agent connected again and has never heard of it
-sent    succeeded  the agent says so
-sent    failed     the agent says so, or it took too long
-sent    cancelled  the agent says that it stopped
-sent    lost       the agent's process ended, or stayed away: what became of it is not known
+    from    to         when
+    queued  sent       the process that holds the agent's socket sends it
+    queued  cancelled  nobody waits for it any longer
+    queued  lost       the agent stayed away, was revoked, or the time was over
+    sent    queued     the agent connected again and has never heard of it
+    sent    succeeded  the agent says so
+    sent    failed     the agent says so
+    sent    cancelled  the agent says that it stopped
+    sent    lost       the agent's process ended, or stayed away: what became of it is not known
+
+What is lost and still goes on is stopped when its agent connects again.
 """
 
 from __future__ import annotations
@@ -119,11 +122,16 @@ def lose(rows: Any, failure: Failed) -> None:
             notify(command_id)
 
 
-def settle_after_greeting(agent: Agent, running: Iterable[int]) -> None:
-    """After a new connection: what another process of the agent had got is lost, what this one never got is sent again."""
+def settle_after_greeting(agent: Agent, running: Iterable[int]) -> tuple[int, ...]:
+    """After a new connection: what another process of the agent had got is lost, what this one never got is sent again.
+
+    Returns what the agent still works on and nobody waits for.
+    """
     sent = AgentCommand.objects.filter(agent=agent, state=State.SENT)
     lose(sent.exclude(boot_id=agent.boot_id), _RESTARTED)
     sent.filter(boot_id=agent.boot_id).exclude(pk__in=list(running)).update(state=State.QUEUED)
+    wanted = set(AgentCommand.objects.filter(agent=agent, state__in=AgentCommand.OPEN).values_list("pk", flat=True))
+    return tuple(each for each in running if each not in wanted)
 
 
 def tidy() -> None:
@@ -136,7 +144,7 @@ def tidy() -> None:
 
 
 def _open(agent_id: int, command_id: int) -> Any:
-    return AgentCommand.objects.filter(pk=command_id, agent_id=agent_id, state=State.SENT)
+    return AgentCommand.objects.filter(pk=command_id, agent_id=agent_id, state__in=AgentCommand.OPEN)
 
 
 # ── waiting in this process ──────────────────────────────────────────────────

@@ -15,6 +15,7 @@ from models_app.agent.codec import Malformed
 from models_app.agent.messages import (
     MOST_ANSWER_CHARACTERS,
     Announce,
+    Cancel,
     Challenge,
     CloseCode,
     Done,
@@ -106,6 +107,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
             received=greeted.agent.committed,
         )
         await self._say(greeted.welcome)
+        for command_id in greeted.unwanted:
+            await self._say(Cancel(command_id))
         await switchboard().join(self.line)
 
     async def _heed(self, line: Line, message: Message) -> None:

@@ -32,6 +32,8 @@ class Greeted:
     agent: Agent
     host: Host
     welcome: Welcome
+    unwanted: tuple[int, ...]
+    """Commands that the agent works on and nobody waits for."""
 
 
 def greet(hello: Hello, panel_nonce: str, connection: str, now: datetime) -> Greeted:
@@ -47,11 +49,11 @@ def greet(hello: Hello, panel_nonce: str, connection: str, now: datetime) -> Gre
         agent.clock_skew_seconds = round((hello.time - now).total_seconds(), 3)
         agent.hostname, agent.program, agent.problem = hello.hostname[:255], hello.program[:40], ""
         agent.save()
-        settle_after_greeting(agent, hello.running)
+        unwanted = settle_after_greeting(agent, hello.running)
         tell_gone(agent.pk)
         if was_away:
             publish(Topic.INVENTORY)
-    return Greeted(agent, agent.host, _welcome(agent, hello, panel_nonce))
+    return Greeted(agent, agent.host, _welcome(agent, hello, panel_nonce), unwanted)
 
 
 def leave(agent_id: int, connection: str) -> None:

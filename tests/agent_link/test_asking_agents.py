@@ -19,12 +19,13 @@ from models_app.backends.protocol import Backend, LoadOptions
 from models_app.inventory.connect import backend_for
 from models_app.inventory.models import Endpoint
 from models_app.probes.types import HostSample
+from models_app.simulation.faults import Fault
 from models_app.telemetry.sources import sample_now, sample_now_async
 from tests.factories import EndpointFactory, HostFactory
 from tests.fixtures.agents import PanelSocket, RunningAgent, StartAgent, until
 
 State = AgentCommand.State
-MODEL = "llama3.1:8b"
+MODEL = "qwen2.5-coder:14b"
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ async def test_a_fresh_sample_is_newer_than_the_question(running: RunningAgent) 
 
 
 async def test_a_load_that_is_abandoned_stops_at_the_endpoint(backend: Backend, ollama_simulator: Any) -> None:
+    ollama_simulator.server.faults.add(Fault.STALL_LOAD)
     task, row = await begun(backend)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -90,6 +92,7 @@ async def test_a_socket_that_breaks_for_a_moment_costs_nothing(backend: Backend,
 async def test_an_agent_that_was_restarted_meanwhile_has_lost_what_it_did(
     backend: Backend, running: RunningAgent, start_agent: StartAgent, ollama_simulator: Any, monkeypatch: Any, tmp_path: Any
 ) -> None:
+    ollama_simulator.server.faults.add(Fault.STALL_LOAD)
     task, row = await begun(backend)
     await running.stop()
     monkeypatch.setattr("models_app.agent.program.boot_id", lambda: "another-boot")
@@ -99,8 +102,11 @@ async def test_an_agent_that_was_restarted_meanwhile_has_lost_what_it_did(
     assert (await ended(row)).state == State.LOST
 
 
-async def test_an_agent_that_stays_away_is_given_up(backend: Backend, running: RunningAgent, monkeypatch: Any) -> None:
+async def test_an_agent_that_stays_away_is_given_up(
+    backend: Backend, running: RunningAgent, ollama_simulator: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(waiting, "LOST_AFTER", timedelta(seconds=0.5))
+    ollama_simulator.server.faults.add(Fault.STALL_LOAD)
     task, row = await begun(backend)
     await running.stop()
     with pytest.raises(Unreachable, match="not known"):
@@ -111,10 +117,10 @@ async def test_an_agent_that_stays_away_is_given_up(backend: Backend, running: R
 async def test_what_was_given_up_is_stopped_when_the_agent_returns(
     backend: Backend, running: RunningAgent, panel_socket: PanelSocket, ollama_simulator: Any
 ) -> None:
+    ollama_simulator.server.faults.add(Fault.STALL_LOAD)
     task, row = await begun(backend)
+    await sync_to_async(commands.lose)(AgentCommand.objects.filter(pk=row.pk), waiting._LOST)
     await panel_socket.close()
-    lost = AgentCommand.objects.filter(pk=row.pk)
-    await sync_to_async(commands.lose)(lost, waiting._LOST)
     with pytest.raises(Unreachable):
         await task
     await panel_socket.open()
