@@ -150,7 +150,7 @@ def get_operation(request: HttpRequest, operation_id: int) -> OperationDetail:
     return detail_of(get_object_or_404(operations(), pk=operation_id))
 
 
-@router.post("", response={202: OperationDetail}, summary="Load, unload, swap, pull, delete, set the keep-alive")
+@router.post("", response={202: OperationDetail}, summary="Load, unload, swap, restart, pull, delete, set the keep-alive")
 def create_operation(request: HttpRequest, response: HttpResponse, body: OperationIn) -> Any:
     """Send an `Idempotency-Key` header (up to 255 characters): a repeat with the same key answers the first operation."""
     try:

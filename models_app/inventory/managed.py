@@ -16,7 +16,7 @@ from models_app.accounts.roles import PANEL, Actor
 from models_app.agent.supervision.backend import CAPABILITIES, LOAD_OPTIONS, MODE, ManagedBackend
 from models_app.agent.supervision.spec import ServerSpec
 from models_app.agent.supervision.supervisor import Supervisor
-from models_app.backends.errors import BackendError, Rejected
+from models_app.backends.errors import BackendError, Rejected, UnsupportedCall
 from models_app.backends.http import Limits
 from models_app.backends.protocol import BackendKind, ServerProcess, ServerState
 from models_app.inventory.errors import InventoryRefused
@@ -104,17 +104,32 @@ async def remove_managed(actor: Actor, endpoint: Endpoint, *, guard: Guard) -> d
     return await sync_to_async(_delete)(actor, endpoint, guard)
 
 
+def log_tail(endpoint: Endpoint, count: int) -> list[str]:
+    """The last lines of a managed server's log. Raises ``BackendError``."""
+    return supervisor().server(endpoint.managed.key).log_tail(count)
+
+
+def must_restart(server: ManagedServer) -> bool:
+    """Whether what runs was started with other settings than are set now."""
+    return bool(server.settings_digest) and server.settings_digest != ServerSpec.from_json(server.spec).digest
+
+
 def check_spec(host: Host, spec: ServerSpec) -> None:
     """Raises ``InventoryRefused`` for what could not be started on this host, with the field at fault."""
-    if not host.is_local:
-        raise InventoryRefused("host_not_managed", f"Berth starts servers on its own machine only, not on {host.name}.")
     try:
+        check_manageable(host)
         supervisor().check(spec)
     except Rejected as error:
         raise InventoryRefused(error.code, error.message, error.option or "name", error.hint) from error
     known = set(Gpu.objects.filter(host=host, present=True, uuid__in=spec.gpus).values_list("uuid", flat=True))
     if unknown := [uuid for uuid in spec.gpus if uuid not in known]:
         raise InventoryRefused("unknown_gpu", f"{host.name} has no GPU {unknown[0]}.", "gpus")
+
+
+def check_manageable(host: Host) -> None:
+    """Raises ``UnsupportedCall`` where nobody could start a server."""
+    if not host.is_local:
+        raise UnsupportedCall(f"Nothing of Berth runs on {host.name} that could start a server there.", option="host")
 
 
 def server_news(endpoint: Endpoint, server: ServerProcess | None) -> dict[str, Any]:

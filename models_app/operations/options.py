@@ -69,7 +69,9 @@ def parse_keep_alive(value: object) -> int:
     return seconds
 
 
-def _whole(what: str, least: int, most: int) -> Callable[[object], int]:
+def whole_number(what: str, least: int, most: int) -> Callable[[object], int]:
+    """A reader of whole numbers within these bounds; it raises ``ValueError`` with a sentence about ``what``."""
+
     def read(value: object) -> int:
         text = str(value).strip()
         if isinstance(value, bool | float) or not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
@@ -84,7 +86,7 @@ def _whole(what: str, least: int, most: int) -> Callable[[object], int]:
 def _gpu_layers(value: object) -> int | None:
     if str(value).strip().lower() in {"all", "auto"}:
         return None
-    return _whole("The number of GPU layers", 0, 10_000)(value)
+    return whole_number("The number of GPU layers", 0, 10_000)(value)
 
 
 def _cache_type(value: object) -> str:
@@ -120,11 +122,11 @@ def _gpu(value: object) -> str:
 
 
 _READERS: dict[str, tuple[str, Callable[[object], Any]]] = {
-    "context_length": ("context_length", _whole("The context length", 1, 100_000_000)),
-    "parallel": ("parallel", _whole("The number of parallel slots", 1, 1024)),
+    "context_length": ("context_length", whole_number("The context length", 1, 100_000_000)),
+    "parallel": ("parallel", whole_number("The number of parallel slots", 1, 1024)),
     "gpu_layers": ("gpu_layers", _gpu_layers),
     "gpu": ("gpu", _gpu),
-    "batch": ("batch", _whole("The batch size", 1, 1_000_000)),
+    "batch": ("batch", whole_number("The batch size", 1, 1_000_000)),
     "cache_type_k": ("cache_type_k", _cache_type),
     "cache_type_v": ("cache_type_v", _cache_type),
     "flash_attention": ("flash_attention", _choice),

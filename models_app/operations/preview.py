@@ -120,17 +120,20 @@ def judged(
     subject: Subject,
     devices: Sequence[Room],
     gpu: str | None,
-    endpoint: Endpoint,
+    endpoint: Endpoint | None,
     unload: Sequence[LoadedModel],
     model: str,
 ) -> FitPreview:
-    """The preview of a subject on the devices of an endpoint, ``gpu`` being the UUID that was asked for."""
+    """The preview of a subject on the devices of an endpoint, ``gpu`` being the UUID that was asked for.
+
+    ``None`` is an endpoint that is not there yet.
+    """
     placing = place(subject, devices, gpu)
     if not devices or placing.reckoning.needed_bytes is None:
         return _undecided(placing)
     verdict = _verdict(placing)
     missing_bytes = placing.shortfall_bytes
-    would_free = _would_free(endpoint, model, unload, placing.chosen, missing_bytes) if missing_bytes else ()
+    would_free = _would_free(endpoint, model, unload, placing.chosen, missing_bytes) if missing_bytes and endpoint else ()
     preview = _preview(placing, verdict, _sentence(verdict, placing), would_free)
     return replace(preview, unknown=(*preview.unknown, *server_fit_note(subject, placing.chosen)))
 

@@ -51,3 +51,16 @@ def requests_field() -> forms.CharField:
 
 MAIN_OPTIONS = {"context_length", "keep_alive"}
 """Those that are always shown; the others wait behind "More options"."""
+OPTION_WORDS = {
+    "context_length": "Context",
+    "parallel": "Parallel slots",
+    "gpu_layers": "GPU layers",
+    "gpu": "GPU",
+    "batch": "Batch",
+    "cache_type_k": "K cache type",
+    "cache_type_v": "V cache type",
+    "flash_attention": "Flash attention",
+    "keep_alive_seconds": "Keep-alive",
+    "pinned": "Pinned",
+}
+"""The options in words, by the names of ``LoadOptions``."""

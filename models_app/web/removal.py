@@ -13,7 +13,7 @@ from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host
 from models_app.web.confirm import Question, ask
-from models_app.web.in_use import loss_sentences
+from models_app.web.losses import loss_sentences
 
 
 def ask_and_remove(request: HttpRequest, row: Host | Endpoint, remove: Callable[[], object]) -> HttpResponse:

@@ -12,7 +12,11 @@ from pathlib import Path
 from models_app.agent.supervision.allowed import Allowed
 from models_app.agent.supervision.spec import ServerSpec
 from models_app.backends.errors import NotAllowed
-from models_app.backends.protocol import InstalledModel
+from models_app.backends.file_headers import shape_of_header
+from models_app.backends.protocol import InstalledModel, ModelShape
+from models_app.gguf.errors import GgufError
+from models_app.gguf.header import GgufHeader
+from models_app.gguf.splits import read_model
 
 MOST_FILES = 1000
 MOST_ENTRIES = 200_000
@@ -27,6 +31,26 @@ class ModelFile:
 
     path: str
     size_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return Path(self.path).name
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """One file with its header; without one ``problem`` says why."""
+
+    path: str
+    size_bytes: int
+    header: GgufHeader | None = None
+    problem: str = ""
+
+    @property
+    def shape(self) -> ModelShape | None:
+        """The numbers of the header that people ask for."""
+        return shape_of_header(self.header) if self.header else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,16 @@ def list_models(allowed: Allowed, wanted: str = "", most: int = MOST_FILES) -> L
                 sizes[first] = sizes.get(first, 0) + size_bytes
     files = [ModelFile(path, size) for path, size in sorted(sizes.items()) if _is_allowed(allowed, path)]
     return Listing(tuple(files[:most]), is_complete=len(files) <= most and not search.was_cut)
+
+
+def read_file(allowed: Allowed, path: str) -> FileHeader:
+    """Size and header of a file. Raises ``NotAllowed`` outside of the folders, and ``OSError``."""
+    real = allowed.model_file(path)
+    size_bytes = model_bytes(real)
+    try:
+        return FileHeader(path, size_bytes, read_model(real))
+    except (GgufError, OSError) as error:
+        return FileHeader(path, size_bytes, problem=str(error))
 
 
 def installed_file(allowed: Allowed, spec: ServerSpec) -> InstalledModel:

@@ -11,10 +11,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 from models_app.inventory import endpoints
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint, Host
+from models_app.operations.in_use import in_use
 from models_app.web.access import admin_required
 from models_app.web.connection import look_again, new_endpoint, requested_test
 from models_app.web.host_forms import EndpointChangeForm, EndpointForm
-from models_app.web.in_use import in_use
 from models_app.web.kept_key import forget_key, posted
 from models_app.web.people import acting
 from models_app.web.removal import ask_and_remove, say_who_was_silent

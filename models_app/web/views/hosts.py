@@ -19,10 +19,10 @@ from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.inventory.names import checked_name
 from models_app.operations.hardware import tiers_of
+from models_app.operations.in_use import in_use
 from models_app.web.access import admin_required, member_required
 from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
 from models_app.web.host_forms import HostForm, NewHostForm
-from models_app.web.in_use import in_use
 from models_app.web.kept_key import posted
 from models_app.web.people import acting
 from models_app.web.removal import ask_and_remove, say_who_was_silent

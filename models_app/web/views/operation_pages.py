@@ -17,6 +17,7 @@ from models_app.web.access import member_required
 from models_app.web.advice import next_step
 from models_app.web.apply_view import apply_view
 from models_app.web.listing import Filter, Listing
+from models_app.web.option_fields import OPTION_WORDS
 from models_app.web.stories import stories
 from models_app.web.templatetags.berth import clock
 
@@ -32,18 +33,6 @@ VERDICTS = {
     "process": "Measured on the model's own process.",
     "gpu": "Measured on the GPU: its used memory moved by about what was expected.",
     "endpoint": "By the server's word alone: this host has no telemetry to measure with.",
-}
-OPTION_WORDS = {
-    "context_length": "Context",
-    "parallel": "Parallel slots",
-    "gpu_layers": "GPU layers",
-    "gpu": "GPU",
-    "batch": "Batch",
-    "cache_type_k": "K cache type",
-    "cache_type_v": "V cache type",
-    "flash_attention": "Flash attention",
-    "keep_alive_seconds": "Keep-alive",
-    "pinned": "Pinned",
 }
 
 

@@ -83,7 +83,7 @@ def _endpoint(value: str) -> Endpoint:
 
 def _check_whose(request: HttpRequest, asked: Request) -> None:
     """People confirm before they unload what somebody else loaded."""
-    if asked.kind is not Kind.UNLOAD or asked.confirmed:
+    if asked.kind not in (Kind.UNLOAD, Kind.RESTART) or asked.confirmed:
         return
     loaded = LoadedModel.objects.filter(endpoint=asked.endpoint, name=asked.model).first()
     owner = Residency.objects.filter(endpoint=asked.endpoint, name=asked.model, lost_at=None).first()

@@ -1,13 +1,8 @@
-"""What speaks against removing an endpoint, and what is lost with it, in sentences."""
+"""What is lost with an endpoint or a host, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from django.db.models import Q
-
-from models_app.inventory.models import Endpoint
-from models_app.operations.models import Operation
 
 _WORDS = {
     "endpoints": "its endpoint{s}",
@@ -17,13 +12,6 @@ _WORDS = {
     "residencies": "who loaded what, for {n} model{s}",
     "operations": "{n} operation{s} with steps and log",
 }
-
-
-def in_use(endpoint: Endpoint) -> str:
-    """Why an endpoint may not be removed now: an operation works on it. Empty where nothing speaks against it."""
-    touches = Q(endpoint=endpoint) | Q(apply_steps__endpoint=endpoint)
-    active = Operation.objects.filter(touches, state__in=Operation.ACTIVE).first()
-    return f"Operation {active.pk} ({active}) is at work on it." if active else ""
 
 
 def loss_sentences(lost: Mapping[str, int]) -> tuple[str, ...]:
