@@ -32,21 +32,21 @@ def read_gpu(handle: Any, blank: GpuSample) -> GpuSample:
 
     Raises NVMLError when the GPU is lost or its memory cannot be read; any other missing figure is ``None``.
     """
-    utilization = _optional(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+    utilization = optional(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
     return replace(
         _with_memory(handle, blank),
         utilization_percent=None if utilization is None else utilization.gpu,
-        temperature_celsius=_optional(
+        temperature_celsius=optional(
             lambda: nvml.nvmlDeviceGetTemperatureV(handle, nvml.NVML_TEMPERATURE_GPU),
             lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
         ),
-        power_milliwatts=_optional(lambda: nvml.nvmlDeviceGetPowerUsage(handle)),
-        power_limit_milliwatts=_optional(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle)),
+        power_milliwatts=optional(lambda: nvml.nvmlDeviceGetPowerUsage(handle)),
+        power_limit_milliwatts=optional(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle)),
         processes=_processes(handle),
     )
 
 
-def _optional(*versions: Callable[[], T]) -> T | None:
+def optional(*versions: Callable[[], T]) -> T | None:
     """The answer of the first version that the driver knows, or ``None``. Raises NVMLError when the GPU is lost."""
     for call in versions:
         try:
@@ -95,13 +95,13 @@ def _with_unified_memory(blank: GpuSample) -> GpuSample:
 
 
 def _processes(handle: Any) -> tuple[GpuProcess, ...] | None:
-    compute = _optional(
+    compute = optional(
         lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v3(handle),
         lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(handle),
     )
     if compute is None:
         return None
-    graphics = _optional(
+    graphics = optional(
         lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses_v3(handle),
         lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses_v2(handle),
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from models_app.probes.amd import AmdGpus
+from models_app.probes.disks import ModelDisks
 from models_app.probes.memory import sample_ram
 from models_app.probes.nvml import NvmlGpus
 from models_app.probes.types import HostSample, RamSample
@@ -39,24 +41,28 @@ def hostname() -> str:
 
 
 class LocalProbe:
-    """The ``Probe`` of this machine: NVIDIA GPUs, where there are any, and RAM. Safe from several threads."""
+    """The ``Probe`` of this machine: its GPUs, where there are any, RAM and disks. Safe from several threads."""
 
-    def __init__(self, gpus: NvmlGpus | None = None) -> None:
+    def __init__(self, gpus: NvmlGpus | None = None, amd: AmdGpus | None = None, disks: ModelDisks | None = None) -> None:
         self._gpus = gpus or NvmlGpus()
+        self._amd = amd or AmdGpus()
+        self._disks = disks or ModelDisks()
         self._lock = threading.Lock()
 
     def sample(self) -> HostSample:
         """A fresh sweep; callers at the same time take turns. Never raises: a failure is a state in the sample."""
         with self._lock:
             sweep = self._gpus.sweep()
+            others = self._amd.sweep(len(sweep.gpus))
             return HostSample(
                 boot_id=boot_id(),
                 sequence=next(_sequence),
                 taken_at=datetime.now(UTC),
-                gpus=sweep.gpus,
+                gpus=(*sweep.gpus, *others),
                 ram=_ram_or_none(),
+                disks=self._disks.sample(),
                 driver_version=sweep.driver_version,
-                nvml_problem=sweep.problem,
+                nvml_problem="" if others and not sweep.gpus else sweep.problem,
             )
 
     def close(self) -> None:

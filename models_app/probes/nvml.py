@@ -10,7 +10,8 @@ from typing import Any
 
 from models_app.probes.deadline import BoundedCall
 from models_app.probes.gpu import LOST_CODES, nvml, read_gpu
-from models_app.probes.types import GpuSample, GpuState
+from models_app.probes.gpu_detail import read_detail
+from models_app.probes.types import GpuDetail, GpuSample, GpuState
 
 _PROBLEMS = {
     nvml.NVML_ERROR_LIBRARY_NOT_FOUND: (
@@ -28,6 +29,8 @@ _PROBLEMS = {
 }
 _NO_ANSWER = "The NVIDIA driver does not answer; any figures shown are the last known."
 _NO_GPU = "The NVIDIA driver is loaded but shows no GPU."
+DETAIL_SECONDS = 10.0
+"""Between two readings of what changes slowly: it would double the driver calls of a sample."""
 _WEDGED_REASON = "A driver call on this GPU has not returned; the figures are the last known."
 
 
@@ -47,6 +50,23 @@ class _OpenGpu:
         self.last_known = last_known or blank
         self.has_failed = False
         self.reading = BoundedCall(lambda: read_gpu(handle, blank), f"nvml {blank.uuid}", deadline_seconds)
+        self.detailing = BoundedCall(lambda: read_detail(handle), f"nvml detail {blank.uuid}", deadline_seconds)
+        self._detail: GpuDetail | None = None
+        self._detail_due = 0.0
+        self._is_detail_begun = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread is inside the driver for it."""
+        return self.reading.is_running or self.detailing.is_running
+
+    def begin(self, now: float) -> None:
+        """Start reading the figures, and from time to time the detail, in a thread of its own."""
+        self.reading.begin()
+        self._is_detail_begun = now >= self._detail_due
+        if self._is_detail_begun:
+            self._detail_due = now + DETAIL_SECONDS
+            self.detailing.begin()
 
     def collect(self) -> GpuSample:
         """The sample begun last, or the last known figures with the state that explains them."""
@@ -59,7 +79,17 @@ class _OpenGpu:
         except Exception as error:
             return self.stale(GpuState.ERROR, f"{type(error).__name__}: {error}")
         self.has_failed = False
+        self.last_known = replace(self.last_known, detail=self._collected_detail())
         return self.last_known
+
+    def _collected_detail(self) -> GpuDetail | None:
+        """The detail as it was read last. A call for it that hangs or fails costs the detail and nothing else."""
+        if self._is_detail_begun:
+            try:
+                self._detail = self.detailing.result()
+            except Exception:
+                self._detail = None
+        return self._detail
 
     def stale(self, state: GpuState, reason: str) -> GpuSample:
         """The last known figures under another state than OK."""
@@ -109,7 +139,7 @@ class NvmlGpus:
             return self._unanswered_sweep(f"NVML could not be read: {type(error).__name__}: {error}")
         session = self._session
         for gpu in session.gpus:
-            gpu.reading.begin()
+            gpu.begin(self._clock())
         return NvmlSweep(tuple(gpu.collect() for gpu in session.gpus), session.driver_version, session.problem)
 
     def close(self) -> None:
@@ -129,11 +159,11 @@ class NvmlGpus:
         return NvmlSweep(gpus, session.driver_version, problem)
 
     def _is_stuck(self) -> bool:
-        return self._refreshing.is_running or any(gpu.reading.is_running for gpu in self._session.gpus)
+        return self._refreshing.is_running or any(gpu.is_running for gpu in self._session.gpus)
 
     def _refresh_session(self) -> None:
         # NVML must not be shut down under a call that is still inside it.
-        if any(gpu.reading.is_running for gpu in self._session.gpus):
+        if any(gpu.is_running for gpu in self._session.gpus):
             return
         if self._is_session_stale() or (self._is_session_failing() and self._clock() >= self._retry_at):
             self._retry_at = self._clock() + self._retry_seconds

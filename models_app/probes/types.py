@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+MPS_PROCESS = "nvidia-cuda-mps"
+
 
 class GpuState(StrEnum):
     """Whether a GPU answers. Only ``OK`` samples carry figures that admission may use."""
@@ -41,6 +43,41 @@ class GpuProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class MigInstance:
+    """A part of a GPU that MIG offers as a device of its own."""
+
+    uuid: str
+    name: str
+    total_bytes: int | None = None
+    used_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuDetail:
+    """What changes slowly or matters rarely; ``None`` and empty where the driver does not say.
+
+    ``clock_holds`` are the reasons why the clocks are lower than they could be, in NVML's words. ECC errors are counted
+    since the driver was loaded. ``compute_mode`` is ``default``, ``exclusive process`` or ``prohibited``.
+    """
+
+    graphics_clock_mhz: int | None = None
+    graphics_clock_max_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    memory_clock_max_mhz: int | None = None
+    clock_holds: tuple[str, ...] = ()
+    ecc_is_on: bool | None = None
+    ecc_corrected_count: int | None = None
+    ecc_uncorrected_count: int | None = None
+    pcie_generation: int | None = None
+    pcie_generation_max: int | None = None
+    pcie_width: int | None = None
+    pcie_width_max: int | None = None
+    compute_mode: str = ""
+    mig_is_on: bool | None = None
+    mig_instances: tuple[MigInstance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GpuSample:
     """One GPU at one moment. Reserved, used and free bytes add up to total.
 
@@ -63,19 +100,49 @@ class GpuSample:
     power_limit_milliwatts: int | None = None
     processes: tuple[GpuProcess, ...] | None = ()
     """``None`` where the driver cannot list processes at all."""
+    detail: GpuDetail | None = None
+
+    @property
+    def uses_mps(self) -> bool:
+        """Whether CUDA's multi-process service stands between the programs and this GPU."""
+        return any(process.name.startswith(MPS_PROCESS) for process in self.processes or ())
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPressure:
+    """The share of the last minute, in percent, in which some task, or all of them, waited for memory (Linux's PSI)."""
+
+    some_percent: float
+    full_percent: float
 
 
 @dataclass(frozen=True, slots=True)
 class RamSample:
     """Host memory in bytes, as the kernel counts it.
 
-    ``available_bytes`` is what a new process could get without swapping.
+    ``available_bytes`` is what a new process could get without swapping; ``cached_bytes`` is the page cache, which it
+    includes. ``swapped_in_bytes`` and ``swapped_out_bytes`` count since the machine's start: while they rise, it swaps.
     """
 
     total_bytes: int
     available_bytes: int
     swap_total_bytes: int = 0
     swap_used_bytes: int = 0
+    swapped_in_bytes: int = 0
+    swapped_out_bytes: int = 0
+    cached_bytes: int = 0
+    huge_pages_total_bytes: int = 0
+    huge_pages_free_bytes: int = 0
+    pressure: MemoryPressure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSample:
+    """The file system under a folder of models. ``free_bytes`` is what an unprivileged program may still write."""
+
+    path: str
+    total_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +172,7 @@ class HostSample:
     taken_at: datetime
     gpus: tuple[GpuSample, ...] = ()
     ram: RamSample | None = None
+    disks: tuple[DiskSample, ...] = ()
     driver_version: str = ""
     nvml_problem: str = ""
     """Why GPU information is missing, wholly or for some GPU, in a sentence; empty when NVML works."""

@@ -21,12 +21,21 @@
  *   gpu0.gproc=1234:100     the same for a graphics process
  *   gpu0.follow=NAME        each live process whose /proc/PID/comm starts so is a compute process, and its resident
  *                           memory counts as used memory; may repeat
+ *   gpu0.clock_graphics=2520  gpu0.clock_mem=10501  gpu0.max_clock_graphics=3105  gpu0.max_clock_mem=10501
+ *   gpu0.clock_reasons=4    bits of the reasons that hold the clocks; gpu0.old_reasons=1 knows only the older call
+ *   gpu0.ecc=1  gpu0.ecc_corrected=3  gpu0.ecc_uncorrected=0  gpu0.compute_mode=3
+ *   gpu0.pcie_gen=4  gpu0.max_pcie_gen=4  gpu0.pcie_width=8  gpu0.max_pcie_width=16
+ *   gpu0.mig=1  gpu0.mig_most=7     MIG is on, with at most so many instances; these are there:
+ *   gpu0.mig0.uuid=MIG-...  gpu0.mig0.name=NVIDIA H100 MIG 1g.12gb  gpu0.mig0.total_mb=11264  gpu0.mig0.used_mb=10
+ *                           each of these calls is NOT_SUPPORTED where its key does not stand here
+ *
  *   gpu0.error=15           every query of this GPU answers with this NVML code (15 is GPU_IS_LOST)
  *   gpu0.error.FUNCTION=3   only that function; without its _v2, _v3 or V ending, every version of it
  *   gpu0.no_v2=1            memory v2 is FUNCTION_NOT_FOUND, as before R510
  *   gpu0.no_v3=1            process lists v3 are FUNCTION_NOT_FOUND
  *   gpu0.no_v=1             the versioned temperature is FUNCTION_NOT_FOUND
  *   gpu0.delay_ms=200       each query of this GPU sleeps first
+ *   gpu0.hang.FUNCTION=1    only that function
  *   gpu0.hang=1             queries of this GPU do not return as long as this line stands
  */
 #define _GNU_SOURCE
@@ -41,6 +50,8 @@
 #define EXPORT __attribute__((visibility("default")))
 #define MIB 1048576ULL
 #define MAX_GPUS 16
+#define MAX_PARTS 8 /* MIG instances of a GPU; their handles follow those of the GPUs */
+#define MAX_DEVICES (MAX_GPUS * (1 + MAX_PARTS))
 #define MAX_PROCESSES 512
 #define POLL_MICROSECONDS 2000
 
@@ -74,7 +85,7 @@ typedef struct { uint pid; ulonglong used_bytes; uint gpu_instance, compute_inst
 
 typedef struct { int index; int is_open; } *Device;
 
-static struct { int index; int is_open; } devices[MAX_GPUS];
+static struct { int index; int is_open; } devices[MAX_DEVICES];
 static int initializations;
 static long long initialized_driver_start;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -128,8 +139,11 @@ static long long find_number(const char *key, long long fallback) {
     return find_text(key, value, sizeof value, NULL) ? atoll(value) : fallback;
 }
 
+static int gpu_of(int index) { return index < MAX_GPUS ? index : (index - MAX_GPUS) / MAX_PARTS; }
+
 static void gpu_key(char *key, size_t capacity, int index, const char *name) {
-    snprintf(key, capacity, "gpu%d.%s", index, name);
+    if (index < MAX_GPUS) snprintf(key, capacity, "gpu%d.%s", index, name);
+    else snprintf(key, capacity, "gpu%d.mig%d.%s", gpu_of(index), (index - MAX_GPUS) % MAX_PARTS, name);
 }
 
 static long long gpu_number(Device device, const char *name, long long fallback) {
@@ -200,14 +214,21 @@ static Result enter_system(const char *function) {
     return is_initialized() ? SUCCESS : UNINITIALIZED;
 }
 
+static void wait_while_function_hangs(Device device, const char *function) {
+    char name[128];
+    snprintf(name, sizeof name, "hang.%s", function);
+    while (gpu_number(device, name, 0)) usleep(POLL_MICROSECONDS);
+}
+
 static Result enter_gpu(Device device, const char *function) {
     if (!is_initialized()) return UNINITIALIZED;
-    if (!device || (void *)device < (void *)devices || (void *)device >= (void *)(devices + MAX_GPUS))
+    if (!device || (void *)device < (void *)devices || (void *)device >= (void *)(devices + MAX_DEVICES))
         return INVALID_ARGUMENT;
     log_call(function, device->index);
     wait_while_gpu_hangs(device);
+    wait_while_function_hangs(device, function);
     if (!device->is_open) return INVALID_ARGUMENT; /* a handle from before the last nvmlInit */
-    if (device->index >= gpu_count()) return GPU_IS_LOST;
+    if (gpu_of(device->index) >= gpu_count()) return GPU_IS_LOST;
     return configured_error(device, function);
 }
 
@@ -383,7 +404,7 @@ EXPORT Result nvmlInitWithFlags(uint flags) {
     pthread_mutex_lock(&lock);
     initializations++;
     initialized_driver_start = find_number("driver_start", 0);
-    for (int i = 0; i < MAX_GPUS; i++) {
+    for (int i = 0; i < MAX_DEVICES; i++) {
         devices[i].index = i;
         devices[i].is_open = 0;
     }
@@ -512,4 +533,104 @@ EXPORT Result nvmlDeviceGetEnforcedPowerLimit(Device device, uint *milliwatts) {
     ENTER_GPU(device);
     *milliwatts = (uint)gpu_number(device, "limit_mw", 450000);
     return SUCCESS;
+}
+
+/* ---- details: only what the state file names ---- */
+
+static Result named(Device device, const char *name, uint *value) {
+    REQUIRE(value);
+    long long found = gpu_number(device, name, -1);
+    if (found < 0) return NOT_SUPPORTED;
+    *value = (uint)found;
+    return SUCCESS;
+}
+
+static Result named_wide(Device device, const char *name, ulonglong *value) {
+    REQUIRE(value);
+    long long found = gpu_number(device, name, -1);
+    if (found < 0) return NOT_SUPPORTED;
+    *value = (ulonglong)found;
+    return SUCCESS;
+}
+
+EXPORT Result nvmlDeviceGetClockInfo(Device device, int type, uint *mhz) {
+    ENTER_GPU(device);
+    return named(device, type == 2 ? "clock_mem" : "clock_graphics", mhz);
+}
+
+EXPORT Result nvmlDeviceGetMaxClockInfo(Device device, int type, uint *mhz) {
+    ENTER_GPU(device);
+    return named(device, type == 2 ? "max_clock_mem" : "max_clock_graphics", mhz);
+}
+
+EXPORT Result nvmlDeviceGetCurrentClocksEventReasons(Device device, ulonglong *reasons) {
+    ENTER_GPU(device);
+    if (gpu_number(device, "old_reasons", 0)) return FUNCTION_NOT_FOUND;
+    return named_wide(device, "clock_reasons", reasons);
+}
+
+EXPORT Result nvmlDeviceGetCurrentClocksThrottleReasons(Device device, ulonglong *reasons) {
+    ENTER_GPU(device);
+    return named_wide(device, "clock_reasons", reasons);
+}
+
+EXPORT Result nvmlDeviceGetEccMode(Device device, uint *current, uint *pending) {
+    ENTER_GPU(device);
+    Result result = named(device, "ecc", current);
+    if (!result && pending) *pending = *current;
+    return result;
+}
+
+EXPORT Result nvmlDeviceGetTotalEccErrors(Device device, int type, int counter, ulonglong *errors) {
+    ENTER_GPU(device);
+    (void)counter;
+    return named_wide(device, type ? "ecc_uncorrected" : "ecc_corrected", errors);
+}
+
+EXPORT Result nvmlDeviceGetCurrPcieLinkGeneration(Device device, uint *generation) {
+    ENTER_GPU(device);
+    return named(device, "pcie_gen", generation);
+}
+
+EXPORT Result nvmlDeviceGetMaxPcieLinkGeneration(Device device, uint *generation) {
+    ENTER_GPU(device);
+    return named(device, "max_pcie_gen", generation);
+}
+
+EXPORT Result nvmlDeviceGetCurrPcieLinkWidth(Device device, uint *width) {
+    ENTER_GPU(device);
+    return named(device, "pcie_width", width);
+}
+
+EXPORT Result nvmlDeviceGetMaxPcieLinkWidth(Device device, uint *width) {
+    ENTER_GPU(device);
+    return named(device, "max_pcie_width", width);
+}
+
+EXPORT Result nvmlDeviceGetComputeMode(Device device, uint *mode) {
+    ENTER_GPU(device);
+    return named(device, "compute_mode", mode);
+}
+
+EXPORT Result nvmlDeviceGetMigMode(Device device, uint *current, uint *pending) {
+    ENTER_GPU(device);
+    Result result = named(device, "mig", current);
+    if (!result && pending) *pending = *current;
+    return result;
+}
+
+EXPORT Result nvmlDeviceGetMaxMigDeviceCount(Device device, uint *count) {
+    ENTER_GPU(device);
+    return named(device, "mig_most", count);
+}
+
+EXPORT Result nvmlDeviceGetMigDeviceHandleByIndex(Device device, uint index, Device *part) {
+    ENTER_GPU(device);
+    REQUIRE(part);
+    if (device->index >= MAX_GPUS || index >= MAX_PARTS) return INVALID_ARGUMENT;
+    *part = (Device)&devices[MAX_GPUS + device->index * MAX_PARTS + (int)index];
+    (*part)->is_open = 1;
+    char uuid[96];
+    gpu_text(*part, "uuid", uuid, sizeof uuid, "");
+    return *uuid ? SUCCESS : NOT_FOUND;
 }
