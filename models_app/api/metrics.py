@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from models_app.accounts.tokens import find_token
 from models_app.api.errors import Problem, respond
+from models_app.api.metrics_details import alerts, gpu_details, host_details
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
 from models_app.operations.models import Operation
 from models_app.probes.types import GpuSample, GpuState
@@ -69,10 +70,12 @@ class Fleet(Collector):
         yield from _hosts(latest)
         gpus = list(Gpu.objects.select_related("host"))
         yield from _gpus(gpus, latest)
+        yield from gpu_details(gpus, latest)
         models = list(LoadedModel.objects.select_related("endpoint__host"))
         yield from _endpoints(models)
         yield from _models(models, {gpu.uuid: str(gpu.index) for gpu in gpus})
         yield _operations()
+        yield alerts()
 
 
 def _hosts(latest: dict[int, Latest]) -> Iterator[Metric]:
@@ -80,14 +83,16 @@ def _hosts(latest: dict[int, Latest]) -> Iterator[Metric]:
     total = _gauge("berth_host_memory_total_bytes", "Memory of the host.", "host")
     available = _gauge("berth_host_memory_available_bytes", "What a new process could get without swapping.", "host")
     swap = _gauge("berth_host_swap_used_bytes", "Swap in use.", "host")
-    for host in Host.objects.filter(pk__in=latest):
+    hosts = list(Host.objects.filter(pk__in=latest))
+    for host in hosts:
         found = latest[host.pk]
         sampled.add_metric([host.name], found.sample.taken_at.timestamp())
         if found.sample.ram and not found.is_stale:
             total.add_metric([host.name], found.sample.ram.total_bytes)
             available.add_metric([host.name], found.sample.ram.available_bytes)
             swap.add_metric([host.name], found.sample.ram.swap_used_bytes)
-    return iter((sampled, total, available, swap))
+    fresh = {host.name: latest[host.pk].sample for host in hosts if not latest[host.pk].is_stale}
+    return iter((sampled, total, available, swap, *host_details(fresh)))
 
 
 def _gpus(gpus: list[Gpu], latest: dict[int, Latest]) -> Iterator[Metric]:

@@ -22,6 +22,35 @@ class ProcessOut(BaseModel):
     used_bytes: int | None
 
 
+class MigInstanceOut(BaseModel):
+    """A part of a GPU that MIG offers as a device of its own."""
+
+    uuid: str
+    name: str
+    total_bytes: int | None
+    used_bytes: int | None
+
+
+class GpuDetailOut(BaseModel):
+    """What changes slowly: clocks and what holds them, ECC errors since the driver's start, the PCIe link, MIG."""
+
+    graphics_clock_mhz: int | None
+    graphics_clock_max_mhz: int | None
+    memory_clock_mhz: int | None
+    memory_clock_max_mhz: int | None
+    clock_holds: list[str]
+    ecc_is_on: bool | None
+    ecc_corrected_count: int | None
+    ecc_uncorrected_count: int | None
+    pcie_generation: int | None
+    pcie_generation_max: int | None
+    pcie_width: int | None
+    pcie_width_max: int | None
+    compute_mode: str
+    mig_is_on: bool | None
+    mig_instances: list[MigInstanceOut]
+
+
 class GpuSampleOut(BaseModel):
     """A GPU in a sample. ``used_bytes`` excludes ``driver_reserved_bytes``; the three parts add up to the total."""
 
@@ -40,15 +69,38 @@ class GpuSampleOut(BaseModel):
     power_milliwatts: int | None
     power_limit_milliwatts: int | None
     processes: list[ProcessOut] | None
+    uses_mps: bool
+    detail: GpuDetailOut | None
+
+
+class PressureOut(BaseModel):
+    """Percent of the last minute in which some task, or all of them, waited for memory."""
+
+    some_percent: float
+    full_percent: float
 
 
 class RamOut(BaseModel):
-    """Host memory."""
+    """Host memory. ``swapped_in_bytes`` and ``swapped_out_bytes`` count since the machine's start."""
 
     total_bytes: int
     available_bytes: int
     swap_total_bytes: int
     swap_used_bytes: int
+    swapped_in_bytes: int
+    swapped_out_bytes: int
+    cached_bytes: int
+    huge_pages_total_bytes: int
+    huge_pages_free_bytes: int
+    pressure: PressureOut | None
+
+
+class DiskOut(BaseModel):
+    """The file system under a folder of models."""
+
+    path: str
+    total_bytes: int
+    free_bytes: int
 
 
 class SampleOut(BaseModel):
@@ -63,6 +115,7 @@ class SampleOut(BaseModel):
     gpu_problem: str
     gpus: list[GpuSampleOut]
     ram: RamOut | None
+    disks: list[DiskOut]
 
 
 router = Router(tags=["telemetry"])
@@ -95,4 +148,5 @@ def _sample(host: Host, latest: Latest | None) -> SampleOut:
         gpu_problem=sample.nvml_problem if sample else host.gpu_problem,
         gpus=[GpuSampleOut.model_validate(gpu, from_attributes=True) for gpu in sample.gpus] if sample else [],
         ram=RamOut.model_validate(sample.ram, from_attributes=True) if sample and sample.ram else None,
+        disks=[DiskOut.model_validate(disk, from_attributes=True) for disk in sample.disks] if sample else [],
     )

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models_app.probes.types import GpuState, PoolKind
+from models_app.probes.types import GpuDetail, GpuState, PoolKind
 
 MIB = 1024**2
 GIB = 1024**3
+
+
+DETAIL = GpuDetail(
+    graphics_clock_mhz=2520,
+    graphics_clock_max_mhz=3105,
+    memory_clock_mhz=10_501,
+    memory_clock_max_mhz=10_501,
+    pcie_generation=4,
+    pcie_generation_max=4,
+    pcie_width=16,
+    pcie_width_max=16,
+    compute_mode="default",
+    mig_is_on=False,
+)
 
 
 class SimulatedOutOfMemory(Exception):
@@ -36,6 +50,7 @@ class SimulatedGpu:
     state: GpuState = GpuState.OK
     reason: str = ""
     lists_processes: bool = True
+    detail: GpuDetail = DETAIL
 
     @property
     def usable_bytes(self) -> int:

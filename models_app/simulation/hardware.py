@@ -152,6 +152,7 @@ class SimulatedHost:
             power_milliwatts=power_milliwatts(gpu.power_limit_milliwatts, utilization),
             power_limit_milliwatts=gpu.power_limit_milliwatts,
             processes=self._gpu_processes(index) if gpu.lists_processes else None,
+            detail=gpu.detail,
         )
         self._last[index] = sample
         return sample

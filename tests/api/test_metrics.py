@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,13 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from models_app.accounts.models import ApiToken
 from models_app.inventory.models import Host
-from models_app.probes.types import GpuState
+from models_app.probes.types import DiskSample, GpuDetail, GpuState, MemoryPressure, MigInstance, RamSample
 from models_app.simulation.devices import GIB
 from models_app.simulation.hardware import SimulatedGpu, SimulatedHost
 from models_app.telemetry.collector import record_sample
 from models_app.telemetry.models import LatestSample
 from tests.api.conftest import Script
-from tests.factories import EndpointFactory, HostFactory, LoadedModelFactory, OperationFactory
+from tests.factories import AlertFactory, EndpointFactory, HostFactory, LoadedModelFactory, OperationFactory
 
 Families = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -140,3 +141,35 @@ def test_a_network_can_be_let_in(db: None, client: Client, settings: Any, addres
 
 def test_metrics_are_only_read(script_of: Callable[..., Script], client: Client) -> None:
     assert client.post("/metrics").status_code == 405
+
+
+def test_details_and_open_alerts_are_told_in_base_units(reader: Script, host: Host, machine: SimulatedHost) -> None:
+    machine.gpus[0].detail = GpuDetail(
+        graphics_clock_mhz=2520, clock_holds=("power cap",), ecc_corrected_count=3, pcie_generation=4, pcie_width=8
+    )
+    ram = RamSample(64 * GIB, 48 * GIB, swapped_in_bytes=5, cached_bytes=GIB, pressure=MemoryPressure(12, 3))
+    record_sample(host, replace(machine.sample(), ram=ram, disks=(DiskSample("/models", 100, 40),)))
+    AlertFactory(rule="vram_full", severity="warning")
+    AlertFactory(state="cleared")
+    found = scrape(reader)
+    gpu = {"host": "atlas", "gpu": "0", "uuid": machine.gpus[0].uuid}
+    assert found["berth_gpu_clock_hertz"] == [(gpu | {"clock": "graphics"}, 2.52e9)]
+    assert found["berth_gpu_clock_held"] == [(gpu | {"reason": "power cap"}, 1)]
+    assert found["berth_gpu_ecc_errors"] == [(gpu | {"kind": "corrected"}, 3)]
+    assert found["berth_gpu_pcie_link_width"] == [(gpu, 8)]
+    assert found["berth_host_memory_pressure_ratio"][0] == ({"host": "atlas", "kind": "some"}, 0.12)
+    assert found["berth_host_swapped_bytes"][0] == ({"host": "atlas", "direction": "in"}, 5)
+    assert found["berth_host_disk_free_bytes"] == [({"host": "atlas", "path": "/models"}, 40)]
+    assert found["berth_alerts"] == [({"rule": "vram_full", "severity": "warning"}, 1)]
+
+
+def test_the_newest_sample_has_the_details(reader: Script, host: Host, machine: SimulatedHost) -> None:
+    ram = RamSample(64 * GIB, 48 * GIB, pressure=MemoryPressure(12, 3))
+    parts = (MigInstance("MIG-a", "1g.12gb", 11 * GIB, None),)
+    machine.gpus[0].detail = GpuDetail(mig_is_on=True, mig_instances=parts)
+    record_sample(host, replace(machine.sample(), ram=ram, disks=(DiskSample("/models", 100, 40),)))
+    [sample] = reader.get("telemetry/latest").json()["items"]
+    assert sample["disks"] == [{"path": "/models", "total_bytes": 100, "free_bytes": 40}]
+    assert sample["ram"]["pressure"] == {"some_percent": 12, "full_percent": 3}
+    [part] = sample["gpus"][0]["detail"]["mig_instances"]
+    assert part == {"uuid": "MIG-a", "name": "1g.12gb", "total_bytes": 11 * GIB, "used_bytes": None}

@@ -8,7 +8,7 @@ from models_app.alerts.rules.findings import Rule
 from models_app.alerts.rules.gpus import GPU_LOST, TEMPERATURE, VRAM_FULL
 from models_app.alerts.rules.growth import GROWTH
 from models_app.alerts.rules.hostage import HOSTAGE
-from models_app.alerts.rules.hosts import HOST_LOST, RAM_FULL, SWAPPING
+from models_app.alerts.rules.hosts import HOST_LOST, MEMORY_PRESSURE, RAM_FULL, SWAPPING
 from models_app.alerts.rules.release import LEAK, NOT_RELEASED
 from models_app.alerts.rules.stuck import DEADLOCK, STOPPING
 from models_app.alerts.rules.thrash import THRASH
@@ -22,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     TEMPERATURE,
     RAM_FULL,
     SWAPPING,
+    MEMORY_PRESSURE,
     CPU_FALLBACK,
     THRASH,
     NOT_RELEASED,

@@ -90,3 +90,37 @@ SWAPPING = Rule(
     Limits(50, 30, 120),
     _swap,
 )
+
+
+def _pressure(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
+    del past, limits
+    for host in facts.fleet.hosts:
+        ram = facts.ram.get(host.id)
+        pressure = ram.pressure if ram else None
+        if ram is None or pressure is None:
+            yield Reading(of_host(host), None if ram is None else 0.0)
+            continue
+        yield Reading(
+            of_host(host),
+            pressure.some_percent,
+            f"In {pressure.some_percent:.0f} % of the last minute a program waited for memory, in "
+            f"{pressure.full_percent:.0f} % all of them did.",
+            (
+                Figure("Some waited", pressure.some_percent, Unit.PERCENT),
+                Figure("All waited", pressure.full_percent, Unit.PERCENT),
+                Figure("Available", ram.available_bytes, Unit.BYTES),
+                Figure("Swap in use", ram.swap_used_bytes, Unit.BYTES),
+            ),
+            "Mapped files of models that do not fit are read again and again. Free RAM, or load fewer layers on the CPU.",
+        )
+
+
+MEMORY_PRESSURE = Rule(
+    "memory_pressure",
+    "Programs wait for memory",
+    "The share of the last minute in which some program on a host waited for memory (Linux's pressure stall information).",
+    Severity.WARNING,
+    Unit.PERCENT,
+    Limits(20, 5, 60),
+    _pressure,
+)

@@ -20,9 +20,11 @@ from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.inventory.names import checked_name
 from models_app.operations.hardware import tiers_of
 from models_app.operations.in_use import in_use
+from models_app.telemetry.latest import latest_by_host
 from models_app.web.access import admin_required, member_required
 from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
 from models_app.web.host_forms import HostForm, NewHostForm
+from models_app.web.host_report import host_report
 from models_app.web.kept_key import posted
 from models_app.web.people import acting
 from models_app.web.removal import ask_and_remove, say_who_was_silent
@@ -33,7 +35,9 @@ from models_app.web.removal import ask_and_remove, say_who_was_silent
 def index(request: HttpRequest) -> HttpResponse:
     """Every host."""
     hosts = list(_hosts())
-    context = {"hosts": hosts, "tiers": tiers_of(hosts), "discovery": settings.DISCOVERY}
+    latest = latest_by_host([host.pk for host in hosts])
+    reports = {host_id: host_report(each.sample) for host_id, each in latest.items()}
+    context = {"hosts": hosts, "tiers": tiers_of(hosts), "reports": reports, "discovery": settings.DISCOVERY}
     return render(request, "hosts/index.html", context)
 
 

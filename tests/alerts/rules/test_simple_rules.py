@@ -8,7 +8,7 @@ import pytest
 
 from models_app.alerts.rules.facts import AbsentGpu
 from models_app.alerts.rules.findings import Page
-from models_app.probes.types import GpuState, PoolKind, RamSample
+from models_app.probes.types import GpuState, MemoryPressure, PoolKind, RamSample
 from tests.alerts.rules.healthy import GIB, NOON, Watch, endpoint, facts, gpu, host, model, readings
 
 HOST, GPU, ENDPOINT = "host:1", "gpu:GPU-1", "endpoint:1"
@@ -28,6 +28,10 @@ def lost(state: GpuState):
 
 def answering(is_online: bool):
     return host(endpoints=[endpoint(is_online=is_online, code="" if is_online else "endpoint_timed_out")])
+
+
+def pressed(percent: float):
+    return RamSample(100, 50, pressure=MemoryPressure(percent, 0))
 
 
 def version(text: str):
@@ -67,6 +71,7 @@ def test_a_rule_is_raised_held_and_cleared(rule, subject, bad, between, good):
     ("rule", "bad", "between", "good"),
     [
         ("ram_full", RamSample(100, 5), RamSample(100, 10), RamSample(100, 30)),
+        ("memory_pressure", pressed(40), pressed(10), pressed(1)),
         ("swapping", RamSample(100, 50, 10, 8), RamSample(100, 50, 10, 4), RamSample(100, 50, 10, 1)),
     ],
 )
