@@ -41,6 +41,8 @@ def peak_bytes(tape: Tape, gpu_count: int, copies: int = 1) -> dict[int, int]:
             _place(node, memory)
         for source in node.sources:
             _release(source, memory)
+    for node in (*tape.inputs, *nodes):
+        node.owner = None  # A node that owns itself is a cycle, which the garbage collector would have to find.
     return {device: one.peak for device, one in memory.items()}
 
 
