@@ -57,6 +57,18 @@ def fitted(
     return replace(settings, gpu_layers=layers_that_fit(plan, settings, layer_count, room))
 
 
+def shrunk(before: LoadSettings, after: LoadSettings, layer_count: int) -> str:
+    """In a sentence what the server would change by itself; empty where nothing."""
+    changes = []
+    if after.context_length != before.context_length:
+        changes.append(f"about {after.context_length:,} tokens of context in place of {before.context_length:,}")
+    if after.cpu_moe_layers != before.cpu_moe_layers:
+        changes.append(f"the experts of {after.cpu_moe_layers} layers in host RAM")
+    if after.gpu_layers != before.gpu_layers:
+        changes.append(f"{after.gpu_layers} of {layer_count + 1} layers on the GPUs")
+    return f"llama-server would shrink this load by itself (--fit): {' and '.join(changes)}." if changes else ""
+
+
 def _with_smaller_context(plan: Estimator, settings: LoadSettings, room: Sequence[int], layer_count: int) -> LoadSettings:
     smallest = replace(settings, context_length=SMALLEST_CONTEXT)
     most, least = (_on_gpus(plan(each)) for each in (settings, smallest))

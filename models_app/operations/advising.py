@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from models_app.catalog.headers import stored_shape
 from models_app.estimator.advice import Advice, advise, layers_that_fit
-from models_app.estimator.server_fit import fitted
+from models_app.estimator.server_fit import fitted, shrunk
 from models_app.estimator.speed import Measured
 from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, EstimateError, Grade, LoadSettings
 from models_app.operations.reckoned import Reckoning
@@ -64,19 +64,8 @@ def server_fit_note(subject: Subject, devices: Sequence[Room]) -> tuple[str, ...
         chosen = fitted(_Plain(subject, gpus), subject.settings, subject.unset, layer_count, free, _has_experts(subject))
     except EstimateError:
         return ()
-    changes = _changes(subject.settings, chosen, layer_count)
-    return (f"llama-server would shrink this load by itself (--fit): {' and '.join(changes)}.",) if changes else ()
-
-
-def _changes(before: LoadSettings, after: LoadSettings, layer_count: int) -> list[str]:
-    changes = []
-    if after.context_length != before.context_length:
-        changes.append(f"about {after.context_length:,} tokens of context in place of {before.context_length:,}")
-    if after.cpu_moe_layers != before.cpu_moe_layers:
-        changes.append(f"the experts of {after.cpu_moe_layers} layers in host RAM")
-    if after.gpu_layers != before.gpu_layers:
-        changes.append(f"{after.gpu_layers} of {layer_count + 1} layers on the GPUs")
-    return changes
+    note = shrunk(subject.settings, chosen, layer_count)
+    return (note,) if note else ()
 
 
 def _has_experts(subject: Subject) -> bool:

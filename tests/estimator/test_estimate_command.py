@@ -103,3 +103,12 @@ def test_a_planner_that_sees_other_gpus_is_an_error(model: Path, tmp_path: Path)
         run(str(model), "--oracle", str(planner), "--gpu-bytes", "8000000000")
     with pytest.raises(CommandError, match="exit code 1"):
         run(str(model), "--oracle", "/bin/false")
+
+
+def test_what_llama_server_would_shrink_by_itself_is_said(model: Path) -> None:
+    table = run(str(model), "--ctx", "32768", "--gpu-bytes", "1800000000")
+    assert "llama-server would shrink this load by itself (--fit)" in table
+    assert "layers on the GPUs" in table
+    for wide in ("80000000000", "0"):
+        assert "--fit" not in run(str(model), "--ctx", "32768", "--gpu-bytes", wide)
+    assert "--fit" not in run(str(model), "--ctx", "32768", "--gpu-bytes", "1800000000", "--ngl", "99")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from django.db import DatabaseError
 from models_app.catalog.find import find_variant
 from models_app.estimator.header import header_estimate
 from models_app.estimator.oracle import asked_settings, oracle_estimate, parse_plan, planner_arguments
-from models_app.estimator.profiles import CURRENT, PROFILES, build_profile
+from models_app.estimator.profiles import CURRENT, PROFILES, BuildProfile, build_profile
+from models_app.estimator.server_fit import Unset, fitted, shrunk
+from models_app.estimator.shape import Shape
 from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import CACHE_TYPES, Estimate, EstimateError, LoadSettings
 from models_app.gguf.errors import GgufError
@@ -75,12 +78,28 @@ def _of_file(options: dict[str, Any]) -> Estimate:
     shape, settings = read_shape(read_model(options["file"])), _settings(options)
     profile, gpu_bytes = build_profile(options["build"]), options["gpu_bytes"]
     if options["oracle"] is None:
-        return header_estimate(shape, settings, profile, gpu_bytes)
+        return _noted(header_estimate(shape, settings, profile, gpu_bytes), shape, settings, profile, gpu_bytes)
     arguments = planner_arguments(settings, [number / 1024**3 for number in gpu_bytes or ()])
     plan = parse_plan(run_planner(options["oracle"], Path(options["file"]).resolve(), arguments))
     gpu_bytes = (1,) * (len(plan) - 1) if gpu_bytes is None else gpu_bytes
     wanted, asked = (header_estimate(shape, each, profile, gpu_bytes) for each in (settings, asked_settings(settings)))
     return oracle_estimate(wanted, asked, plan)
+
+
+def _noted(
+    estimate: Estimate, shape: Shape, settings: LoadSettings, profile: BuildProfile, gpu_bytes: tuple[int, ...] | None
+) -> Estimate:
+    """The estimate, and what a server that was given this context would change by itself on GPUs of this room."""
+    if not gpu_bytes or not profile.fits_by_itself:
+        return estimate
+
+    def of(settings: LoadSettings) -> Estimate:
+        return header_estimate(shape, settings, profile, gpu_bytes)
+
+    unset = Unset(context=False, layers=settings.gpu_layers is None and not settings.split and not settings.cpu_moe_layers)
+    chosen = fitted(of, settings, unset, shape.layer_count, gpu_bytes, shape.expert_count > 0)
+    note = shrunk(settings, chosen, shape.layer_count)
+    return replace(estimate, notes=(*estimate.notes, note)) if note else estimate
 
 
 def _of_catalog(options: dict[str, Any]) -> Estimate:
