@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.conf import settings
 
-from models_app.agent.supervision.backend import MODE
 from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import Installation, Variant
 from models_app.inventory.managed import is_managed, spec_of
@@ -15,17 +14,16 @@ from models_app.inventory.models import Endpoint, Host, LoadedModel, Residency
 from models_app.operations.fleet_models import hue
 from models_app.operations.models import Reservation
 from models_app.operations.rooms import held_bytes, usable_gpus
-from models_app.plans.changes import IMAGINARY, NONE, Changes
+from models_app.plans.changes import NONE, Changes
 from models_app.plans.fleet import Fleet, Pool, Server
 from models_app.plans.records import RAM, Instance
+from models_app.plans.supposing import model_limit, supposed
 from models_app.probes.types import GpuSample, PoolKind, RamSample
 from models_app.solver.types import DeviceSets
 from models_app.telemetry.latest import Latest, latest_by_host
 
 LEAST_SHARE = 0.02
 """A GPU with less of a model than this has no part in it: a context that llama.cpp opens everywhere."""
-OLLAMA_MODELS_A_GPU, ROUTER_MODELS = 3, 4
-"""How many models Ollama (for each GPU) and a router hold where nobody set another limit; neither tells its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ def take_snapshot(changes: Changes = NONE) -> Fleet:
         servers += here
         loaded += held
         pools += _pools(host, seen, latest, held)
-    return _supposed(Fleet(tuple(pools), tuple(servers), tuple(loaded), tuple(left_out)), changes)
+    return supposed(Fleet(tuple(pools), tuple(servers), tuple(loaded), tuple(left_out)), changes)
 
 
 def _rows() -> _Rows:
@@ -94,14 +92,8 @@ def _server(row: Endpoint, host: Host, gpus: Iterable[GpuSample]) -> Server:
         options=tuple(sorted(row.load_options)),
         can_load=Capability.LOAD in row.capabilities,
         can_unload=Capability.UNLOAD in row.capabilities,
-        max_models=_limit(row.mode, len(seen), len(row.loaded_models.all())),
+        max_models=model_limit(row.mode, len(seen), len(row.loaded_models.all())),
     )
-
-
-def _limit(mode: str, gpus: int, loaded: int) -> int | None:
-    """The default of the server's program, or what it has been seen to hold."""
-    defaults = {"ollama": OLLAMA_MODELS_A_GPU * max(1, gpus), "router": ROUTER_MODELS, MODE: 1}
-    return max(defaults[mode], loaded) if mode in defaults else None
 
 
 def _loaded(host: Host, servers: list[Server], latest: Latest, rows: _Rows, gpus: set[str]) -> Iterator[Instance]:
@@ -188,27 +180,3 @@ def _ram(host: Host, ram: RamSample, movable_bytes: int) -> Pool:
         headroom_bytes=int(settings.HEADROOM_FRACTION * ram.total_bytes),
         others_bytes=max(0, ram.total_bytes - ram.available_bytes - movable_bytes),
     )
-
-
-def _supposed(fleet: Fleet, changes: Changes) -> Fleet:
-    """The fleet with imaginary GPUs and another headroom; removed ones are gone from the start."""
-    pools, servers = list(fleet.pools), list(fleet.servers)
-    for number, added in enumerate(changes.added_gpus, 1):
-        name = f"{IMAGINARY}{number}"
-        index = max((pool.index for pool in pools if pool.host == added.host and pool.is_gpu), default=-1) + 1
-        headroom = int(settings.HEADROOM_FRACTION * added.bytes)
-        pools.append(
-            Pool(name, added.host, "vram", f"GPU {index}", added.name, added.bytes, headroom_bytes=headroom, index=index)
-        )
-        servers = [_seeing(server, name) if server.host == added.host else server for server in servers]
-    if changes.headroom_percent is not None:
-        share = changes.headroom_percent / 100
-        pools = [replace(pool, headroom_bytes=int(share * pool.total_bytes)) for pool in pools]
-    return replace(fleet, pools=tuple(pools), servers=tuple(servers))
-
-
-def _seeing(server: Server, gpu: str) -> Server:
-    gpus = (*server.gpus, gpu)
-    chooses = "gpu" in server.options and len(gpus) > 1
-    sets = DeviceSets.ONE_OR_WHOLE if chooses else DeviceSets.WHOLE
-    return replace(server, gpus=gpus, sets=sets, max_models=_limit(server.mode, len(gpus), server.max_models or 0))

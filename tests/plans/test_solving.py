@@ -9,11 +9,12 @@ import pytest
 from models_app.agent.supervision.spec import ServerSpec
 from models_app.catalog.models import CatalogModel, Variant
 from models_app.inventory.models import Endpoint, ManagedServer
+from models_app.plans.answers import Solved, answer_columns
 from models_app.plans.changes import AddedGpu, Changes
 from models_app.plans.demand import read_demand
 from models_app.plans.records import Instance
 from models_app.plans.snapshot import take_snapshot
-from models_app.plans.solving import Solved, answer_columns, solve
+from models_app.plans.solving import solve
 from models_app.solver.checker import violations
 from tests.factories import GIB
 from tests.plans.fleets import OneHost, one_host
