@@ -62,13 +62,19 @@ def predicted(row: LoadMeasurement) -> tuple[int, int]:
     return row.predicted_bytes, row.predicted_error_bytes or 0
 
 
+def off_percent(row: LoadMeasurement) -> float | None:
+    """How much more was measured than estimated, in percent of the estimate; ``None`` without one."""
+    size_bytes, _ = predicted(row)
+    return 100 * (row.measured_bytes - size_bytes) / size_bytes if size_bytes else None
+
+
 def chart(newest_first: Sequence[LoadMeasurement]) -> Chart | None:
     """The chart of at least two loads; ``None`` of fewer, for which a table says more."""
     rows = [row for row in reversed(newest_first) if predicted(row)[0]]
     if len(rows) < 2:
         return None
-    off = [_percent(row.measured_bytes - predicted(row)[0], row) for row in rows]
-    bands = [_percent(predicted(row)[1], row) for row in rows]
+    off = [off_percent(row) or 0.0 for row in rows]
+    bands = [100 * error_bytes / size_bytes for size_bytes, error_bytes in map(predicted, rows)]
     furthest = max(abs(value) for value in (*off, *bands))
     limit = next((each for each in _LIMITS_PERCENT if furthest <= each), _LIMITS_PERCENT[-1])
     step = (WIDTH - _LEFT - _RIGHT) / (len(rows) - 1)
@@ -77,14 +83,9 @@ def chart(newest_first: Sequence[LoadMeasurement]) -> Chart | None:
         share = (min(max(percent, -limit), limit) + limit) / (2 * limit)
         return round(HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM), 1)
 
+    places = [round(_LEFT + index * step, 1) for index in range(len(rows))]
     points = tuple(
         Point(row, percent, x, x - _TICK, x + _TICK, up(percent), up(-band), up(band))
-        for row, percent, band, x in zip(
-            rows, off, bands, (round(_LEFT + i * step, 1) for i in range(len(rows))), strict=True
-        )
+        for row, percent, band, x in zip(rows, off, bands, places, strict=True)
     )
     return Chart(points, limit, up(limit), up(0), up(-limit))
-
-
-def _percent(size_bytes: int, row: LoadMeasurement) -> float:
-    return 100 * size_bytes / predicted(row)[0]

@@ -91,7 +91,7 @@ def test_loads_are_shown_with_how_far_the_estimate_was_off(as_member, model, row
     measured(small, rows)
     measured(small, rows, is_outlier=True, outlier_reason="Other processes moved 2.0 GiB meanwhile.")
     page = opened(as_member, model)
-    assert "6.2 GiB -4.0 % header" in words(page)
+    assert "6.2 GiB +4.2 % header" in words(page)
     assert "Other processes moved 2.0 GiB meanwhile." in page
     assert len(re.findall(r'<circle class="seen"', page)) == 1
     assert len(re.findall(r'<circle class="seen odd"', page)) == 1

@@ -9,7 +9,7 @@ from django import template
 from models_app.estimator.tiers import Tier
 from models_app.operations.compare import Comparison, Need
 from models_app.operations.measurements import LoadMeasurement
-from models_app.web.measured_chart import Chart, chart, predicted
+from models_app.web.measured_chart import Chart, chart, off_percent
 from models_app.web.templatetags.berth import GIB
 
 register = template.Library()
@@ -51,7 +51,6 @@ def memory_range(tier: Tier) -> str:
 
 @register.filter
 def off_by(row: LoadMeasurement) -> str:
-    """How far the estimate was from what was measured, in percent of the measured."""
-    if not row.measured_bytes:
-        return "–"
-    return f"{100 * (predicted(row)[0] - row.measured_bytes) / row.measured_bytes:+.1f} %"
+    """How much more was measured than estimated, in percent of the estimate."""
+    percent = off_percent(row)
+    return "–" if percent is None else f"{percent:+.1f} %"
