@@ -126,6 +126,21 @@ def test_a_page_is_accessible_in_light_and_dark_and_fits_a_phone(name: str, busy
     assert page.evaluate(OVERFLOWING) == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/models/together/?variant=1&variant=2&variant=5&variant=8",
+        "/load/?model=deepseek-r1:32b&endpoint=1&requests_per_hour=6",
+    ],
+)
+def test_an_answer_is_accessible_and_fits_a_phone(path: str, busy_panel: Panel, visits: Visits) -> None:
+    page = visits.person(busy_panel)
+    page.goto(path)
+    assert violations(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(OVERFLOWING) == []
+
+
 @pytest.mark.parametrize("dialog", DIALOGS)
 def test_a_dialog_is_accessible_in_light_and_dark(dialog: str, busy_panel: Panel, visits: Visits) -> None:
     page = visits.person(busy_panel)
@@ -137,7 +152,18 @@ def test_a_dialog_is_accessible_in_light_and_dark(dialog: str, busy_panel: Panel
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/hosts/", "/models/", "/operations/", "/load/", "/models/pull/", "/alerts/", "/alerts/receivers/"]
+    "path",
+    [
+        "/",
+        "/hosts/",
+        "/models/",
+        "/models/together/",
+        "/operations/",
+        "/load/",
+        "/models/pull/",
+        "/alerts/",
+        "/alerts/receivers/",
+    ],
 )
 def test_a_page_with_nothing_on_it_is_accessible(path: str, empty_panel: Panel, visits: Visits) -> None:
     page = visits.person(empty_panel)
