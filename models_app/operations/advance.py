@@ -85,7 +85,7 @@ def _end_step(step: ApplyStep, state: ApplyStep.State, detail: str) -> None:
     step.state, step.detail = state, detail
     step.save()
     figures = [gib(step.moved_bytes) if step.moved_bytes else "", f"{step.seconds:.1f} s" if step.seconds else ""]
-    text = f"{step}: {step.get_state_display().lower()}"
+    text = f"{step.get_kind_display()} {step.model_name} on {step.endpoint.name}: {step.get_state_display().lower()}"
     told = ", ".join([text, *filter(None, figures)]) + (f". {detail}" if detail else ".")
     OperationLog.objects.create(operation_id=step.operation_id, text=told)
 

@@ -13,20 +13,25 @@ from models_app.solver.transitions import Act
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A model that is unloaded. It is down for ``seconds``, 0 where another instance answers, ``None`` for good."""
+    """A model that is unloaded. It is down for ``seconds``, 0 where another instance answers, ``None`` for good.
+
+    ``foreign`` marks one that another client loaded.
+    """
 
     model: str
     endpoint: str
     seconds: float | None
+    foreign: bool = False
 
     @property
     def sentence(self) -> str:
         """The outage in words."""
+        model = f"{self.model} (another client's)" if self.foreign else self.model
         if self.seconds is None:
-            return f"{self.model} leaves {self.endpoint} for good."
+            return f"{model} leaves {self.endpoint} for good."
         if not self.seconds:
-            return f"{self.model} leaves {self.endpoint}, and is served elsewhere without a break."
-        return f"{self.model} leaves {self.endpoint} and is down for about {max(1, round(self.seconds))} s."
+            return f"{model} leaves {self.endpoint}, and is served elsewhere without a break."
+        return f"{model} leaves {self.endpoint} and is down for about {max(1, round(self.seconds))} s."
 
 
 def outages(plan: Plan) -> tuple[Outage, ...]:
@@ -62,9 +67,9 @@ def _outage(
     gone: Instance, began: float, todo: Sequence[PlanStep], ends: dict[int, float], kept: Sequence[Instance]
 ) -> Outage:
     if any(_serves(each, gone) for each in kept):
-        return Outage(gone.model, gone.endpoint, 0.0)
+        return Outage(gone.model, gone.endpoint, 0.0, gone.foreign)
     back = [ends[other.number] for other in todo if other.act == Act.LOAD and _serves(other.instance, gone)]
-    return Outage(gone.model, gone.endpoint, max(0.0, min(back) - began) if back else None)
+    return Outage(gone.model, gone.endpoint, max(0.0, min(back) - began) if back else None, gone.foreign)
 
 
 def _serves(one: Instance, gone: Instance) -> bool:

@@ -62,7 +62,7 @@ def test_what_is_unloaded_is_listed(as_admin, host: OneHost, plan: Plan) -> None
     second = request_plan(ADA, name="second")
     solve_plan(second.pk)
     host.sample()
-    assert "phi4:14b leaves" in text(as_admin, "plan_apply", second.pk)
+    assert "phi4:14b (another client&#x27;s) leaves" in text(as_admin, "plan_apply", second.pk)
 
 
 def test_a_refusal_keeps_what_was_ticked_and_says_why(as_admin, plan: Plan, host: OneHost) -> None:
