@@ -105,6 +105,7 @@ LOAD_TIMEOUT_SECONDS = env.seconds("BERTH_LOAD_TIMEOUT", 600, "Limit of one load
 PULL_TIMEOUT_SECONDS = env.seconds("BERTH_PULL_TIMEOUT", 14_400, "Limit of one pull.")
 VERIFY_TIMEOUT_SECONDS = env.seconds("BERTH_VERIFY_TIMEOUT", 15, "How long the memory may take to show a load or unload.")
 WORKER_CONCURRENCY = env.whole("BERTH_WORKER_CONCURRENCY", 8, "Operations that one worker runs side by side.", least=1)
+PREDICT = env.flag("BERTH_PREDICT", False, "Load what usually follows the last request, where nothing has to make way.")
 DISCOVERY = env.flag("BERTH_DISCOVERY", True, "Look for an Ollama and llama-servers on the panel's own host.")
 MANAGED_FILE = Path(
     env.text(

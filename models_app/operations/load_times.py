@@ -53,10 +53,13 @@ class LoadTime:
         return self.cold_seconds or self.warm_seconds or 0.0
 
 
-def load_times() -> list[LoadTime]:
-    """Every model and host with a verified load, by host and model."""
-    variants = dict(_variants(Installation.objects.values_list("endpoint_id", "name", "variant_id")))
+def load_times(variant_ids: Iterable[int] | None = None) -> list[LoadTime]:
+    """Every host with a verified load of these variants, or of any model, by host and model."""
+    installed = Installation.objects.all() if variant_ids is None else Installation.objects.filter(variant__in=variant_ids)
+    variants = {(row.endpoint_id, row.name): row.variant_id for row in installed}
     steps = OperationStep.objects.filter(action__in=_IN_MEMORY, state=OperationStep.State.DONE, finished_at__isnull=False)
+    if variant_ids is not None:
+        steps = steps.filter(model_name__in={name for _, name in variants})
     latest = steps.select_related("operation__endpoint__host").order_by("-pk")[:STEPS_READ]
     by_key: dict[tuple[int, int | str], list[OperationStep]] = {}
     for step in reversed(latest):
@@ -65,10 +68,6 @@ def load_times() -> list[LoadTime]:
         by_key.setdefault((endpoint.host_id, variant or step.model_name), []).append(step)
     found = [_load_time(key, listed) for key, listed in by_key.items()]
     return sorted((each for each in found if each.cold or each.warm), key=lambda each: (each.host, each.model))
-
-
-def _variants(rows: Iterable[tuple[int, str, int]]) -> Iterable[tuple[tuple[int, str], int]]:
-    return (((endpoint_id, name), variant_id) for endpoint_id, name, variant_id in rows)
 
 
 def _load_time(key: tuple[int, int | str], steps: list[OperationStep]) -> LoadTime:

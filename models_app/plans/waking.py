@@ -51,9 +51,15 @@ class _Room:
 
 
 def wake(
-    actor: Actor, demand: Demand, *, confirmed: bool = False, may_evict: bool = True, idempotency_key: str = ""
+    actor: Actor,
+    demand: Demand,
+    *,
+    confirmed: bool = False,
+    may_evict: bool = True,
+    is_request: bool = True,
+    idempotency_key: str = "",
 ) -> Woken:
-    """Make a demand available by the active plan.
+    """Make a demand available by the active plan. What nobody has asked for (``is_request``) is not remembered as asked.
 
     Raises ``RequestRefused``: ``no_active_plan``, ``not_planned`` where that plan has no place for it, ``no_room`` in
     numbers, ``just_loaded`` until ``confirmed``, or what a load, a swap or an apply is refused for.
@@ -68,13 +74,18 @@ def wake(
     loaded = {(row.endpoint_id, row.name): row for row in LoadedModel.objects.filter(name__in=_names(plan))}
     here = next((each for each in places if _key(each) in loaded), None)
     if here is not None:
-        Wake.objects.create(demand=demand, requested_by=actor.name)
+        _note(actor, demand, None, is_request)
         return Woken(here)
     room = _best(plan, places, loaded)
     _check(room, confirmed=confirmed, may_evict=may_evict)
     operation = _request(actor, demand, room, loaded, idempotency_key)
-    Wake.objects.create(demand=demand, operation=operation, requested_by=actor.name)
+    _note(actor, demand, operation, is_request)
     return Woken(room.instance, operation, tuple(each.model for each in room.evict))
+
+
+def _note(actor: Actor, demand: Demand, operation: Operation | None, is_request: bool) -> None:
+    if is_request:
+        Wake.objects.create(demand=demand, operation=operation, requested_by=actor.name)
 
 
 def _names(plan: Plan) -> set[str]:

@@ -21,6 +21,7 @@ from models_app.inventory.managed import supervisor
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
 from models_app.plans import rhythm as plans
+from models_app.plans.predicting import preload
 from models_app.plans.tasks import tell_again
 from models_app.runtime.part import Part
 from models_app.telemetry.collector import Collector
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
 SOLVES_SECONDS = 30.0
 PLANS_SECONDS = 1.0
+PREDICT_SECONDS = 10.0
 SUPERVISE_SECONDS = 1.0
 EMBEDDED = "embedded"
 """The holder's name of the reconciler's lease: the lock on the data folder lets only one process use it."""
@@ -79,6 +81,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (EVALUATE_SECONDS, while_leading(evaluator.tick)),
         (DELIVER_SECONDS, while_leading(deliverer.tick)),
         (SOLVES_SECONDS, while_leading(sync_to_async(tell_again))),
+        (PREDICT_SECONDS, while_leading(sync_to_async(preload))),
         (PLANS_SECONDS, while_leading(sync_to_async(plans.tick))),
     )
     try:

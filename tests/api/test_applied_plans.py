@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from models_app.accounts.roles import Actor, Via
+from models_app.catalog.models import CatalogModel
 from models_app.operations.apply import StepRequest, request_apply
 from models_app.operations.models import Operation, OperationStep
 from models_app.plans.corrections import Correction, EnforcementStop
@@ -159,7 +161,7 @@ def test_an_apply_is_not_asked_for_like_a_load(host: OneHost, writer: Script) ->
     assert writer.post("operations", body).json()["code"] == "invalid_kind"
 
 
-def test_load_times_tell_cold_from_warm(host: OneHost, reader: Script) -> None:
+def test_load_times_tell_cold_from_warm(host: OneHost, reader: Script, as_member: Client) -> None:
     now = timezone.now()
     for hours_ago, seconds in ((9, 20), (5, 30), (4.5, 3), (4.2, 2)):
         began = now - timedelta(hours=hours_ago)
@@ -175,3 +177,5 @@ def test_load_times_tell_cold_from_warm(host: OneHost, reader: Script) -> None:
         )
     (found,) = reader.get("load-times").json()
     assert (found["cold_seconds"], found["cold_loads"], found["warm_seconds"], found["warm_loads"]) == (25.0, 2, 2.5, 2)
+    model = CatalogModel.objects.get(variants=found["variant_id"])
+    assert "25 s" in as_member.get(f"/models/{model.pk}/").content.decode()

@@ -17,6 +17,7 @@ from models_app.estimator.tiers import Tier
 from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.operations.compare import Comparison, compare
 from models_app.operations.hardware import tiers_of
+from models_app.operations.load_times import LoadTime, load_times
 from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import request_pull
@@ -94,8 +95,16 @@ def detail(request: HttpRequest, model_id: int) -> HttpResponse:
         "contexts": _contexts(compared),
         "what_if": question,
         "can_pull": bool(able_to_pull()),
+        "load_times": _load_times(found),
     }
     return render(request, "models/detail.html", context)
+
+
+def _load_times(variant_ids: Iterable[int]) -> dict[int, list[LoadTime]]:
+    by_variant: dict[int, list[LoadTime]] = {}
+    for found in load_times(variant_ids):
+        by_variant.setdefault(found.variant_id or 0, []).append(found)
+    return by_variant
 
 
 @admin_required
