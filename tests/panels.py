@@ -18,7 +18,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
+from models_app.agent.clock import SystemClock
+from models_app.agent.credentials import Credentials
+from models_app.agent.proofs import TOKEN, Token
+from models_app.agent.session import AgentSession, Identity, State
 from tests.fixtures.nvml import NvmlStub
 from tests.fixtures.real_servers import RealServer, running_server
 from tests.tools.model_cache import FOLDER as MODELS
@@ -164,6 +169,20 @@ def add_endpoint(panel: Panel, url: str, name: str) -> int:
         installed = {"endpoint": name, "per_page": "1"}
         wait_until(lambda: browser.get("/api/v1/models", params=installed).json()["items"], "its models are listed")
         return int(browser.get("/api/v1/endpoints", params={"name": name}).json()["items"][0]["id"])
+
+
+def admit_agent(panel: Panel, browser: httpx.Client, host_id: int) -> None:
+    """Enrol an agent on a host; it connects, says nothing, and leaves."""
+    shown = browser.post(f"/hosts/{host_id}/agent/").text
+    token = TOKEN.search(shown)
+    assert token, "the page shows no token"
+    session = AgentSession(Credentials.from_token(Token.parse(token[0])), Identity("boot"), SystemClock())
+    with connect(f"ws://127.0.0.1:{panel.port}/agent/", compression=None) as socket:
+        session.begin()
+        while session.state is not State.OPEN:
+            session.receive(socket.recv(timeout=COMMAND_SECONDS))
+            for text in session.outgoing():
+                socket.send(text)
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 60) -> None:

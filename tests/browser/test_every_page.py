@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from models_app.web.urls import urlpatterns
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.panels import Panel
+from tests.panels import Panel, admit_agent
 
 pytestmark = pytest.mark.browser
 
@@ -26,6 +26,7 @@ OVERFLOWING = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
     .map((element) => element.outerHTML.slice(0, 120))"""
 
 FIRST = {"host_id": 1, "endpoint_id": 1, "model_id": 1, "installation_id": 1, "user_id": 1, "operation_id": 1} | {
+    "agent_id": 1,
     "alert_id": 1,
     "receiver_id": 1,
     "demand_id": 1,
@@ -56,6 +57,7 @@ DIALOGS = {
     "swap": ("/", "Swap…"),
     "load": ("/operations/", "Load a model"),
     "remove a host": ("/hosts/", "Remove"),
+    "revoke an agent": ("/hosts/", "Revoke the agent"),
     "delete a model": ("/models/1/", "Delete…"),
     "mute an alert": ("/alerts/", "Mute…"),
     "delete a demand": ("/plans/", "Delete…"),
@@ -84,6 +86,7 @@ def busy_panel(demo_panel: Panel) -> Panel:
             ("/operations/", kept | {"endpoint": loaded["endpoint_id"], "model": loaded["name"]}),
         ):
             browser.post(path, data=form).raise_for_status()
+        admit_agent(demo_panel, browser, 1)
         while not browser.get("/api/v1/alerts").json()["items"]:  # the demo has a model that lies partly on the CPU
             time.sleep(0.5)
     return demo_panel
