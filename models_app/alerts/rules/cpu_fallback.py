@@ -28,6 +28,8 @@ def _has_vram(host: HostView) -> bool:
 
 
 def _reading(facts: Facts, host: HostView, endpoint: EndpointView, model: ModelView) -> Reading:
+    if not model.cpu_bytes and endpoint.is_online:
+        return Reading(of_model(host, endpoint, model.name), 0)
     size_bytes = model.size_bytes or 0
     is_settled = endpoint.is_online and model.state == ModelState.LOADED and model.operation_id is None
     figures = [

@@ -24,6 +24,9 @@ def _look(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         ]
         returns = _returns(stays)
         value = len(returns) if endpoint.is_online else None
+        if not returns:
+            yield Reading(of_endpoint(host, endpoint), value)
+            continue
         yield Reading(
             of_endpoint(host, endpoint),
             value,
@@ -80,9 +83,7 @@ def _advice(returns: Sequence[Stay], stays: Sequence[Stay]) -> str:
     return "They do not fit beside each other. Serve one of them elsewhere, or each with a smaller context."
 
 
-def _action(returns: Sequence[Stay], stays: Sequence[Stay]) -> Action | None:
-    if not returns:
-        return None
+def _action(returns: Sequence[Stay], stays: Sequence[Stay]) -> Action:
     name = Counter(stay.model for stay in returns).most_common(1)[0][0]
     contexts = _contexts(returns, stays)
     if contexts:
