@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from models_app.catalog.models import Variant
+from models_app.catalog.models import Installation, Variant
 from models_app.estimator.strategy import Strategy, StrategyOption
 from models_app.inventory.models import Gpu, Host
 from models_app.operations.serving import DEFAULT_CONTEXT_LENGTH, MOST_MODELS, Candidate, Question, Role, Serving
@@ -56,7 +56,7 @@ class TogetherForm(forms.Form):
                 data[name] = str(value)
         super().__init__(data)
         self.fields["where"] = pick("Where", [(key, words) for key, (_, _, words) in self._places.items()])
-        rows = Variant.objects.filter(installations__isnull=False).distinct().order_by("name")
+        rows = Variant.objects.filter(pk__in=Installation.objects.values("variant")).order_by("name", "pk")
         self.variants = {str(row.pk): row for row in rows.select_related("header", "model")[:MOST_LISTED]}
         choices = [(key, f"{short_name(row.name)} · {row.quantization or '?'}") for key, row in self.variants.items()]
         self.fields["variant"].choices = choices  # type: ignore[attr-defined]
