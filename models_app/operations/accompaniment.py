@@ -42,6 +42,7 @@ class Companions:
 
 
 NO_COMPANIONS = Companions()
+FILES_KEPT = 1024
 
 
 def companions_of(endpoint: Endpoint, launch: Mapping[str, Any], size_bytes: int, header: bytes) -> Companions:
@@ -96,6 +97,7 @@ def _of_draft(settings: LoadSettings) -> LoadSettings:
     )
 
 
+@lru_cache(maxsize=FILES_KEPT)
 def _beyond_tensors(size_bytes: int, header: bytes) -> int:
     """What the files hold beside the model's own tensors, where that is too much for texts."""
     if not header or not size_bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 
 from django.db.models import Sum
 
@@ -24,6 +25,7 @@ from models_app.operations.refusals import RequestRefused
 
 MEASUREMENTS_READ = 50
 MEASUREMENTS_READ_AT_ONCE = 2000
+SETTINGS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def _gpu_count(endpoint: Endpoint) -> int:
     return Gpu.objects.filter(host=endpoint.host_id, present=True).count()
 
 
+@lru_cache(maxsize=SETTINGS_KEPT)
 def settings_key(settings: LoadSettings) -> str:
     """The same for settings that differ only in context and batch, whose terms follow formulas."""
     shown = asdict(replace(settings, context_length=1, batch=1, ubatch=1))

@@ -99,6 +99,11 @@ class PlanPage:
     news: tuple[str, ...]
 
     @property
+    def key(self) -> str:
+        """The plan's id as text."""
+        return str(self.plan.pk)
+
+    @property
     def met(self) -> int:
         """How many demands are fully met."""
         return len(self.plan.demands) - len(self.unmet)

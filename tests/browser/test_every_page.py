@@ -52,7 +52,8 @@ ONLY_POSTED_TO = {
 }
 OF_MANAGED_SERVERS = {"server", "server_edit", "server_remove"}
 """The demo has none: ``test_managed_servers`` scans them."""
-PAGES = [pattern.name for pattern in urlpatterns if pattern.name not in ONLY_POSTED_TO | OF_MANAGED_SERVERS]
+DOWNLOADS = {"plan_demand_export", "plan_export"}
+PAGES = [pattern.name for pattern in urlpatterns if pattern.name not in ONLY_POSTED_TO | OF_MANAGED_SERVERS | DOWNLOADS]
 DIALOGS = {
     "swap": ("/", "Swap…"),
     "load": ("/operations/", "Load a model"),
@@ -76,7 +77,8 @@ def busy_panel(demo_panel: Panel) -> Panel:
         kept = {"kind": "set_keep_alive", "keep_alive": "1h", "confirmed": "1"}
         for path, form in (
             ("/users/new/", {"username": "max", "role": "member"}),
-            ("/plans/make/", {}),
+            ("/plans/make/", {"name": "first"}),
+            ("/plans/make/", {"name": "second"}),
             ("/plans/schedules/new/", SCHEDULE),
             ("/account/tokens/", {"name": "script", "scope": "read", "days": ""}),
             (

@@ -191,6 +191,8 @@ def test_a_what_if_in_pieces_is_refused(plan: Plan, as_admin: Client, fields: di
 
 
 def test_two_plans_stand_side_by_side(plan: Plan, as_admin: Client) -> None:
+    alone = as_admin.get(reverse("plan_compare", args=[plan.pk]), follow=True)
+    assert "There is no other plan to compare it with." in text_of(alone)
     other = made(as_admin.post(reverse("plan_make"), {"name": "second"}))
     page = text_of(as_admin.get(reverse("plan_compare", args=[plan.pk]), {"with": other.pk}))
     assert "second" in page

@@ -109,8 +109,11 @@ def side_by_side(request: HttpRequest, plan_id: int) -> HttpResponse:
     plan = get_object_or_404(Plan, pk=plan_id)
     other_id = request.GET.get("with", "")
     number = int(other_id) if other_id.isascii() and other_id.isdigit() and len(other_id) < 19 else 0
-    other = _rows().filter(pk=number).first() or _rows().exclude(pk=plan.pk).first() or plan
-    other = get_object_or_404(Plan, pk=other.pk)
+    others = Plan.objects.exclude(pk=plan.pk)
+    other = others.filter(pk=number).first() or others.first()
+    if other is None:
+        messages.info(request, "There is no other plan to compare it with.")
+        return redirect("plan", plan.pk)
     compared = compare(plan, other)
     context = {
         "plan": plan,
