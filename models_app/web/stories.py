@@ -53,10 +53,13 @@ class Story:
 
 
 def recent_stories(limit: int = RECENT) -> list[Story]:
-    """Every active operation, then the latest that ended, newest first; a few queries for any number."""
+    """Every active operation, then the latest that ended, newest first; a few queries for any number.
+
+    An apply that has ended stands for its parts.
+    """
     rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps", "reservations__gpu")
     active = rows.filter(state__in=Operation.ACTIVE)
-    ended = rows.exclude(state__in=Operation.ACTIVE).order_by("-finished_at", "-id")[:limit]
+    ended = rows.filter(part_of=None).exclude(state__in=Operation.ACTIVE).order_by("-finished_at", "-id")[:limit]
     return stories([*active, *ended])
 
 
@@ -75,7 +78,7 @@ def _story(operation: Operation, gpus: Sequence[Gpu]) -> Story:
         id=operation.pk,
         verb=operation.get_kind_display(),
         model=operation.model_name,
-        where=operation.endpoint.name if operation.endpoint else "",
+        where=operation.endpoint.name if operation.endpoint else "several steps",
         gpus=_gpu_names(operation, gpus) if operation.kind in Operation.MOVES_MEMORY else "",
         state=state,
         state_words=operation.get_state_display(),

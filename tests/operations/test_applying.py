@@ -9,6 +9,8 @@ import pytest
 from models_app.accounts.models import AuditEntry
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Residency
+from models_app.operations.advance import _begin as begin
+from models_app.operations.advance import _claim as claim
 from models_app.operations.advance import advance, advance_for
 from models_app.operations.apply import StepRequest, request_apply
 from models_app.operations.follow import request_resume, request_roll_back
@@ -60,6 +62,27 @@ def test_steps_that_may_change_the_same_gpu_never_run_at_once(ollama: Stage) -> 
     assert states(operation) == ["running", "pending"]
     assert Operation.objects.filter(kind="load").count() == 1
     assert states(work(ollama, operation)) == ["done", "done"]
+
+
+def test_two_workers_that_begin_a_step_make_one_operation_of_it(ollama: Stage) -> None:
+    operation = ask(ollama, load(ollama, SMALL))
+    (mine,), (theirs,) = claim(operation.pk), claim(operation.pk)
+    begin(mine)
+    begin(theirs)
+    assert Operation.objects.filter(kind="load").count() == 1
+    assert AuditEntry.objects.filter(action="operation.load").count() == 1
+    assert claim(operation.pk) == []
+
+
+def test_a_step_that_was_cancelled_before_it_began_does_not_begin(ollama: Stage) -> None:
+    operation = ask(ollama, load(ollama, SMALL))
+    (step,) = claim(operation.pk)
+    request_cancel(ollama.admin, operation)
+    advance(operation.pk)
+    begin(step)
+    operation.refresh_from_db()
+    assert (operation.state, states(operation)) == ("cancelled", ["pending"])
+    assert not Operation.objects.filter(kind="load").exists()
 
 
 def test_what_is_so_already_needs_no_step(ollama: Stage) -> None:
