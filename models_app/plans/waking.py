@@ -104,12 +104,12 @@ def _best(plan: Plan, places: Sequence[Instance], loaded: Mapping[Key, LoadedMod
 
 
 def _room(plan: Plan, wanted: Instance, residents: Sequence[tuple[Instance, Resident]]) -> _Room:
-    """What leaves, pool by pool: a model that spans GPUs uses the space of each."""
+    """What leaves, pool by pool, the largest share first: a model that spans GPUs uses the space of each."""
     if not wanted.swapped:
         return _Room(wanted)
     leaving: dict[Key, Instance] = {}
     young: set[str] = set()
-    for pool, size in wanted.bytes.items():
+    for pool, size in sorted(wanted.bytes.items(), key=lambda item: -item[1]):
         here = [_in_pool(each, resident, pool) for each, resident in residents if each.bytes.get(pool)]
         space = plan.swap_bytes.get(pool, 0)
         model = SwapModel(f"wanted {wanted.model}", size)
