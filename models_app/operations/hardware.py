@@ -27,6 +27,13 @@ def tiers_of(hosts: Iterable[Host]) -> dict[int, Tier]:
     return found
 
 
+def named_tiers() -> list[tuple[str, Tier]]:
+    """The row for each machine of which enough is known, by the machine's name."""
+    hosts = list(Host.objects.prefetch_related("gpus"))
+    found = tiers_of(hosts)
+    return [(host.name, found[host.pk]) for host in hosts if host.pk in found]
+
+
 def _gpu_memory(host: Host) -> tuple[int, TierKind] | None:
     """The VRAM of all its GPUs together, or what they share with the host; ``None`` where it has no GPU."""
     gpus = [gpu for gpu in host.gpus.all() if gpu.present]

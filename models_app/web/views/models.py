@@ -13,10 +13,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
-from models_app.estimator.tiers import Tier
-from models_app.inventory.models import Endpoint, Host, LoadedModel
+from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.operations.compare import Comparison, compare
-from models_app.operations.hardware import tiers_of
+from models_app.operations.hardware import named_tiers
 from models_app.operations.load_times import LoadTime, load_times
 from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.refusals import RequestRefused
@@ -71,7 +70,7 @@ def index(request: HttpRequest) -> HttpResponse:
     _mark(listed.page.object_list)
     context = {"listed": listed, "can_pull": bool(able_to_pull()), "has_endpoints": bool(endpoints)}
     if not listed.page.object_list:
-        context["suits"] = _suits()
+        context["suits"] = named_tiers()
     return render(request, "models/index.html", context)
 
 
@@ -132,13 +131,6 @@ def delete(request: HttpRequest, installation_id: int) -> HttpResponse:
     """The question before an installed model's files are deleted; the answer is a new operation."""
     rows = Installation.objects.select_related("endpoint__host", "variant")
     return ask(request, _deletion(get_object_or_404(rows, pk=installation_id)))
-
-
-def _suits() -> list[tuple[str, Tier]]:
-    """What suits each machine, by its name, for a catalog without models."""
-    hosts = list(Host.objects.prefetch_related("gpus")[:MOST_CHOICES])
-    found = tiers_of(hosts)
-    return [(host.name, found[host.pk]) for host in hosts if host.pk in found]
 
 
 def _variants() -> QuerySet[Variant]:

@@ -11,7 +11,8 @@ from models_app.operations.serving import serving
 from models_app.telemetry.sources import sample_now
 from models_app.web.access import member_required
 from models_app.web.fit_page import fresh_sample
-from models_app.web.together import TogetherForm, TogetherPage, together_page
+from models_app.web.together import TogetherPage, together_page
+from models_app.web.together_form import TogetherForm
 
 
 @member_required
