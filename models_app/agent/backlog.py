@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from models_app.agent import codec
@@ -16,6 +17,8 @@ MOST_SAMPLES = 1200
 MOST_CHARACTERS = 48 * 1024**2
 
 TimeOf = Callable[[float], datetime]
+Write = Callable[[str, int, datetime], str]
+"""The text of a sample with its boot id, its sequence, and its time by the panel's clock."""
 
 
 @dataclass(slots=True)
@@ -24,7 +27,7 @@ class _Entry:
 
     sequence: int
     monotonic: float
-    sample: HostSample | None
+    write: Write | None
     text: str = ""
 
 
@@ -44,7 +47,11 @@ class Backlog:
 
     def add(self, sample: HostSample, monotonic: float, time_of: TimeOf | None) -> None:
         """Keep a sample that was taken at this moment; ``time_of`` gives the panel's time, where it is known."""
-        entry = _Entry(self._next, monotonic, replace(sample, boot_id=self.boot_id, sequence=self._next))
+        self.add_written(partial(_written, sample), monotonic, time_of)
+
+    def add_written(self, write: Write, monotonic: float, time_of: TimeOf | None) -> None:
+        """The same for a sample that writes itself, once."""
+        entry = _Entry(self._next, monotonic, write)
         self._next += 1
         self._entries.append(entry)
         if time_of:
@@ -88,10 +95,14 @@ class Backlog:
         return islice(self._entries, max(0, sequence + 1 - first), None)
 
     def _fix(self, entry: _Entry, time_of: TimeOf) -> None:
-        if entry.sample is not None:
-            entry.text = codec.dumps(codec.encode(replace(entry.sample, taken_at=time_of(entry.monotonic))))
-            entry.sample = None
+        if entry.write is not None:
+            entry.text = entry.write(self.boot_id, entry.sequence, time_of(entry.monotonic))
+            entry.write = None
             self._characters += len(entry.text)
 
     def _drop(self) -> None:
         self._characters -= len(self._entries.popleft().text)
+
+
+def _written(sample: HostSample, boot_id: str, sequence: int, taken_at: datetime) -> str:
+    return codec.dumps(codec.encode(replace(sample, boot_id=boot_id, sequence=sequence, taken_at=taken_at)))

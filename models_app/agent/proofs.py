@@ -10,6 +10,8 @@ import secrets
 from dataclasses import dataclass
 
 NONCE_BYTES = 32
+MEMBER_DIGITS = 8
+"""Of a token's id: which host of a batch it is for, in hexadecimal; zeros for a token by itself and that of the batch."""
 TOKEN = re.compile(r"berth-agent-(?P<key_id>[0-9a-f]{32})-(?P<key>[A-Za-z0-9_-]{43})")
 _NONCE = re.compile(r"[0-9a-f]{64}")
 
@@ -36,6 +38,11 @@ class Token:
             raise BadToken("This is no enrolment token: it looks like berth-agent-…-…, as the Hosts page shows it.")
         return cls(match["key_id"], base64.urlsafe_b64decode(match["key"] + "="))
 
+    def member(self, number: int) -> Token:
+        """The token of one host of the batch that this one is for, counted from 1."""
+        tail = f"{number:0{MEMBER_DIGITS}x}"
+        return Token(self.key_id[:-MEMBER_DIGITS] + tail, member_key(self.key, tail))
+
 
 def nonce() -> str:
     """A number that nobody has used before."""
@@ -50,6 +57,11 @@ def is_nonce(text: str) -> bool:
 def agent_secret(token_key: bytes, salt: str) -> bytes:
     """The secret that an enrolment agrees on: made at both ends, sent by none."""
     return _mac(token_key, "berth agent secret", salt)
+
+
+def member_key(key: bytes, tail: str) -> bytes:
+    """The key of one token of a batch, by the end of its id. It tells neither the batch's nor another's."""
+    return _mac(key, "berth agent batch", tail)
 
 
 def proof(secret: bytes, purpose: str, *parts: str) -> str:

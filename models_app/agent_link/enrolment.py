@@ -19,6 +19,9 @@ from models_app.inventory.models import Host
 from models_app.live import Topic, publish
 
 VALID_FOR = timedelta(hours=1)
+SIMULATED = "simulated"
+"""The tag of a host that is not there."""
+MOST_SIMULATED = 10_000
 
 
 class Refused(Exception):
@@ -51,6 +54,35 @@ def make_token(actor: Actor, host: Host, *, replace: bool = False) -> tuple[Enro
         audit.record(actor, "agent.token", host, replace=replace)
         publish(Topic.INVENTORY)
     return enrolment, keys.token_of(enrolment)
+
+
+def make_simulated(actor: Actor, count: int) -> Token:
+    """One token for ``count`` new hosts that are marked as simulated, each enrolled by a one-time token made from it.
+
+    Raises ``InventoryRefused`` for too many.
+    """
+    if not 1 <= count <= MOST_SIMULATED:
+        raise InventoryRefused("too_many_hosts", f"One token is for 1 to {MOST_SIMULATED} simulated hosts.")
+    batch = Enrolment(key_id=keys.new_key_id(), salt=keys.new_salt())
+    token = keys.token_of(batch)
+    name = f"{SIMULATED}-{batch.key_id[:6]}"
+    with transaction.atomic():
+        hosts = Host.objects.bulk_create(
+            Host(name=f"{name}-{number:04}", tags=[SIMULATED]) for number in range(1, count + 1)
+        )
+        Enrolment.objects.bulk_create(
+            Enrolment(
+                key_id=token.member(number).key_id,
+                salt=batch.salt,
+                host=host,
+                created_by=actor.name,
+                expires_at=timezone.now() + VALID_FOR,
+            )
+            for number, host in enumerate(hosts, start=1)
+        )
+        audit.record(actor, "agent.token", None, simulated=count, hosts=name)
+        publish(Topic.INVENTORY)
+    return token
 
 
 def enrol(message: Enrol, nonce: str) -> Agent:

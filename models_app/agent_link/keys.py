@@ -12,13 +12,13 @@ import uuid
 from django.utils.crypto import salted_hmac
 
 from models_app.agent import proofs
-from models_app.agent.proofs import Token
+from models_app.agent.proofs import MEMBER_DIGITS, Token
 from models_app.agent_link.models import Agent, Enrolment
 
 
 def new_key_id() -> str:
     """A name for a secret, which may be known."""
-    return uuid.uuid4().hex
+    return uuid.uuid4().hex[:-MEMBER_DIGITS] + "0" * MEMBER_DIGITS
 
 
 def new_salt() -> str:
@@ -37,4 +37,7 @@ def secret_of(agent: Agent) -> bytes:
 
 
 def _token_key(key_id: str, salt: str) -> bytes:
-    return salted_hmac("berth.agent.token", f"{key_id}:{salt}", algorithm="sha256").digest()
+    """That of a batch's member is made from the batch's, as whoever holds the batch's token makes it."""
+    head, tail = key_id[:-MEMBER_DIGITS], key_id[-MEMBER_DIGITS:]
+    whole = salted_hmac("berth.agent.token", f"{head}{'0' * MEMBER_DIGITS}:{salt}", algorithm="sha256").digest()
+    return proofs.member_key(whole, tail) if tail.strip("0") else whole
