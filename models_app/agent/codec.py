@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -90,17 +91,16 @@ def _made_reader(kind: Any) -> Convert:
 
 def _read_dataclass(kind: Any) -> Convert:
     hints = get_type_hints(kind)
-    parts = [(field.name, _reader(hints[field.name])) for field in fields(kind) if field.init]
-    required = [f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING]
+    parts = [(field.name, _reader(hints[field.name]), partial(_default, field)) for field in fields(kind) if field.init]
+    required = {name for name, _, default in parts if default() is MISSING}
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
             raise Malformed(f"{kind.__name__} is no object")
-        given = {name: reader(value[name]) for name, reader in parts if name in value}
-        if any(name not in given for name in required):
+        if not value.keys() >= required:
             raise Malformed(f"{kind.__name__} lacks a field")
         try:
-            return kind(**given)
+            return kind(*[reader(value[name]) if name in value else default() for name, reader, default in parts])
         except ValueError as error:
             raise Malformed(str(error)) from None
 
@@ -141,7 +141,7 @@ def _read_mapping(inner: Convert) -> Convert:
 
 
 def _text(value: Any) -> str:
-    if type(value) is not str or _UNPRINTABLE.search(value):
+    if type(value) is not str or ((not value.isascii() or "\x00" in value) and _UNPRINTABLE.search(value)):
         raise Malformed("this is no text")
     return value
 

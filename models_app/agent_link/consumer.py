@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from contextlib import suppress
 from typing import Any
 
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import timezone
 
@@ -61,6 +63,15 @@ class AgentConsumer(AsyncWebsocketConsumer):
         await self.accept()
         self._deadline = asyncio.get_running_loop().call_later(GREETING_SECONDS, self._give_up)
         await self._say(Challenge(self._nonce, timezone.now()))
+
+    async def close(self, code: Any = None, reason: str | None = None) -> None:
+        """Close the socket, unless it is closed already."""
+        with suppress(OSError, RuntimeError):
+            await super().close(code, reason)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """As in Channels, without a turn in another thread for each message: this thread has no database connection."""
+        await getattr(self, get_handler_name(message))(message)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:  # noqa: ARG002
         """One message; a wrong one ends the conversation."""

@@ -109,7 +109,8 @@ def _is_proven(enrolment: Enrolment, message: Enrol, nonce: str) -> bool:
 
 def _again(enrolment: Enrolment, message: Enrol) -> Agent:
     """The agent lost our answer: it has the same salt, and was not revoked meanwhile."""
-    agent = Agent.objects.filter(key_id=enrolment.key_id, salt=message.salt, revoked_at=None).first()
+    known = Agent.objects.select_related("host").filter(key_id=enrolment.key_id, salt=message.salt, revoked_at=None)
+    agent = known.first()
     if agent is None:
         raise Refused(CloseCode.REFUSED_TOKEN, f"a used enrolment token for {enrolment.host}")
     return agent

@@ -6,8 +6,9 @@ long ago. What is left out is said on the agent's row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -19,9 +20,8 @@ from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
 from models_app.live import Topic, publish
 from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import Shares, shares_of
-from models_app.telemetry.collector import store_latest
 from models_app.telemetry.history.recorder import recorder
-from models_app.telemetry.models import LatestSample
+from models_app.telemetry.newest import Known, Newest, store_newest
 
 AHEAD = timedelta(seconds=60)
 """More than that in the future is no matter of delays."""
@@ -29,6 +29,21 @@ LATE = timedelta(hours=1)
 MOST_GPUS = 256
 ABSENT_FOR = timedelta(seconds=30)
 """Without a sample of the host that had a GPU, another host may have it."""
+LOOK_SECONDS = 10.0
+"""For so long a GPU that was the host's own is believed to be."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What was found of one host's rows, kept as long as its agent is connected.
+
+    ``own`` are GPUs that no other host has, as of ``looked``, in monotonic seconds.
+    """
+
+    rows: Known = field(default_factory=Known)
+    own: frozenset[str] = frozenset()
+    looked: float = 0.0
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,59 +53,78 @@ class Reported:
     agent_id: int
     host: Host
     samples: Sequence[HostSample]
+    memory: Memory = field(default_factory=Memory)
 
 
 def take_in(batch: Sequence[Reported]) -> int:
     """Record it all. The recorder's ticket: once that is written, everything here is stored."""
-    known = _Known({each.host.pk for each in batch})
-    now = timezone.now()
-    newest: list[tuple[Host, HostSample, Shares, LatestSample | None]] = []
+    found, now = _Rows({each.host.pk: each.host for each in batch}), timezone.now()
+    newest: list[Newest] = []
+    notes: list[tuple[Host, HostSample, Shares, Sequence[LoadedModel]]] = []
     for each in batch:
-        judged, problem = known.judged(each, now)
-        Agent.objects.filter(pk=each.agent_id).exclude(problem=problem).update(problem=problem)
-        rows = known.loaded.get(each.host.pk, [])
-        shares: Shares = {}
+        models = found.models.get(each.host.pk, [])
+        judged, problem = _judged(each, now)
+        _say_problem(each, problem)
         for sample in judged:
-            shares = shares_of(each.host, sample, rows, known.endpoints.get(each.host.pk, []))
-            recorder.note(each.host, sample, shares, rows)
+            shares = shares_of(each.host, sample, models, found.endpoints.get(each.host.pk, []))
+            notes.append((each.host, sample, shares, models))
         if judged:
-            newest.append((each.host, judged[-1], shares, known.latest.get(each.host.pk)))
+            newest.append(Newest(*notes[-1], each.memory.rows))
     with transaction.atomic():
-        for host, sample, shares, before in newest:
-            store_latest(host, sample, shares, before, known.loaded.get(host.pk, []))
+        store_newest(newest)
         publish(Topic.TELEMETRY)
+    for note in notes:  # now that every GPU has its row
+        recorder.note(*note)
     return recorder.ticket()
 
 
-class _Known:
-    """The rows about some hosts, in a query each."""
+class _Rows:
+    """The endpoints of some hosts, and the models loaded there, in a query each."""
 
-    def __init__(self, host_ids: set[int]) -> None:
-        self.loaded: dict[int, list[LoadedModel]] = {}
+    def __init__(self, hosts: Mapping[int, Host]) -> None:
         self.endpoints: dict[int, list[Endpoint]] = {}
-        for endpoint in Endpoint.objects.filter(host__in=host_ids).select_related("host"):
+        self.models: dict[int, list[LoadedModel]] = {}
+        by_id: dict[int, Endpoint] = {}
+        for endpoint in Endpoint.objects.filter(host__in=hosts):
+            endpoint.host = hosts[endpoint.host_id]
+            by_id[endpoint.pk] = endpoint
             self.endpoints.setdefault(endpoint.host_id, []).append(endpoint)
-        for row in LoadedModel.objects.filter(endpoint__host__in=host_ids).select_related("endpoint"):
-            self.loaded.setdefault(row.endpoint.host_id, []).append(row)
-        self.latest = {row.host_id: row for row in LatestSample.objects.filter(host__in=host_ids)}
+        for row in LoadedModel.objects.filter(endpoint__host__in=hosts):
+            if row.endpoint_id in by_id:
+                row.endpoint = by_id[row.endpoint_id]
+                self.models.setdefault(row.endpoint.host_id, []).append(row)
 
-    def judged(self, reported: Reported, now: datetime) -> tuple[list[HostSample], str]:
-        """The samples that may be believed, and what was wrong with the others, in a sentence."""
-        foreign = _foreign_gpus(reported.host, {gpu.uuid for sample in reported.samples for gpu in sample.gpus}, now)
-        judged, problem = [], ""
-        for sample in reported.samples:
-            if not now - LATE < sample.taken_at < now + AHEAD or len(sample.gpus) > MOST_GPUS:
-                problem = "A sample was refused: it is from the future, from long ago, or too large."
-                continue
+
+def _say_problem(reported: Reported, problem: str) -> None:
+    if problem != reported.memory.problem:
+        Agent.objects.filter(pk=reported.agent_id).exclude(problem=problem).update(problem=problem)
+        reported.memory.problem = problem
+
+
+def _judged(reported: Reported, now: datetime) -> tuple[list[HostSample], str]:
+    """The samples that may be believed, and what was wrong with the others, in a sentence."""
+    foreign = _foreign_gpus(reported, now)
+    judged, problem = [], ""
+    for sample in reported.samples:
+        if not now - LATE < sample.taken_at < now + AHEAD or len(sample.gpus) > MOST_GPUS:
+            problem = "A sample was refused: it is from the future, from long ago, or too large."
+            continue
+        if foreign or sample.taken_at > now:
             own = tuple(gpu for gpu in sample.gpus if gpu.uuid not in foreign)
-            judged.append(replace(sample, gpus=own, taken_at=min(sample.taken_at, now)))
-        if foreign:
-            problem = f"It reports {min(foreign)[:96]}, which is a GPU of {foreign[min(foreign)]}: that is left out."
-        return judged, problem
+            sample = replace(sample, gpus=own, taken_at=min(sample.taken_at, now))
+        judged.append(sample)
+    if foreign:
+        problem = f"It reports {min(foreign)[:96]}, which is a GPU of {foreign[min(foreign)]}: that is left out."
+    return judged, problem
 
 
-def _foreign_gpus(host: Host, uuids: Iterable[str], now: datetime) -> dict[str, str]:
+def _foreign_gpus(reported: Reported, now: datetime) -> dict[str, str]:
     """GPUs that another host has, by UUID, with that host's name."""
+    memory, uuids = reported.memory, {gpu.uuid for sample in reported.samples for gpu in sample.gpus}
+    if uuids <= memory.own and time.monotonic() - memory.looked < LOOK_SECONDS:
+        return {}
     there = Q(present=True, host__last_sample_at__gt=now - ABSENT_FOR) | Q(host__is_local=True, present=True)
-    rows = Gpu.objects.filter(there, uuid__in=list(uuids)).exclude(host=host)
-    return dict(rows.values_list("uuid", "host__name"))
+    rows = Gpu.objects.filter(there, uuid__in=uuids).exclude(host=reported.host)
+    foreign = dict(rows.values_list("uuid", "host__name"))
+    memory.own, memory.looked = frozenset(uuids - foreign.keys()), time.monotonic()
+    return foreign

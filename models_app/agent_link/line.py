@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from models_app.agent.messages import Message, pack
+from models_app.agent_link.ingest import Memory
 from models_app.inventory.models import Host
 from models_app.probes.types import HostSample
 
@@ -54,6 +55,7 @@ class Line:
     pending: list[HostSample] = field(default_factory=list)
     noted: deque[tuple[int, int]] = field(default_factory=deque)
     heard_at: float = field(default_factory=time.monotonic)
+    memory: Memory = field(default_factory=Memory)
 
     def take(self, samples: tuple[HostSample, ...]) -> None:
         """Keep the samples that have not come before. Raises ``Flood``."""

@@ -148,14 +148,15 @@ class Switchboard:
 
     async def _hang_up(self) -> None:
         """Close the lines that do not speak for their agents any more."""
-        suspects, self._gone = self._gone, set()
+        gone, self._gone = self._gone, set()
+        suspects = [self.lines[agent_id] for agent_id in gone if agent_id in self.lines]
         if not suspects:
             return
-        speaking = await self.in_thread(_speaking, suspects)
-        for agent_id in suspects:
-            line = self.lines.get(agent_id)
-            if line is not None and speaking.get(agent_id) != line.connection:
-                await line.close(CloseCode.REPLACED if speaking.get(agent_id) else CloseCode.REFUSED)
+        speaking = await self.in_thread(_speaking, [line.agent_id for line in suspects])
+        for line in suspects:
+            connection = speaking.get(line.agent_id)
+            if connection != line.connection:
+                await line.close(CloseCode.REPLACED if connection else CloseCode.REFUSED)
 
     async def _tell(self, line: Line, message: Message) -> None:
         try:
@@ -174,7 +175,7 @@ class Switchboard:
         began = time.monotonic()
         lines = [line for line in self.lines.values() if line.pending]
         if lines:
-            batch = [Reported(line.agent_id, line.host, line.pending) for line in lines]
+            batch = [Reported(line.agent_id, line.host, line.pending, line.memory) for line in lines]
             ends = [(line, line.pending[-1].sequence) for line in lines]
             for line in lines:
                 line.pending = []
@@ -217,7 +218,7 @@ def _seen(agent_ids: list[int]) -> None:
     Agent.objects.filter(pk__in=agent_ids).update(last_seen_at=timezone.now())
 
 
-def _speaking(agent_ids: set[int]) -> dict[int, str]:
+def _speaking(agent_ids: list[int]) -> dict[int, str]:
     return dict(Agent.objects.filter(pk__in=agent_ids, revoked_at=None).values_list("pk", "connection"))
 
 

@@ -5,7 +5,7 @@ Unknown keys are ignored, so that rows of another version can still be read.
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from models_app.agent import codec
@@ -27,7 +27,17 @@ def decode(payload: dict[str, Any]) -> HostSample:
 
 def encode_shares(shares: Shares) -> list[dict[str, Any]]:
     """The shares of every GPU as plain JSON values."""
-    return [asdict(share) for share in shares.values()]
+    return [
+        {
+            "uuid": share.uuid,
+            "used_bytes": share.used_bytes,
+            "models": {key: {"bytes": model.bytes, "by": model.by} for key, model in share.models.items()},
+            "others": share.others,
+            "unexplained_bytes": share.unexplained_bytes,
+            "coverage": share.coverage,
+        }
+        for share in shares.values()
+    ]
 
 
 def decode_shares(payload: list[dict[str, Any]]) -> Shares:

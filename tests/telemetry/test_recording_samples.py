@@ -16,9 +16,10 @@ from models_app.probes.types import GpuState, HostSample
 from models_app.simulation.devices import GIB, SimulatedGpu
 from models_app.simulation.hardware import SimulatedHost
 from models_app.telemetry import sources
-from models_app.telemetry.collector import RECENT_POINTS, Collector, record_sample
+from models_app.telemetry.collector import Collector, record_sample
 from models_app.telemetry.latest import is_stale, latest
 from models_app.telemetry.models import LatestSample
+from models_app.telemetry.newest import RECENT_POINTS
 from models_app.telemetry.samples import decode, encode
 from tests.factories import EndpointFactory, HostFactory, LoadedModelFactory
 

@@ -1,0 +1,188 @@
+"""The newest samples of many hosts, written in a few statements, however many there are.
+
+What a recorder knows of a host's rows it keeps in ``Known`` from one time to the next, and looks at the rows again every
+``TRUST_SECONDS``: most samples describe the same GPUs as the one before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import OuterRef, Subquery
+
+from models_app.inventory.models import Host, LoadedModel
+from models_app.live import Topic, publish
+from models_app.probes.types import GpuSample, GpuState, HostSample
+from models_app.telemetry.attribution import By, Shares
+from models_app.telemetry.gpus import record_gpus
+from models_app.telemetry.models import LatestSample
+from models_app.telemetry.samples import encode, encode_shares
+
+RECENT_POINTS = 150
+RINGS_AT_ONCE = 100
+"""Of sparklines: with more hosts they take turns, and lag by a few seconds."""
+LEAST_CHANGE_BYTES = 1024**2
+"""A model's bytes are rewritten only when they changed by more than this on some GPU."""
+TRUST_SECONDS = 10.0
+
+Points = dict[str, list[int]]
+"""Used bytes by GPU's UUID, oldest first, one a period."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one host's rows. ``recent`` is ``None`` until it has been read."""
+
+    recent: Points | None = None
+    recent_at: datetime | None = None
+    recent_written: float = 0.0
+    described: object = None
+    trusted_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """A host's sample, whose its bytes are, and the rows of its loaded models."""
+
+    host: Host
+    sample: HostSample
+    shares: Shares
+    models: Sequence[LoadedModel]
+    known: Known = field(default_factory=Known)
+
+
+def store_newest(items: Sequence[Newest]) -> int:
+    """Write the samples that are newer than their hosts' rows; how many are. To be called within a transaction."""
+    found = _stored(items)
+    newer = [item for item in items if _is_news(item.sample, found.get(item.host.pk))]
+    for item in newer:
+        _remember(item, found.get(item.host.pk))
+    _write(newer)
+    changed = [_describe(item) for item in newer]
+    if any(changed):
+        publish(Topic.INVENTORY)
+    for item in newer:
+        _record_model_bytes(item.models, item.shares)
+    return len(newer)
+
+
+def _with_points(points: Points, points_at: datetime | None, sample: HostSample) -> Points:
+    """The ring with a point of this sample: one a period, so a further sample within it replaces the last point."""
+    period_seconds = settings.SAMPLE_SECONDS
+    silence_seconds = (sample.taken_at - points_at).total_seconds() if points_at else 0
+    if silence_seconds >= RECENT_POINTS * period_seconds:
+        points = {}
+    is_same_period = points_at is not None and _period(points_at) == _period(sample.taken_at)
+    return {
+        gpu.uuid: _with_point(points.get(gpu.uuid, []), gpu, replace_last=is_same_period)
+        for gpu in sample.gpus
+        if gpu.uuid in points or gpu.state is GpuState.OK
+    }
+
+
+def _record_host(host: Host, sample: HostSample) -> bool:
+    """Whether something visible of the host itself has changed."""
+    described = {"driver_version": sample.driver_version[:40], "gpu_problem": sample.nvml_problem}
+    return bool(Host.objects.filter(pk=host.pk).exclude(**described).update(**described))
+
+
+def _record_model_bytes(rows: Iterable[LoadedModel], shares: Shares) -> None:
+    """What the models hold by their processes, or else by their endpoint's claim. A measured rise is left alone."""
+    for row in rows:
+        found = {uuid: gpu.models[row.pk] for uuid, gpu in shares.items() if row.pk in gpu.models}
+        by = next((share.by for share in found.values()), By.PROCESS if row.attributed_by == By.PROCESS else None)
+        gpu_bytes = {uuid: share.bytes for uuid, share in found.items()}
+        if by in (By.PROCESS, By.ENDPOINT) and (row.attributed_by != by or _differs(row.gpu_bytes, gpu_bytes)):
+            as_read = LoadedModel.objects.filter(pk=row.pk, attributed_by=row.attributed_by)
+            as_read.update(gpu_bytes=gpu_bytes, attributed_by=by)
+
+
+def _stored(items: Iterable[Newest]) -> dict[int, LatestSample]:
+    """The rows, locked; their rings only where they are wanted, for they are most of it."""
+    by_want: dict[bool, list[int]] = {}
+    for item in items:
+        by_want.setdefault(item.known.recent is None, []).append(item.host.pk)
+    rows = LatestSample.objects.select_for_update().order_by("pk")
+    found: dict[int, LatestSample] = {}
+    for wants_ring, host_ids in by_want.items():
+        left_out = ("payload",) if wants_ring else ("payload", "recent")
+        found |= {row.host_id: row for row in rows.filter(host__in=host_ids).defer(*left_out)}
+    return found
+
+
+def _is_news(sample: HostSample, row: LatestSample | None) -> bool:
+    """By its time; within one boot also by its sequence, for a clock may be set back."""
+    if row is None or sample.taken_at > row.taken_at:
+        return True
+    return sample.boot_id == row.boot_id and sample.sequence > row.sequence
+
+
+def _remember(item: Newest, row: LatestSample | None) -> None:
+    known = item.known
+    if known.recent is None:
+        known.recent, known.recent_at = (row.recent, row.taken_at) if row else ({}, None)
+    known.recent = _with_points(known.recent, known.recent_at, item.sample)
+    known.recent_at = item.sample.taken_at
+
+
+def _write(newer: Sequence[Newest]) -> None:
+    """A row each; the rings of those that have waited longest."""
+    in_turn = sorted(newer, key=lambda item: item.known.recent_written)
+    rows = [
+        LatestSample(
+            host_id=item.host.pk,
+            boot_id=item.sample.boot_id,
+            sequence=item.sample.sequence,
+            taken_at=item.sample.taken_at,
+            payload=encode(item.sample) | {"shares": encode_shares(item.shares)},
+            recent=item.known.recent,
+        )
+        for item in in_turn
+    ]
+    columns = ["boot_id", "sequence", "taken_at", "payload"]
+    _upsert(rows[:RINGS_AT_ONCE], [*columns, "recent"])
+    _upsert(rows[RINGS_AT_ONCE:], columns)
+    for item in in_turn[:RINGS_AT_ONCE]:
+        item.known.recent_written = time.monotonic()
+    latest = LatestSample.objects.filter(host=OuterRef("pk")).values("taken_at")
+    Host.objects.filter(pk__in=[item.host.pk for item in newer]).update(last_sample_at=Subquery(latest))
+
+
+def _upsert(rows: list[LatestSample], columns: list[str]) -> None:
+    LatestSample.objects.bulk_create(rows, update_conflicts=True, unique_fields=["host"], update_fields=columns)
+
+
+def _describe(item: Newest) -> bool:
+    """Make the rows of the host and its GPUs say what the sample says of them; whether something changed."""
+    described = _description(item.sample)
+    if described == item.known.described and time.monotonic() < item.known.trusted_until:
+        return False
+    changed = record_gpus(item.host, item.sample) | _record_host(item.host, item.sample)
+    item.known.described, item.known.trusted_until = described, time.monotonic() + TRUST_SECONDS
+    return changed
+
+
+def _description(sample: HostSample) -> object:
+    gpus = [
+        (gpu.uuid, gpu.index, gpu.name, gpu.state, gpu.reason, gpu.pool, gpu.total_bytes, gpu.driver_reserved_bytes)
+        for gpu in sample.gpus
+    ]
+    return gpus, sample.driver_version, sample.nvml_problem
+
+
+def _period(taken_at: datetime) -> float:
+    return taken_at.timestamp() // settings.SAMPLE_SECONDS
+
+
+def _with_point(points: list[int], gpu: GpuSample, *, replace_last: bool) -> list[int]:
+    if gpu.state is not GpuState.OK:
+        return points
+    return [*(points[:-1] if replace_last else points), gpu.used_bytes][-RECENT_POINTS:]
+
+
+def _differs(before: dict[str, int], after: dict[str, int]) -> bool:
+    return any(abs(before.get(uuid, 0) - after.get(uuid, 0)) > LEAST_CHANGE_BYTES for uuid in before.keys() | after)
