@@ -72,9 +72,9 @@ def take_in(batch: Sequence[Reported]) -> int:
             newest.append(Newest(*notes[-1], each.memory.rows))
     with transaction.atomic():
         store_newest(newest)
+        for note in notes:
+            recorder.note(*note)
         publish(Topic.TELEMETRY)
-    for note in notes:  # now that every GPU has its row
-        recorder.note(*note)
     return recorder.ticket()
 
 

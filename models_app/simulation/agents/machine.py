@@ -21,6 +21,22 @@ SERVER_PID = 1000
 TOTAL_BYTES, RESERVED_BYTES, CONTEXT_BYTES = 80 * GIB, 600 * MIB, 512 * MIB
 POWER_LIMIT_MILLIWATTS = 700_000
 RAM_BYTES = 1024 * GIB
+DETAIL = {
+    "graphics_clock_mhz": 1980,
+    "graphics_clock_max_mhz": 1980,
+    "memory_clock_mhz": 2619,
+    "memory_clock_max_mhz": 2619,
+    "clock_holds": ["sw_power_cap"],
+    "ecc_is_on": True,
+    "ecc_corrected_count": 0,
+    "ecc_uncorrected_count": 0,
+    "pcie_generation": 5,
+    "pcie_generation_max": 5,
+    "pcie_width": 16,
+    "pcie_width_max": 16,
+    "compute_mode": "default",
+    "mig_is_on": False,
+}
 WAVE = 64
 """So many figures of utilisation are made for each machine, and then repeat."""
 MODELS = {"llama-3.3-70b-q4_k_m": 44 * GIB, "qwen2.5-32b-q8_0": 36 * GIB, "llama-3.1-8b-q8_0": 9 * GIB, "bge-m3": 1 * GIB}
@@ -141,7 +157,7 @@ class Machine:
 def _head(uuid: str, index: int) -> str:
     figures = {"total_bytes": TOTAL_BYTES, "driver_reserved_bytes": RESERVED_BYTES}
     limit = {"power_limit_milliwatts": POWER_LIMIT_MILLIWATTS}
-    return "{" + _json(uuid=uuid, index=index, name="NVIDIA H100 80GB HBM3", **figures, **limit)
+    return "{" + _json(uuid=uuid, index=index, name="NVIDIA H100 80GB HBM3", detail=DETAIL, **figures, **limit)
 
 
 def _figures(activity: float, step: int) -> str:

@@ -121,7 +121,7 @@ class Recorder:
 
     def _write(self, taken: dict[Place, Minute]) -> None:
         try:
-            written = _write(taken) if taken else {}
+            written, homeless = _write(taken) if taken else ({}, set())
         except Exception:
             with self._lock:
                 for place in taken:
@@ -130,6 +130,8 @@ class Recorder:
         with self._lock:
             for place, payload in written.items():
                 self._minutes[place].written = payload
+            for place in homeless:
+                self._minutes[place].is_dirty = True
 
     def _forget(self) -> None:
         """Minutes that are over and written; and, where writing fails for long, the oldest."""
@@ -145,8 +147,11 @@ def _is_plausible(taken_at: datetime) -> bool:
     return -AHEAD_SECONDS < age_seconds < settings.HISTORY_1MIN_DAYS * DAY_SECONDS
 
 
-def _write(taken: dict[Place, Minute]) -> dict[Place, bytes]:
-    """Write minutes in one statement. Returns the payloads of those whose rows now hold just these samples."""
+def _write(taken: dict[Place, Minute]) -> tuple[dict[Place, bytes], set[Place]]:
+    """Write minutes in one statement. Returns the payloads of those whose rows now hold just these samples.
+
+    And the places of GPUs that have no row, perhaps because the transaction that makes it has not ended yet.
+    """
     gpus = {(gpu.host_id, gpu.uuid): gpu.pk for gpu in Gpu.objects.filter(uuid__in={uuid for _, uuid, _ in taken})}
     ids = {place: gpus[place[:2]] for place in sorted(taken) if place[:2] in gpus}
     with transaction.atomic():
@@ -164,7 +169,8 @@ def _write(taken: dict[Place, Minute]) -> dict[Place, bytes]:
             unique_fields=["gpu", "starts_at"],
             update_fields=["payload", "pending"],
         )
-    return {place: payload for place, payload in payloads.items() if before[place] == taken[place].written}
+    complete = {place: payload for place, payload in payloads.items() if before[place] == taken[place].written}
+    return complete, taken.keys() - ids.keys()
 
 
 def _stored(ids: dict[Place, int]) -> dict[tuple[int, int], bytes]:
