@@ -14,7 +14,7 @@ from models_app.agent import proofs
 from models_app.agent.credentials import Credentials
 from models_app.agent.messages import CloseCode, Enrol
 from models_app.agent_link import keys
-from models_app.agent_link.enrolment import Refused, enrol, make_token, revoke
+from models_app.agent_link.enrolment import Refused, enrol, make_simulated, make_token, revoke
 from models_app.agent_link.models import Agent, AgentCommand, Enrolment
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Host
@@ -143,3 +143,14 @@ def test_every_step_is_in_the_audit_trail(host: Host) -> None:
     revoke(PANEL, agent)
     actions = list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))
     assert actions == ["agent.token", "agent.enrol", "agent.revoke"]
+
+
+def test_a_token_for_simulated_hosts_enrols_each_of_them_once_and_no_other() -> None:
+    token = make_simulated(PANEL, 3)
+    members = [Credentials.from_token(token.member(number)) for number in (1, 2, 3)]
+    hosts = list(Host.objects.filter(tags=["simulated"]).order_by("name"))
+    assert [enrol(message(mine), NONCE).host for mine in members] == hosts
+    assert [keys.secret_of(agent) for agent in Agent.objects.order_by("host__name")] == [mine.secret for mine in members]
+    for other in (token.member(1), token.member(4), token):
+        with pytest.raises(Refused):
+            enrol(message(Credentials.from_token(other)), NONCE)
