@@ -58,7 +58,11 @@ def test_a_cancelled_swap_puts_the_old_model_back(ollama: Stage) -> None:
     ollama.done("load", SMALL)
     ollama.server.faults.add(Fault.STALL_LOAD, times=1)
     operation = ollama.ask("swap", MIDDLE, unload=(ollama.loaded(SMALL).pk,))
-    operation = cancelled_when(ollama, operation, lambda: operation.steps.filter(action="load", state="running").exists())
+
+    def is_loading() -> bool:
+        return operation.steps.filter(action="load", state="running").exists() and ollama.used_bytes() > 0
+
+    operation = cancelled_when(ollama, operation, is_loading)
     assert operation.state == "cancelled"
     assert operation.result["restored"] == [SMALL]
     assert ollama.server.loaded == [SMALL]
