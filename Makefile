@@ -84,7 +84,7 @@ imports: install-dev
 format: install-dev ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-BENCHMARKS := verified_load swap sample_to_dom list_endpoints history start_up estimate_accuracy gguf_reader
+BENCHMARKS := verified_load swap sample_to_dom list_endpoints history start_up estimate_accuracy gguf_reader probe_cost
 bench: install-dev llama-server ## Every benchmark, one after the other
 	@failed=0; for name in $(BENCHMARKS); do echo "── $$name"; $(BIN)/python -m benchmarks.$$name || failed=1; done; exit $$failed
 

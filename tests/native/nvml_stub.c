@@ -27,6 +27,7 @@
  *   gpu0.pcie_gen=4  gpu0.max_pcie_gen=4  gpu0.pcie_width=8  gpu0.max_pcie_width=16
  *   gpu0.mig=1  gpu0.mig_most=7     MIG is on, with at most so many instances; these are there:
  *   gpu0.mig0.uuid=MIG-...  gpu0.mig0.name=NVIDIA H100 MIG 1g.12gb  gpu0.mig0.total_mb=11264  gpu0.mig0.used_mb=10
+ *   gpu0.fan=30  gpu0.encoder=0  gpu0.decoder=0
  *                           each of these calls is NOT_SUPPORTED where its key does not stand here
  *
  *   gpu0.error=15           every query of this GPU answers with this NVML code (15 is GPU_IS_LOST)
@@ -633,4 +634,30 @@ EXPORT Result nvmlDeviceGetMigDeviceHandleByIndex(Device device, uint index, Dev
     char uuid[96];
     gpu_text(*part, "uuid", uuid, sizeof uuid, "");
     return *uuid ? SUCCESS : NOT_FOUND;
+}
+
+/* ---- what other programs ask for, that this one measures itself against ---- */
+
+EXPORT Result nvmlDeviceGetIndex(Device device, uint *index) {
+    ENTER_GPU(device);
+    REQUIRE(index);
+    *index = (uint)device->index;
+    return SUCCESS;
+}
+
+EXPORT Result nvmlDeviceGetFanSpeed(Device device, uint *percent) {
+    ENTER_GPU(device);
+    return named(device, "fan", percent);
+}
+
+EXPORT Result nvmlDeviceGetEncoderUtilization(Device device, uint *percent, uint *period) {
+    ENTER_GPU(device);
+    if (period) *period = 0;
+    return named(device, "encoder", percent);
+}
+
+EXPORT Result nvmlDeviceGetDecoderUtilization(Device device, uint *percent, uint *period) {
+    ENTER_GPU(device);
+    if (period) *period = 0;
+    return named(device, "decoder", percent);
 }
