@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from models_app.estimator.allocator import peak_bytes
+from models_app.estimator.altup_graph import ROUTER, AlternatingUpdates
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.block_graph import Block
 from models_app.estimator.cache_inputs import rotation_sizes
@@ -127,6 +128,13 @@ class _Writer:
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
         has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
         self._own_embeddings = PerLayerEmbeddings(graph, hidden) if has_own else None
+        if self._own_embeddings is not None and ROUTER in layers[0].tensors:
+            updates = AlternatingUpdates(graph, self._attention, self._own_embeddings)
+            hidden = updates.start(hidden, layers[0])
+            for layer in layers:
+                hidden = updates.layer(layer, hidden)
+            self._block.finish(updates.finish(hidden, rows), rows)
+            return
         for layer in steady_layers(plan, layers):
             is_last = layer is layers[-1] and not self._block.picks_after_norm
             hidden = self._layer(layer, hidden, rows if is_last else None)

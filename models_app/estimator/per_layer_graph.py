@@ -28,13 +28,17 @@ class PerLayerEmbeddings:
         self._prepared: Node | None = None
 
     def write(self, layer: Layer, hidden: Node) -> Node:
-        """The layer's output with its own embedding mixed in."""
+        """The layer's output with its own embedding added."""
+        return self._graph.add(hidden, self.mixed(layer, hidden))
+
+    def mixed(self, layer: Layer, hidden: Node) -> Node:
+        """What the layer's own embedding makes of its output."""
         graph = self._graph
         gated = graph.norm(graph.project(hidden, layer, "inp_gate.weight"))
         own = graph.tape.part(self._all(), gated.shape, 4 * gated.shape[0] * gated.shape[1])
         mixed = graph.tape.op(gated.shape, gated, own, in_place=True)
         output = graph.project(mixed, layer, "proj.weight")
-        return graph.add(hidden, graph.layer_norm(output, layer, "post_norm.weight"))
+        return graph.layer_norm(output, layer, "post_norm.weight")
 
     def _all(self) -> Node:
         if self._prepared is None:

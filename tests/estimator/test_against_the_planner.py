@@ -36,6 +36,16 @@ EXACT_MODELS = [
     "lfm2-1.2b",
     "glm-4-9b",
     "glm-4.5-air",
+    "gemma3n-e4b",
+    "gemma4-e4b",
+    "falcon-7b",
+    "falcon-h1-7b",
+    "mamba-2.8b",
+    "mamba2-2.7b",
+    "qwen3-next-80b",
+    "bert-base",
+    "nomic-embed",
+    "jina-v2-base",
 ]
 """Architectures whose compute buffer on one GPU is met to 0.5 %, in the settings below."""
 
