@@ -23,7 +23,7 @@ def peak_bytes(tape: Tape, gpu_count: int, copies: int = 1) -> dict[int, int]:
 
     With several ``copies``, as pipelines keep them, whatever arrives on a device stays to the end.
     """
-    nodes = scheduled(tape.nodes, gpu_count)
+    nodes = [node for node in scheduled(tape.nodes, gpu_count) if not (node.gpu_only and node.device == HOST)]
     memory: defaultdict[int, Memory] = defaultdict(Memory)
     for node in tape.inputs:
         _allocate_input(node, memory, copies if node.device == HOST else 1)

@@ -67,7 +67,7 @@ class FeedForward:
         weights = tape.op((1, used, tokens), tape.view(probabilities), chosen)
         tape.expand(weights)
         if _is_fused_choice(layer, logits.shape[0]):
-            tape.expand(tape.store(logits, probabilities, ranked))
+            tape.keep(logits, probabilities, ranked)
         active = self._active_experts(layer, tape.view(source), chosen)
         return self._weighted_sum(self._by_expert(layer, "ffn_down_exps.weight", active, chosen), weights)
 
@@ -108,7 +108,7 @@ class FeedForward:
         if used == 1:
             return tape.op((embedding, tokens), total)
         if used <= _MOST_FUSED_EXPERTS:
-            tape.expand(tape.store(results, weights))
+            tape.keep(results, weights)
         return total
 
 

@@ -18,6 +18,7 @@ class Node:
         "children",
         "device",
         "extra",
+        "gpu_only",
         "host_only",
         "in_place",
         "is_copy",
@@ -41,7 +42,7 @@ class Node:
         self.owner: Node | None = self
         self.children = self.views = self.start = self.extra = 0
         self.allocated = self.visited = self.pinned = False
-        self.in_place = self.host_only = self.is_copy = self.is_view = self.is_weight = False
+        self.in_place = self.host_only = self.gpu_only = self.is_copy = self.is_view = self.is_weight = False
 
 
 class Tape:
@@ -104,6 +105,12 @@ class Tape:
         node = Node((), 0, sources, device)
         node.owner = None
         return node
+
+    def keep(self, *sources: Node) -> None:
+        """A kernel that does several operations at once on a GPU keeps ``sources`` until here."""
+        node = self.store(*sources)
+        node.gpu_only = True
+        self.expand(node)
 
     def expand(self, node: Node) -> None:
         """Append ``node`` behind everything that it needs (``ggml_build_forward_expand``)."""
