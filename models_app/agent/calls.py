@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
+from models_app.agent.managed import managed_name
+from models_app.agent.supervision.files import FileHeader, Listing
+from models_app.agent.supervision.spec import ServerSpec
 from models_app.backends.protocol import (
     Backend,
     EndpointInfo,
@@ -24,6 +27,8 @@ from models_app.backends.protocol import (
     Progress,
 )
 from models_app.probes.types import HostSample
+
+MOST_LOG_LINES = 1000
 
 Report = Callable[[Progress], None]
 Perform = Callable[[Any, Any, Report], Awaitable[Any]]
@@ -59,6 +64,29 @@ class WithOptions:
     options: LoadOptions = field(default_factory=LoadOptions)
     seconds: int = 0
     most_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Words that a file's path holds."""
+
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AtPath:
+    """A model file, which the agent opens only in the folders that its owner allows."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfServer:
+    """A managed server by its key, with its settings, or how many lines of its log."""
+
+    key: str
+    spec: ServerSpec | None = None
+    count: int = 0
 
 
 async def _identify(backend: Backend, _: Nothing, __: Report) -> EndpointInfo:
@@ -117,6 +145,37 @@ async def _sample(agent: Any, _: Nothing, __: Report) -> HostSample:
     return sample
 
 
+async def _programs(agent: Any, _: Nothing, __: Report) -> list[str]:
+    names: list[str] = await agent.managed.programs()
+    return names
+
+
+async def _list_files(agent: Any, given: Wanted, _: Report) -> Listing:
+    listing: Listing = await agent.managed.list_files(given.words)
+    return listing
+
+
+async def _read_file(agent: Any, given: AtPath, _: Report) -> FileHeader:
+    file: FileHeader = await agent.managed.read_file(given.path)
+    return file
+
+
+async def _put_server(agent: Any, given: OfServer, _: Report) -> None:
+    if given.spec is not None:
+        await agent.managed.put(given.key, given.spec)
+    await agent.endpoints.drop(managed_name(given.key))
+
+
+async def _forget_server(agent: Any, given: OfServer, _: Report) -> None:
+    await agent.managed.forget(given.key)
+    await agent.endpoints.drop(managed_name(given.key))
+
+
+async def _server_log(agent: Any, given: OfServer, _: Report) -> list[str]:
+    lines: list[str] = await agent.managed.log_tail(given.key, min(given.count, MOST_LOG_LINES))
+    return lines
+
+
 ENDPOINT_CALLS: dict[str, Call] = {
     call.name: call
     for call in (
@@ -133,7 +192,18 @@ ENDPOINT_CALLS: dict[str, Call] = {
         Call("delete", Named, NoneType, _delete),
     )
 }
-HOST_CALLS: dict[str, Call] = {call.name: call for call in (Call("sample", Nothing, HostSample, _sample),)}
+HOST_CALLS: dict[str, Call] = {
+    call.name: call
+    for call in (
+        Call("sample", Nothing, HostSample, _sample),
+        Call("programs", Nothing, list[str], _programs),
+        Call("list_files", Wanted, Listing, _list_files),
+        Call("read_file", AtPath, FileHeader, _read_file),
+        Call("put_server", OfServer, NoneType, _put_server),
+        Call("forget_server", OfServer, NoneType, _forget_server),
+        Call("server_log", OfServer, list[str], _server_log),
+    )
+}
 """Asked of the agent itself."""
 
 

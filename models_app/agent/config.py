@@ -8,7 +8,8 @@ kind = "ollama"                      # or "llama_server"
 url = "http://127.0.0.1:11434"
 # api_key_file = "/etc/berth/ollama.key"
 
-[supervision]                        # see docs/agents.md
+[supervision]                        # see docs/managed.md
+# allow_file = "/etc/berth/managed.toml"
 """
 
 from __future__ import annotations

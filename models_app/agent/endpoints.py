@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from models_app.agent.config import BadConfig, Config, EndpointConfig
+from models_app.agent.managed import PREFIX, ManagedServers
 from models_app.agent.messages import LocalEndpoint
 from models_app.backends import detect
 from models_app.backends.address import AddressPolicy
@@ -49,8 +50,9 @@ class Kind:
 class Endpoints:
     """Backends by name, connected when they are first needed. Belongs to one event loop."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, managed: ManagedServers | None = None) -> None:
         self._machine = machine
+        self._managed = managed
         self._configs = {entry.name: entry for entry in machine.config.endpoints}
         self._backends: dict[str, Backend] = {}
         self._connecting: dict[str, asyncio.Lock] = {}
@@ -59,8 +61,8 @@ class Endpoints:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every endpoint's name."""
-        return tuple(self._configs)
+        """Every endpoint's name; the panel may add managed servers at any time."""
+        return (*self._configs, *(self._managed.names() if self._managed else ()))
 
     def announced(self) -> tuple[LocalEndpoint, ...]:
         """The endpoints as the panel is told of them."""
@@ -73,13 +75,22 @@ class Endpoints:
 
     async def backend(self, name: str) -> Backend:
         """The endpoint's backend. Raises ``BackendError``."""
-        if name not in self._configs:
+        is_managed = self._managed is not None and name.startswith(PREFIX)
+        if name not in self._configs and not is_managed:
             raise NotFound(f"This agent has no endpoint “{name[:40]}”.")
         async with self._connecting.setdefault(name, asyncio.Lock()):
+            if name not in self._backends and self._managed is not None and is_managed:
+                self._backends[name] = await asyncio.to_thread(self._managed.backend, name)
             if name not in self._backends:
                 entry = self._configs[name]
                 self._backends[name] = await kind_of(entry).connect(entry, self._machine)
             return self._backends[name]
+
+    async def drop(self, name: str) -> None:
+        """Connect anew at the next need: what the endpoint is made from has changed."""
+        async with self._connecting.setdefault(name, asyncio.Lock()):
+            if backend := self._backends.pop(name, None):
+                await backend.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -15,6 +15,7 @@ from models_app.agent.credentials import load, save
 from models_app.agent.desk import Desk
 from models_app.agent.endpoints import Endpoints, Machine
 from models_app.agent.link import Link
+from models_app.agent.managed import ManagedServers
 from models_app.agent.messages import Message
 from models_app.agent.session import AgentSession, Identity
 from models_app.agent.watch import Watch
@@ -36,7 +37,8 @@ class Agent:
         self._probe = probe or LocalProbe()
         self._machine = Machine(config)
         self._clock = clock or SystemClock()
-        self.endpoints = Endpoints(self._machine)
+        self.managed = ManagedServers(config.supervision, config.secret_file.parent / "managed")
+        self.endpoints = Endpoints(self._machine, self.managed)
         self.desk = Desk(self._target, self._say)
         self.session = AgentSession(
             load(config.secret_file),
@@ -57,6 +59,7 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._sample_always())
                 tasks.create_task(self._watch.run())
+                tasks.create_task(self.managed.tend())
                 tasks.create_task(self.link.run())
         finally:
             await self.desk.aclose()

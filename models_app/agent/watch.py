@@ -15,6 +15,7 @@ from models_app.backends.errors import BackendError
 
 log = logging.getLogger(__name__)
 
+NEW_ENDPOINTS_SECONDS = 1.0
 REPEAT_SECONDS = 15.0
 """What has not changed is told again after this, as a sign of life."""
 
@@ -34,9 +35,16 @@ class Watch:
 
     async def run(self) -> None:
         """Until cancelled."""
+        followed: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
-            for name in self._endpoints.names:
-                tasks.create_task(self._follow(name))
+            while True:
+                names = await asyncio.to_thread(lambda: self._endpoints.names)
+                for name in names:
+                    if name not in followed:
+                        followed[name] = tasks.create_task(self._follow(name))
+                for gone in followed.keys() - set(names):
+                    followed.pop(gone).cancel()
+                await asyncio.sleep(NEW_ENDPOINTS_SECONDS)
 
     async def _follow(self, name: str) -> None:
         loop = asyncio.get_running_loop()

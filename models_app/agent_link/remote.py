@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from models_app.agent.calls import ENDPOINT_CALLS, HOST_CALLS, Named, Nothing, WithOptions
 from models_app.agent_link.models import Agent
+from models_app.agent_link.servers import servers_of
 from models_app.agent_link.waiting import Asking, Done
 from models_app.backends.errors import BackendError
 from models_app.backends.http import Limits
@@ -32,6 +33,7 @@ from models_app.backends.protocol import (
 )
 from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.routes import AGENT, add_route, agent_endpoint
+from models_app.inventory.server_hosts import find_server_hosts_by
 from models_app.probes.types import HostSample, Probe
 from models_app.telemetry.sources import find_probes_by
 
@@ -144,6 +146,7 @@ def install() -> None:
     """Reach endpoints and GPUs of hosts with agents through them, in this process."""
     add_route(AGENT, _route)
     find_probes_by(_probe)
+    find_server_hosts_by(servers_of)
 
 
 def _route(endpoint: Endpoint) -> Backend:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from models_app.accounts import audit
@@ -29,7 +30,7 @@ def announced(host: Host, message: Announce) -> None:
     offered = {endpoint.name: endpoint for endpoint in message.endpoints}
     if len(message.endpoints) > MOST_ENDPOINTS or not all(map(_is_plausible, offered.values())):
         raise Malformed("an endpoint has an impossible name or kind")
-    rows = {row.url: row for row in Endpoint.objects.filter(host=host, url__startswith=f"{AGENT}://")}
+    rows = {row.url: row for row in _behind_agent(host)}
     for name, endpoint in offered.items():
         row = rows.pop(agent_url(host.pk, name), None)
         if row is None:
@@ -39,6 +40,11 @@ def announced(host: Host, message: Announce) -> None:
     error = Unreachable("The agent no longer offers it.", hint="Remove it, or name it in the agent's file again.")
     for row in rows.values():
         record_failure(row, error, timezone.now())
+
+
+def _behind_agent(host: Host) -> QuerySet[Endpoint]:
+    """Those that the agent's file names; managed servers are the panel's own doing."""
+    return Endpoint.objects.filter(host=host, url__startswith=f"{AGENT}://", managed=None)
 
 
 def observed(host: Host, message: Observed) -> None:

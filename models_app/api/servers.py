@@ -24,9 +24,9 @@ from models_app.backends.errors import BackendError
 from models_app.backends.protocol import ServerState
 from models_app.inventory import managed
 from models_app.inventory.errors import InventoryRefused
-from models_app.inventory.model_files import list_files
 from models_app.inventory.models import Endpoint, Host, ManagedServer
 from models_app.inventory.refresh import refresh_installed
+from models_app.inventory.server_hosts import server_host
 from models_app.operations.in_use import in_use
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.server_specs import parse_spec
@@ -126,7 +126,7 @@ def list_servers(request: HttpRequest) -> dict[str, Any]:
 @router.get("/files", response=FilesOut, summary="Model files that a server can be started with")
 def list_model_files(request: HttpRequest, host: HostReference, search: Annotated[str, Query(max_length=200)] = "") -> Any:
     try:
-        found = async_to_sync(list_files)(_host(host), search)
+        found = server_host(_host(host)).list_files(search)
     except BackendError as error:
         raise _problem(error) from None
     return FilesOut(
@@ -178,7 +178,7 @@ def change_server(request: HttpRequest, server_id: int, body: ServerChange) -> S
 def remove_server(request: HttpRequest, server_id: int) -> Any:
     """Its process is stopped first, and its log and key go. The model file stays."""
     try:
-        async_to_sync(managed.remove_managed)(acting(request), _server(server_id).endpoint, guard=in_use)
+        managed.remove_managed(acting(request), _server(server_id).endpoint, guard=in_use)
     except InventoryRefused as refused:
         raise _refusal(refused) from None
     return 204, None

@@ -12,8 +12,8 @@ from models_app.agent.supervision.backend import MODE
 from models_app.inventory.addresses import is_loopback, port_of
 from models_app.inventory.endpoints import add_endpoint
 from models_app.inventory.errors import InventoryRefused
-from models_app.inventory.managed import supervisor
 from models_app.inventory.models import Endpoint, Host
+from models_app.inventory.server_hosts import supervisor
 from models_app.probes.listeners import find_listeners
 
 log = logging.getLogger(__name__)

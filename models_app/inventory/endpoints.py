@@ -48,7 +48,7 @@ async def update_endpoint(
 
     A key is never sent to another address than the one it was entered for: with a new address it is entered again.
     """
-    if is_managed(endpoint) and not (url is None and api_key is None):
+    if not (url is None and api_key is None) and await sync_to_async(is_managed)(endpoint):
         raise InventoryRefused("managed_endpoint", "Berth starts this server: its address and key are its own.", "url")
     address = endpoint.url if url in (None, endpoint.url) else await sync_to_async(checked_url)(url, endpoint)
     if api_key is None and endpoint.api_key and address_key(address)[:2] != address_key(endpoint.url)[:2]:

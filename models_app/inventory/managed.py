@@ -6,36 +6,31 @@ import secrets
 from dataclasses import asdict
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from models_app.accounts import audit
 from models_app.accounts.roles import PANEL, Actor
+from models_app.agent.managed import managed_name
 from models_app.agent.supervision.backend import CAPABILITIES, LOAD_OPTIONS, MODE, ManagedBackend
 from models_app.agent.supervision.spec import ServerSpec
-from models_app.agent.supervision.supervisor import Supervisor
-from models_app.backends.errors import BackendError, Rejected, UnsupportedCall
+from models_app.backends.errors import BackendError, Rejected
 from models_app.backends.http import Limits
 from models_app.backends.protocol import BackendKind, ServerProcess, ServerState
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import Guard, check_guard, losses
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
 from models_app.inventory.names import checked_name, free_name
+from models_app.inventory.routes import agent_url
+from models_app.inventory.server_hosts import server_host, supervisor
 from models_app.live import Topic, publish
 
 _UNASKED = (ServerState.RESTARTING, ServerState.GIVEN_UP)
 
 
-def supervisor() -> Supervisor:
-    """That of the panel's own host."""
-    return Supervisor(settings.MANAGED_FILE, settings.DATA_DIR / "managed")
-
-
 def is_managed(endpoint: Endpoint) -> bool:
     """Whether Berth starts and stops the endpoint's server."""
-    return endpoint.mode == MODE
+    return endpoint.mode == MODE and hasattr(endpoint, "managed")
 
 
 def spec_of(endpoint: Endpoint) -> ServerSpec:
@@ -50,15 +45,15 @@ def managed_backend(endpoint: Endpoint, limits: Limits | None = None) -> Managed
 
 def add_managed(actor: Actor, host: Host, name: str, spec: ServerSpec) -> Endpoint:
     """A new endpoint whose server Berth starts when its model is loaded. Raises ``InventoryRefused``."""
-    check_spec(host, spec)
     key = secrets.token_hex(8)
+    put_spec(host, key, spec)
     with transaction.atomic():
         endpoint = Endpoint.objects.create(
             host=host,
             name=checked_name(name or free_name(spec.name[:80], Endpoint), Endpoint),
             kind=BackendKind.LLAMA_SERVER.value,
             mode=MODE,
-            url=f"{MODE}://{key}",
+            url=f"{MODE}://{key}" if host.is_local else agent_url(host.pk, managed_name(key)),
             capabilities=sorted(CAPABILITIES),
             load_options=sorted(LOAD_OPTIONS),
             state=Endpoint.State.ONLINE,
@@ -75,38 +70,35 @@ def update_managed(actor: Actor, endpoint: Endpoint, name: str, spec: ServerSpec
 
     Raises ``InventoryRefused``. The model keeps its name while it is loaded: its rows go by it.
     """
-    check_spec(endpoint.host, spec)
+    name = checked_name(name, Endpoint, endpoint)
+    server = ManagedServer.objects.get(endpoint=endpoint)
+    if spec.name != server.spec["name"] and server.process_id is not None:
+        raise InventoryRefused("server_runs", "Stop the server before its model gets another name.", "name")
+    put_spec(endpoint.host, server.key, spec)
     with transaction.atomic():
-        server = ManagedServer.objects.select_for_update().get(endpoint=endpoint)
-        was = server.spec
-        if spec.name != was["name"] and server.process_id is not None:
-            raise InventoryRefused("server_runs", "Stop the server before its model gets another name.", "name")
-        Endpoint.objects.filter(pk=endpoint.pk).update(name=checked_name(name, Endpoint, endpoint))
+        Endpoint.objects.filter(pk=endpoint.pk).update(name=name)
         ManagedServer.objects.filter(pk=server.pk).update(spec=spec.as_json())
-        audit.record(actor, "server.update", endpoint, spec=spec.as_json(), was=was)
+        audit.record(actor, "server.update", endpoint, spec=spec.as_json(), was=server.spec)
         publish(Topic.INVENTORY, endpoint.pk)
     return Endpoint.objects.select_related("host", "managed").get(pk=endpoint.pk)
 
 
-async def remove_managed(actor: Actor, endpoint: Endpoint, *, guard: Guard) -> dict[str, int]:
+def remove_managed(actor: Actor, endpoint: Endpoint, *, guard: Guard) -> dict[str, int]:
     """Stop a server, then forget it with all that belongs to it; what was lost, by kind.
 
     Raises ``InventoryRefused`` where ``guard`` objects and where it cannot be stopped.
     """
-    await sync_to_async(check_guard)(endpoint, guard)
-    backend = await sync_to_async(managed_backend)(endpoint)
+    check_guard(endpoint, guard)
     try:
-        await backend.forget()
+        server_host(endpoint.host).forget(endpoint.managed.key)
     except BackendError as error:
         raise InventoryRefused(error.code, f"The server was not stopped: {error.message}", hint=error.hint) from error
-    finally:
-        await backend.aclose()
-    return await sync_to_async(_delete)(actor, endpoint, guard)
+    return _delete(actor, endpoint, guard)
 
 
 def log_tail(endpoint: Endpoint, count: int) -> list[str]:
     """The last lines of a managed server's log. Raises ``BackendError``."""
-    return supervisor().server(endpoint.managed.key).log_tail(count)
+    return list(server_host(endpoint.host).log_tail(endpoint.managed.key, count))
 
 
 def must_restart(server: ManagedServer) -> bool:
@@ -114,22 +106,17 @@ def must_restart(server: ManagedServer) -> bool:
     return bool(server.settings_digest) and server.settings_digest != ServerSpec.from_json(server.spec).digest
 
 
-def check_spec(host: Host, spec: ServerSpec) -> None:
+def put_spec(host: Host, key: str, spec: ServerSpec) -> None:
     """Raises ``InventoryRefused`` for what could not be started on this host, with the field at fault."""
-    try:
-        check_manageable(host)
-        supervisor().check(spec)
-    except Rejected as error:
-        raise InventoryRefused(error.code, error.message, error.option or "name", error.hint) from error
     known = set(Gpu.objects.filter(host=host, present=True, uuid__in=spec.gpus).values_list("uuid", flat=True))
     if unknown := [uuid for uuid in spec.gpus if uuid not in known]:
         raise InventoryRefused("unknown_gpu", f"{host.name} has no GPU {unknown[0]}.", "gpus")
-
-
-def check_manageable(host: Host) -> None:
-    """Raises ``UnsupportedCall`` where nobody could start a server."""
-    if not host.is_local:
-        raise UnsupportedCall(f"Nothing of Berth runs on {host.name} that could start a server there.", option="host")
+    try:
+        server_host(host).put(key, spec)
+    except Rejected as error:
+        raise InventoryRefused(error.code, error.message, error.option or "name", error.hint) from error
+    except BackendError as error:
+        raise InventoryRefused(error.code, error.message, hint=error.hint) from error
 
 
 def server_news(endpoint: Endpoint, server: ServerProcess | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from models_app.agent_link import absence
 from models_app.agent_link.absence import TICK_SECONDS as ABSENCE_SECONDS
 from models_app.alerts.delivery.worker import DELIVER_SECONDS, Deliverer
 from models_app.alerts.evaluator import EVALUATE_SECONDS, Evaluator
-from models_app.inventory.managed import supervisor
+from models_app.inventory.server_hosts import supervisor
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
 from models_app.plans import rhythm as plans

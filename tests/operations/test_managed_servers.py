@@ -18,9 +18,10 @@ from models_app.agent.supervision.crashes import Pace
 from models_app.agent.supervision.supervisor import Supervisor
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.hosts import ensure_local_host
-from models_app.inventory.managed import add_managed, supervisor, update_managed
+from models_app.inventory.managed import add_managed, update_managed
 from models_app.inventory.models import Endpoint, LoadedModel, ManagedServer, Residency
 from models_app.inventory.refresh import refresh_installed
+from models_app.inventory.server_hosts import supervisor
 from models_app.operations.models import Operation, OperationLog
 from models_app.operations.reconciler import Reconciler
 from models_app.operations.refusals import RequestRefused

@@ -11,8 +11,8 @@ from django.test import Client
 
 from models_app.accounts.models import AuditEntry
 from models_app.inventory.hosts import ensure_local_host
-from models_app.inventory.managed import supervisor
 from models_app.inventory.models import Endpoint, Host, ManagedServer
+from models_app.inventory.server_hosts import supervisor
 from models_app.operations.models import Operation
 from tests.factories import GpuFactory, HostFactory
 from tests.fixtures.managed import Machine

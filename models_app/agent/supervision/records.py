@@ -73,6 +73,18 @@ class Folder:
         """Replace the record at once and for good. Raises ``OSError``, and then the old one stands."""
         self._write("record.json", json.dumps(asdict(record)))
 
+    def read_spec(self) -> ServerSpec | None:
+        """With what the server is to be started next, where that is kept here."""
+        try:
+            return ServerSpec.from_json(json.loads((self.path / "spec.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, AttributeError, BackendError):
+            return None
+
+    def write_spec(self, spec: ServerSpec) -> None:
+        """Keep it. Raises ``OSError``."""
+        self._make()
+        self._write("spec.json", json.dumps(spec.as_json()))
+
     def write_exit(self, pid: int, status: int) -> None:
         """Remember how a process ended, as its parent was told."""
         with suppress(OSError):

@@ -40,9 +40,10 @@ async def start(server: Server, spec: ServerSpec, serves: Serves, limit_seconds:
     Where it does not, for whatever reason, or where the generator is closed before, it is stopped again. Raises
     ``BackendError``.
     """
-    running = await in_thread(server.start, spec)
+    begun = asyncio.create_task(in_thread(server.start, spec))
     problem, is_ready = "Its start was broken off.", False
     try:
+        running = await asyncio.shield(begun)
         async with aclosing(_until_ready(server, spec, serves, limit_seconds, running)) as steps:
             async for progress in steps:
                 yield progress
@@ -53,7 +54,16 @@ async def start(server: Server, spec: ServerSpec, serves: Serves, limit_seconds:
         raise
     finally:
         if not is_ready:
-            await asyncio.shield(in_thread(server.stop, problem))
+            await asyncio.shield(_stop(server, begun, problem))
+
+
+async def _stop(server: Server, begun: asyncio.Task[Running], problem: str) -> None:
+    """A start that is under way in its thread comes to its end first; one that was refused has started nothing."""
+    try:
+        await begun
+    except BackendError:
+        return
+    await in_thread(server.stop, problem)
 
 
 async def _until_ready(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from models_app.agent.managed import DEFAULT_ALLOW_FILE
 from models_app.agent.supervision.files import FileHeader
 from models_app.backends.errors import BackendError
 from models_app.inventory import managed
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import losses
-from models_app.inventory.model_files import binaries_of, header_of, list_files
 from models_app.inventory.models import Endpoint, Host
+from models_app.inventory.server_hosts import server_host, supervisor
 from models_app.operations.in_use import in_use
 from models_app.operations.preview import FitPreview
 from models_app.operations.refusals import RequestRefused
@@ -40,7 +40,8 @@ def add(request: HttpRequest, host_id: int) -> HttpResponse:
     if not path:
         return _files(request, host)
     try:
-        file, binaries = async_to_sync(header_of)(host, path), async_to_sync(binaries_of)(host)
+        machine = server_host(host)
+        file, binaries = machine.read_file(path), machine.programs()
     except BackendError as error:
         return _files(request, host, error)
     form = ServerForm(
@@ -66,7 +67,8 @@ def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     endpoint = _managed(endpoint_id)
     spec = managed.spec_of(endpoint)
     try:
-        file, binaries = async_to_sync(header_of)(endpoint.host, spec.model), async_to_sync(binaries_of)(endpoint.host)
+        machine = server_host(endpoint.host)
+        file, binaries = machine.read_file(spec.model), machine.programs()
     except BackendError as error:
         file, binaries = FileHeader(spec.model, 0, problem=error.message), []
     data = request.POST or (request.GET if "name" in request.GET else None)
@@ -84,7 +86,7 @@ def remove(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     if request.method != "POST":
         return ask(request, _removal(endpoint))
     try:
-        async_to_sync(managed.remove_managed)(acting(request), endpoint, guard=in_use)
+        managed.remove_managed(acting(request), endpoint, guard=in_use)
     except InventoryRefused as refused:
         return ask(request, _removal(endpoint), refusal=f"{refused.message} {refused.hint}".strip(), status=409)
     messages.success(request, f"{endpoint.name} is stopped and removed. Its model file stays.")
@@ -97,15 +99,16 @@ def _managed(endpoint_id: int) -> Endpoint:
 
 def _files(request: HttpRequest, host: Host, problem: BackendError | None = None) -> HttpResponse:
     wanted = request.GET.get("q", "")[:200]
+    allow_file = supervisor().allow_file if host.is_local else DEFAULT_ALLOW_FILE
     context: dict[str, Any] = {
         "host": host,
         "wanted": wanted,
         "problem": problem,
-        "allow_file": managed.supervisor().allow_file,
+        "allow_file": allow_file,
     }
     if problem is None:
         try:
-            context["listing"] = async_to_sync(list_files)(host, wanted)
+            context["listing"] = server_host(host).list_files(wanted)
         except BackendError as error:
             context["problem"] = error
     return render(request, "servers/files.html", context, status=422 if problem else 200)
