@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from models_app.accounts.models import AuditEntry
-from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, Refusal, RunningLoad
+from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, ModelKey, Refusal, RunningLoad, Speeds
+from models_app.catalog.models import Variant
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.operations.fleet import fleet, read_rows
+from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.submission import REFUSED
 from models_app.probes.types import RamSample
@@ -29,6 +31,7 @@ def snapshot(now: datetime, knocks: Mapping[int, Knock] | None = None) -> Facts:
         absent_gpus=tuple(_absent(latest)),
         keyed=frozenset(Endpoint.objects.exclude(api_key="").values_list("pk", flat=True)),
         layer_counts={key: variant.layer_count or 0 for key, variant in rows.about.variants.items()},
+        speeds=_speeds(rows.about.variants),
         loads=tuple(_loads()),
         refusals=tuple(_refusals(now - REFUSED_WITHIN)),
         knocks=knocks or {},
@@ -43,6 +46,17 @@ def _absent(latest: Mapping[int, Latest]) -> Iterable[AbsentGpu]:
     fresh = [host_id for host_id, each in latest.items() if not each.is_stale]
     for gpu in Gpu.objects.filter(present=False, host_id__in=fresh).select_related("host"):
         yield AbsentGpu(gpu.uuid, gpu.index, gpu.name, gpu.host_id, gpu.host.name, gpu.state_reason)
+
+
+def _speeds(variants: Mapping[ModelKey, Variant]) -> dict[ModelKey, Speeds]:
+    """What was measured of the models in memory, where it was measured on the same endpoint."""
+    wanted = {(key[0], variant.pk): key for key, variant in variants.items()}
+    rows = SpeedMeasurement.objects.filter(variant__in={variant.pk for variant in variants.values()}).order_by("pk")
+    speeds: dict[ModelKey, Speeds] = {}
+    for endpoint_id, variant_id, measured in rows.values_list("endpoint_id", "variant_id", "tokens_per_second"):
+        if key := wanted.get((endpoint_id or 0, variant_id)):
+            speeds[key] = Speeds(measured, max(measured, speeds[key].best if key in speeds else measured))
+    return speeds
 
 
 def _loads() -> Iterable[RunningLoad]:

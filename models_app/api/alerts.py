@@ -22,7 +22,10 @@ from models_app.api.paging import Listing, Page
 
 
 class FigureOut(BaseModel):
-    """One number of the evidence; ``unit`` is `bytes`, `%`, `°C`, `s`, `times`, `tokens`, `layers`, `MiB` or empty."""
+    """One number of the evidence.
+
+    ``unit`` is `bytes`, `MiB`, `%`, `°C`, `s`, `times`, `tokens`, `tokens/s`, `layers` or empty.
+    """
 
     label: str
     value: float

@@ -42,6 +42,9 @@ def _reading(facts: Facts, host: HostView, endpoint: EndpointView, model: ModelV
     layers = _layers(facts, model)
     if layers:
         figures.append(Figure("Layers on the CPU, about", layers, Unit.LAYERS))
+    if speeds := facts.speeds.get((endpoint.id, model.name)):
+        figures.append(Figure("Measured last", speeds.latest, Unit.TOKENS_PER_SECOND))
+        figures.append(Figure("Its best here", speeds.best, Unit.TOKENS_PER_SECOND))
     action = _smaller_context(endpoint, model)
     return Reading(
         of_model(host, endpoint, model.name),

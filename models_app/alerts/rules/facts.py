@@ -54,11 +54,19 @@ class Knock:
 
 
 @dataclass(frozen=True, slots=True)
+class Speeds:
+    """Tokens a second that a model was measured to write on an endpoint: the last time, and the best."""
+
+    latest: float
+    best: float
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The fleet at one moment.
 
     ``ram`` is each host's newest sample of its memory, by the host's id, where it is fresh. ``keyed`` are the endpoints
-    that have a key. ``layer_counts`` are of models in memory. ``refusals`` are those of the last half hour.
+    that have a key. ``layer_counts`` and ``speeds`` are of models in memory. ``refusals`` are those of the last half hour.
     """
 
     at: datetime
@@ -67,6 +75,7 @@ class Facts:
     absent_gpus: tuple[AbsentGpu, ...] = ()
     keyed: frozenset[int] = frozenset()
     layer_counts: Mapping[ModelKey, int] = field(default_factory=dict)
+    speeds: Mapping[ModelKey, Speeds] = field(default_factory=dict)
     loads: tuple[RunningLoad, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     knocks: Mapping[int, Knock] = field(default_factory=dict)

@@ -29,6 +29,7 @@ class Unit(StrEnum):
     TIMES = "times"
     TOKENS = "tokens"
     LAYERS = "layers"
+    TOKENS_PER_SECOND = "tokens/s"
     NONE = ""
 
 

@@ -9,7 +9,8 @@ from itertools import pairwise
 from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit, lasting
 from models_app.alerts.rules.past import Past
-from models_app.alerts.rules.subjects import of_model, unload
+from models_app.alerts.rules.subjects import of_model, restart, unload
+from models_app.backends.protocol import Capability
 from models_app.operations.wording import gib
 
 LEAST_POINTS = 5
@@ -37,7 +38,7 @@ def _look(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
                 Figure("Free", free_bytes, Unit.BYTES),
             ),
             "Load it again before it fails in the middle of an answer, with a smaller context or fewer slots.",
-            unload(model),
+            restart(host, endpoint) if Capability.RESTART in endpoint.capabilities else unload(model),
         )
 
 

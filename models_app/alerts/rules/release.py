@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit, lasting
 from models_app.alerts.rules.past import Past, Stay
-from models_app.alerts.rules.subjects import of_endpoint, of_model
+from models_app.alerts.rules.subjects import of_endpoint, of_model, restart
 from models_app.operations.fleet_view import EndpointView
 from models_app.operations.wording import gib
 
@@ -42,6 +42,7 @@ def _held(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
                     Figure("GPUs", len(stay.held_bytes)),
                 ),
                 f"A process of {endpoint.name} lives on. {_restart(endpoint)}",
+                restart(host, endpoint),
             )
 
 
@@ -68,6 +69,7 @@ def _leaking(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
             f"Each of the last {len(cycles)} unloads left memory behind, {gib(total_bytes)} together.",
             tuple(Figure(f"Left by {stay.model}", bytes_, Unit.BYTES) for stay, bytes_ in zip(cycles, lost, strict=True)),
             f"The server loses memory with each load. Until it is fixed: load less often. {_restart(endpoint)}",
+            restart(host, endpoint),
         )
 
 

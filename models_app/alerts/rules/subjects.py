@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models_app.alerts.rules.findings import Action, Page, Subject
+from models_app.backends.protocol import Capability
 from models_app.operations.fleet_view import EndpointView, GpuView, HostView, ModelView
 
 
@@ -32,3 +33,13 @@ def unload(model: ModelView, words: str = "") -> Action | None:
         return None
     fields = {"kind": "unload", "endpoint": str(model.endpoint_id), "model": model.name}
     return Action(words or f"Unload {model.name}", Page.OPERATIONS, fields)
+
+
+def restart(host: HostView, endpoint: EndpointView) -> Action | None:
+    """The operation that restarts a server with its largest model; where it cannot be, that model's unload, if any."""
+    held = [model for model in host.models if model.endpoint_id == endpoint.id and model.operation_id is None]
+    largest = max(held, key=lambda model: model.vram_bytes, default=None)
+    if largest is None or Capability.RESTART not in endpoint.capabilities:
+        return unload(largest) if largest else None
+    fields = {"kind": "restart", "endpoint": str(endpoint.id), "model": largest.name}
+    return Action(f"Restart {largest.name}", Page.OPERATIONS, fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models_app.alerts.rules.facts import Speeds
 from models_app.alerts.rules.findings import Page
 from models_app.probes.types import PoolKind
 from tests.alerts.rules.healthy import GIB, MODEL, Watch, endpoint, facts, gpu, host, model, readings
@@ -55,3 +56,9 @@ def test_nothing_is_said_while_the_model_is_moving_or_its_endpoint_is_away():
     assert readings("cpu_fallback", facts(on_cpu(3, state="stopping")))[0].value is None
     away = host(gpu(model(cpu_bytes=GIB)), endpoints=[endpoint(is_online=False)])
     assert readings("cpu_fallback", facts(away))[0].value is None
+
+
+def test_measured_speeds_stand_beside_the_bytes():
+    [reading] = readings("cpu_fallback", facts(on_cpu(1), speeds={(1, MODEL): Speeds(6.5, 41.0)}))
+    figures = {figure.label: figure.value for figure in reading.figures}
+    assert (figures["Measured last"], figures["Its best here"]) == (6.5, 41.0)

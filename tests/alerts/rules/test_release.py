@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.alerts.rules.healthy import GIB, MODEL, Watch, facts, gpu, host, model
+from tests.alerts.rules.healthy import GIB, MODEL, Watch, endpoint, facts, gpu, host, model
 
 MIB = 1024**2
 KEY = f"model:1:{MODEL}"
@@ -99,3 +99,15 @@ def test_a_little_or_now_and_then_is_no_leak(left):
 
 def test_a_model_that_was_not_released_at_all_is_no_leak():
     assert cycles(Watch("leak"), *(6 * 1024 * number for number in (1, 2, 3))) == []
+
+
+def test_a_server_that_can_be_restarted_is_offered_that_and_another_its_unload():
+    other = model(id=9, name="other:1b", can_unload=True)
+    for capabilities, kind in ((("restart",), "restart"), ((), "unload")):
+        watch = Watch("not_released")
+        server = [endpoint(capabilities=capabilities)]
+        watch.see(facts(host(gpu(model(), other), endpoints=server)))
+        for second in (5, 20, 50):
+            watch.see(facts(host(gpu(other, unexplained_bytes=6 * GIB), endpoints=server), after_seconds=second))
+        fields = {"kind": kind, "endpoint": "1", "model": "other:1b"}
+        assert watch.latest[KEY].action.fields == fields

@@ -1,0 +1,41 @@
+"""From rows to facts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from models_app.alerts.rules.facts import Speeds
+from models_app.alerts.snapshot import snapshot
+from models_app.operations.measurements import SpeedMeasurement
+from tests.factories import EndpointFactory, InstallationFactory, LoadedModelFactory, OperationFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def test_speeds_are_the_last_and_the_best_on_the_same_endpoint():
+    installed = InstallationFactory()
+    LoadedModelFactory(endpoint=installed.endpoint, name=installed.name)
+    for endpoint, speed in ((installed.endpoint, 41.0), (installed.endpoint, 6.5), (EndpointFactory(), 90.0)):
+        SpeedMeasurement.objects.create(
+            variant=installed.variant, endpoint=endpoint, gpu_share=1, token_count=64, tokens_per_second=speed
+        )
+    found = snapshot(timezone.now()).speeds
+    assert found == {(installed.endpoint_id, installed.name): Speeds(6.5, 41.0)}
+
+
+def test_refusals_are_the_loads_that_found_no_room_lately():
+    now = timezone.now()
+    OperationFactory(state="failed", error_code="out_of_memory", finished_at=now, model_name="large:70b")
+    OperationFactory(state="failed", error_code="load_timed_out", finished_at=now)
+    OperationFactory(state="failed", error_code="does_not_fit", finished_at=now - timedelta(hours=1))
+    assert [refusal.model for refusal in snapshot(now).refusals] == ["large:70b"]
+
+
+def test_the_number_of_queries_does_not_depend_on_the_fleet(django_assert_max_num_queries):
+    for _ in range(5):
+        LoadedModelFactory()
+    with django_assert_max_num_queries(20):
+        snapshot(timezone.now())
