@@ -125,16 +125,15 @@ async def test_samples_are_forgotten_only_once_they_are_stored(
 async def test_the_panel_returns_and_the_samples_of_its_absence_with_it(panel_socket: PanelSocket, tmp_path: Path) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
         await agent.say(Samples(tuple(sample(number) for number in range(1, 4))))
-        await until(lambda: LatestSample.objects.filter(sequence=3).exists(), "three samples")
+        await until(lambda: 3 in remembered(agent.host), "three samples")
     await panel_socket.close()
     absence = [sample(number, datetime.now(UTC) - timedelta(seconds=604 - number)) for number in range(4, 604)]
     await panel_socket.open()
     async with raw_agent(panel_socket, tmp_path, known=True) as agent:
         for start in range(0, 600, 50):
             await agent.say(Samples(tuple(absence[start : start + 50])))
-        await until(lambda: LatestSample.objects.filter(sequence=603).exists(), "the last sample")
-        values = await sync_to_async(remembered)(agent.host)
-    assert sorted(values) == list(range(1, 604))
+        await until(lambda: 603 in remembered(agent.host), "the last sample")
+        assert sorted(await sync_to_async(remembered)(agent.host)) == list(range(1, 604))
 
 
 async def test_a_sample_that_comes_twice_is_stored_once(panel_socket: PanelSocket, tmp_path: Path) -> None:
@@ -142,7 +141,7 @@ async def test_a_sample_that_comes_twice_is_stored_once(panel_socket: PanelSocke
     for known in (False, True):
         async with raw_agent(panel_socket, tmp_path, known=known) as agent:
             await agent.say(Samples(tuple(same)), Samples(tuple(same)))
-            await until(lambda: LatestSample.objects.filter(sequence=3).exists(), "three samples")
+            await until(lambda: 3 in remembered(agent.host), "three samples")
             assert sorted(await sync_to_async(remembered)(agent.host)) == [1, 2, 3]
             await sync_to_async(Agent.objects.update)(committed=0)
 
@@ -306,7 +305,7 @@ async def test_the_future_and_the_distant_past_are_not_stored(panel_socket: Pane
     ]
     async with raw_agent(panel_socket, tmp_path) as agent:
         await agent.say(Samples((*lies, sample(4))))
-        await until(LatestSample.objects.filter(sequence=4).exists, "the right one")
+        await until(lambda: remembered(agent.host), "the right one")
         assert await sync_to_async(remembered)(agent.host) == [4]
         assert "refused" in (await sync_to_async(Agent.objects.get)(host=agent.host)).problem
 
