@@ -171,4 +171,5 @@ def test_the_set_of_calls_is_closed() -> None:
     questions = {"identify", "installed", "shape", "header", "observe"}
     orders = {"load", "unload", "set_keep_alive", "generate", "pull", "delete"}
     assert set(ENDPOINT_CALLS) == questions | orders
-    assert set(HOST_CALLS) == {"sample"}
+    servers = {"programs", "list_files", "read_file", "put_server", "forget_server", "server_log"}
+    assert set(HOST_CALLS) == {"sample"} | servers
