@@ -89,11 +89,18 @@ def test_a_host_without_swap_does_not_swap():
 def test_a_silent_host_is_lost_until_it_speaks_again():
     watch = Watch("host_lost")
     silent = host(is_stale=True, sampled_at=NOON)
-    assert watch.see(facts(silent, after_seconds=20)) == []
-    assert watch.see(facts(silent, after_seconds=40)) == [HOST]
-    assert "40 s" in watch.latest[HOST].sentence
-    assert watch.see(facts(host(is_stale=True, sampled_at=NOON + timedelta(seconds=30)), after_seconds=45)) == [HOST]
-    assert watch.see(facts(after_seconds=50)) == []
+    assert [watch.see(facts(silent, after_seconds=second)) for second in (20, 35, 56)] == [[], [], [HOST]]
+    assert "56 s" in watch.latest[HOST].sentence
+    assert watch.see(facts(host(is_stale=True, sampled_at=NOON + timedelta(seconds=45)), after_seconds=60)) == [HOST]
+    assert [watch.see(facts(after_seconds=second)) for second in (65, 90)] == [[HOST], []]
+
+
+def test_after_a_pause_of_the_panel_hosts_have_time_to_come_back():
+    watch = Watch("host_lost")
+    old = host(is_stale=True, sampled_at=NOON)
+    assert [watch.see(facts(old, after_seconds=second)) for second in (3600, 3610)] == [[], []]
+    assert watch.see(facts(after_seconds=3615)) == []
+    assert watch.tracks == {}
 
 
 def test_a_host_that_was_never_measured_is_not_lost():
