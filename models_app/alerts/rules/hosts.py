@@ -29,8 +29,8 @@ def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
 HOST_LOST = Rule(
     "host_lost",
     "Host lost",
-    "How long a host that was measured has sent no sample. After a start of the panel itself, hosts have the duration to come "
-    "back.",
+    "How long a host that was measured has sent no sample. After a start of the panel itself, hosts have the duration to "
+    "come back.",
     Severity.CRITICAL,
     Unit.SECONDS,
     Limits(30, 10, 20),
