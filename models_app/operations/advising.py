@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from models_app.catalog.headers import stored_shape
 from models_app.estimator.advice import Advice, advise, layers_that_fit
@@ -15,15 +16,21 @@ from models_app.operations.reckoning import reckon
 from models_app.operations.rooms import Room
 from models_app.operations.subject import Subject, with_settings
 
+COUNTS_KEPT = 4096
+
 
 def layer_count_of(subject: Subject) -> int | None:
     """The model's repeating layers; ``None`` where nobody knows."""
-    if subject.header:
-        try:
-            return stored_shape(subject.header).layer_count
-        except EstimateError:
-            pass
-    return subject.variant.layer_count if subject.variant else None
+    told = _layers_of_header(subject.header) if subject.header else None
+    return told or (subject.variant.layer_count if subject.variant else None)
+
+
+@lru_cache(maxsize=COUNTS_KEPT)
+def _layers_of_header(header: bytes) -> int | None:
+    try:
+        return stored_shape(header).layer_count
+    except EstimateError:
+        return None
 
 
 def layers_that_fit_on(subject: Subject, room: Room) -> int | None:

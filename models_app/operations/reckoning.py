@@ -21,7 +21,8 @@ from models_app.operations.rooms import Room
 from models_app.operations.rule_of_thumb import quick_model, quick_reckoning
 from models_app.operations.subject import Subject
 
-ESTIMATES_KEPT = 4096
+ESTIMATES_KEPT = 16_384
+"""A plan for a hundred demands asks for ten thousand; each takes about a kilobyte."""
 _GIB = 1024**3
 
 
