@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -17,12 +17,11 @@ from functools import partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from models_app.gguf.document import as_document, from_document
+from models_app.agent.encoding import Convert, default_of, writer
+from models_app.gguf.document import from_document
 from models_app.gguf.header import GgufHeader
 
 T = TypeVar("T")
-Convert = Callable[[Any], Any]
-
 MOST = 2**63 - 1
 MOST_DEPTH = 12
 """Of values whose shape is free."""
@@ -53,7 +52,7 @@ def _no_number(text: str) -> float:
 
 def encode(value: Any, kind: Any = None) -> Any:
     """``value`` as JSON values, by its own class or by the annotation ``kind``."""
-    return _writer(type(value) if kind is None else kind)(value)
+    return writer(type(value) if kind is None else kind)(value)
 
 
 def decode(kind: Any, value: Any) -> Any:
@@ -65,9 +64,6 @@ def made(kind: type[T], value: Any) -> T:
     """``decode`` for a class."""
     result: T = _reader(kind)(value)
     return result
-
-
-# ── reading ──────────────────────────────────────────────────────────────────
 
 
 def _reader(kind: Any) -> Convert:
@@ -91,7 +87,7 @@ def _made_reader(kind: Any) -> Convert:
 
 def _read_dataclass(kind: Any) -> Convert:
     hints = get_type_hints(kind)
-    parts = [(field.name, _reader(hints[field.name]), partial(_default, field)) for field in fields(kind) if field.init]
+    parts = [(field.name, _reader(hints[field.name]), partial(default_of, field)) for field in fields(kind) if field.init]
     required = {name for name, _, default in parts if default() is MISSING}
 
     def read(value: Any) -> Any:
@@ -205,61 +201,4 @@ _READERS: dict[Any, Convert] = {
     datetime: _moment,
     Any: _free,
     GgufHeader: _header,
-}
-
-
-# ── writing ──────────────────────────────────────────────────────────────────
-
-
-def _writer(kind: Any) -> Convert:
-    return _WRITERS.get(kind) or _WRITERS.setdefault(kind, _made_writer(kind))
-
-
-def _made_writer(kind: Any) -> Convert:
-    if is_dataclass(kind):
-        return _write_dataclass(kind)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return lambda value: value.value
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return _read_optional(_writer(next(each for each in arguments if each is not NoneType)))
-    if origin is frozenset:
-        inner = _writer(arguments[0])
-        return lambda value: sorted(map(inner, value))
-    if origin in (tuple, list):
-        inner = _writer(arguments[0])
-        return lambda value: list(map(inner, value))
-    inner = _writer(arguments[1]) if arguments else _same
-    return lambda value: {key: inner(each) for key, each in value.items()}
-
-
-def _write_dataclass(kind: Any) -> Convert:
-    hints = get_type_hints(kind)
-    parts = [(f.name, _writer(hints[f.name]), _default(f)) for f in fields(kind) if f.init]
-
-    def write(value: Any) -> Any:
-        return {name: writer(part) for name, writer, default in parts if (part := getattr(value, name)) != default}
-
-    return write
-
-
-def _default(field: Any) -> Any:
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-_WRITERS: dict[Any, Convert] = {
-    str: _same,
-    int: _same,
-    float: _same,
-    bool: _same,
-    NoneType: _same,
-    Any: _same,
-    datetime: datetime.isoformat,
-    GgufHeader: as_document,
 }

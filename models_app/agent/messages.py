@@ -7,6 +7,8 @@ The panel challenges; the agent answers with ``Hello`` (before its first one wit
 ``Welcome``, which proves that the panel knows the secret too. Samples are numbered within the agent's process
 (``boot_id``) and forgotten only once ``Committed`` says that they are stored. What the panel asks has an id: asked twice,
 it is done once. ``Done`` is repeated until ``Settled``.
+
+More than two hundred lines, for the whole conversation is read in one place.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
 
 from models_app.agent import proofs
+from models_app.agent.asked import Asked, NothingAsked
 from models_app.agent.backlog import Backlog
 from models_app.agent.clock import Clock, PanelClock
 from models_app.agent.codec import Malformed
@@ -57,41 +57,6 @@ class State(StrEnum):
 
 class PanelRefused(Exception):
     """The panel does not know the secret: this is not the panel that the agent enrolled with."""
-
-
-class Asked(Protocol):
-    """Whoever does what the panel asks."""
-
-    def ask(self, ask: Ask) -> None:
-        """Begin it, unless it has been begun."""
-
-    def cancel(self, ask_id: int) -> None:
-        """Stop it, if it still runs."""
-
-    def settle(self, ask_id: int) -> None:
-        """Forget its end."""
-
-    def running(self) -> tuple[int, ...]:
-        """The ids of what has not been settled."""
-
-    def unsettled(self) -> list[Message]:
-        """The ends that the panel may not have heard of."""
-
-
-class NothingAsked:
-    """An agent that only reports."""
-
-    def ask(self, ask: Ask) -> None: ...
-
-    def cancel(self, ask_id: int) -> None: ...
-
-    def settle(self, ask_id: int) -> None: ...
-
-    def running(self) -> tuple[int, ...]:
-        return ()
-
-    def unsettled(self) -> list[Message]:
-        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -123,7 +124,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         await switchboard().join(self.line)
 
     async def _heed(self, line: Line, message: Message) -> None:
-        line.heard_at = asyncio.get_running_loop().time()
+        line.heard_at = time.monotonic()
         board = switchboard()
         match message:
             case Samples():
