@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from models_app.alerts.delivery import queue
 from models_app.alerts.delivery.queue import announce
-from models_app.alerts.models import Alert
+from models_app.alerts.models import Alert, Mute
 from models_app.alerts.rules.findings import Action, Reading, Rule
 from models_app.live import Topic, publish
 
@@ -73,8 +74,10 @@ def clear_alert(alert: Alert, now: datetime) -> bool:
 
 
 def forget_old(now: datetime) -> None:
-    """Delete what was cleared long ago."""
+    """Delete what was cleared or sent long ago, and mutes that have run out."""
     Alert.objects.filter(state=State.CLEARED, cleared_at__lt=now - KEPT_FOR).delete()
+    Mute.objects.filter(until__lt=now).delete()
+    queue.forget_old(now)
 
 
 def _told(reading: Reading, now: datetime) -> dict[str, Any]:
