@@ -23,8 +23,10 @@ from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import encode, encode_shares
 
 RECENT_POINTS = 150
-RINGS_AT_ONCE = 100
-"""Of sparklines: with more hosts they take turns, and lag by a few seconds."""
+MANY = 50
+"""Hosts that report at once: with more, rows and sparklines take turns."""
+LAG_SECONDS = 2.0
+"""Of a row, while there are many and the sample describes the same GPUs in the same state."""
 LEAST_CHANGE_BYTES = 1024**2
 """A model's bytes are rewritten only when they changed by more than this on some GPU."""
 TRUST_SECONDS = 10.0
@@ -40,6 +42,7 @@ class Known:
     recent: Points | None = None
     recent_at: datetime | None = None
     recent_written: float = 0.0
+    written: float = 0.0
     described: object = None
     trusted_until: float = 0.0
 
@@ -57,8 +60,9 @@ class Newest:
 
 def store_newest(items: Sequence[Newest]) -> int:
     """Write the samples that are newer than their hosts' rows; how many are. To be called within a transaction."""
-    found = _stored(items)
-    newer = [item for item in items if _is_news(item.sample, found.get(item.host.pk))]
+    due = [item for item in items if len(items) <= MANY or _is_due(item)]
+    found = _stored(due)
+    newer = [item for item in due if _is_news(item.sample, found.get(item.host.pk))]
     for item in newer:
         _remember(item, found.get(item.host.pk))
     _write(newer)
@@ -114,6 +118,15 @@ def _stored(items: Iterable[Newest]) -> dict[int, LatestSample]:
     return found
 
 
+def _is_due(item: Newest) -> bool:
+    """Whether its row is to be written at once; if not, its ring gets the point now."""
+    is_same = _description(item.sample) == item.known.described
+    if is_same and time.monotonic() - item.known.written < LAG_SECONDS:
+        _remember(item, None)
+        return False
+    return True
+
+
 def _is_news(sample: HostSample, row: LatestSample | None) -> bool:
     """By its time; within one boot also by its sequence, for a clock may be set back."""
     if row is None or sample.taken_at > row.taken_at:
@@ -144,10 +157,12 @@ def _write(newer: Sequence[Newest]) -> None:
         for item in in_turn
     ]
     columns = ["boot_id", "sequence", "taken_at", "payload"]
-    _upsert(rows[:RINGS_AT_ONCE], [*columns, "recent"])
-    _upsert(rows[RINGS_AT_ONCE:], columns)
-    for item in in_turn[:RINGS_AT_ONCE]:
+    _upsert(rows[:MANY], [*columns, "recent"])
+    _upsert(rows[MANY:], columns)
+    for item in in_turn[:MANY]:
         item.known.recent_written = time.monotonic()
+    for item in in_turn:
+        item.known.written = time.monotonic()
     latest = LatestSample.objects.filter(host=OuterRef("pk")).values("taken_at")
     Host.objects.filter(pk__in=[item.host.pk for item in newer]).update(last_sample_at=Subquery(latest))
 

@@ -42,9 +42,13 @@ class Table:
 
     def append(self, time: float, row: Mapping[str, float]) -> None:
         """Add a row at the end; a column that it lacks gets what ``missing`` says."""
-        self._widen(row)
-        for name, column in self.columns.items():
-            column.append(row.get(name, missing(name)))
+        if row.keys() == self.columns.keys():
+            for name, value in row.items():
+                self.columns[name].append(value)
+        else:
+            self._widen(row)
+            for name, column in self.columns.items():
+                column.append(row.get(name, missing(name)))
         self.times.append(time)
 
     def extend(self, other: Table) -> None:
