@@ -203,3 +203,14 @@ def test_every_recorded_sample_is_remembered_even_a_late_one(
     assert [record_sample(host, samples[at]) for at in (0, 2, 1, 1)] == [True, True, False, False]
     recorder.flush()
     assert len(kept(Gpu.objects.get())) == 3
+
+
+def test_what_comes_before_its_gpu_has_a_row_is_written_once_it_has(gpu: Gpu, recorder: Recorder, note: Note) -> None:
+    note(1)
+    elsewhere = HostFactory()
+    Gpu.objects.filter(pk=gpu.pk).update(host=elsewhere)
+    recorder.flush()
+    assert seconds(gpu) == []
+    Gpu.objects.filter(pk=gpu.pk).update(host=gpu.host)
+    recorder.flush()
+    assert seconds(gpu) == [1]
