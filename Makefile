@@ -53,7 +53,7 @@ install-dev: $(VENV)/.installed-dev
 # ── test ─────────────────────────────────────────────────────────────────────
 UNMARKED := not real and not browser and not services and not ollama and not gpu
 # The folders whose tests use the database or the queue.
-INTEGRATION := $(wildcard $(addprefix tests/,accounts agent_link api catalog inventory live operations runtime telemetry web))
+INTEGRATION := $(wildcard $(addprefix tests/,accounts agent_link alerts api catalog inventory operations plans runtime telemetry web))
 
 test: install-dev ## The tests that need nothing but Python and a C compiler
 	@$(BIN)/python -m pytest -m "$(UNMARKED)" $(PYTEST_ARGS)
