@@ -85,7 +85,7 @@ async def test_a_router_elsewhere_tells_how_it_launches_but_no_header(router: En
     await refresh_installed(router)
     assert not await VariantHeader.objects.aexists()
     place = await Installation.objects.aget(name="llama-3.1-8b-instruct-q8_0")
-    assert place.launch == {"ctx_size": 8192}
+    assert place.launch == {"ctx_size": 8192, "model": "/srv/models/llama-3.1-8b-instruct-q8_0.gguf"}
     assert router_simulator.server.wakes == []
 
 
