@@ -162,7 +162,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
         return Done(done.id, codec.decode(Any, codec.loads("".join(pieces))))
 
     async def _say(self, message: Message) -> None:
-        await self.send(text_data=pack(message))
+        with suppress(OSError, RuntimeError):  # it has gone meanwhile
+            await self.send(text_data=pack(message))
 
     def _give_up(self) -> None:
         self._closing = asyncio.ensure_future(self.close(CloseCode.REFUSED))

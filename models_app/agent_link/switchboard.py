@@ -237,6 +237,8 @@ _switchboards: dict[asyncio.AbstractEventLoop, Switchboard] = {}
 def switchboard() -> Switchboard:
     """The switchboard of the running event loop: one in a web process."""
     loop = asyncio.get_running_loop()
-    for closed in [known for known in _switchboards if known.is_closed()]:
-        del _switchboards[closed]
-    return _switchboards.setdefault(loop, Switchboard())
+    if loop not in _switchboards:
+        for closed in [known for known in _switchboards if known.is_closed()]:
+            del _switchboards[closed]
+        _switchboards[loop] = Switchboard()
+    return _switchboards[loop]

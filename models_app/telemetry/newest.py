@@ -29,7 +29,7 @@ LAG_SECONDS = 2.0
 """Of a row, while there are many and the sample describes the same GPUs in the same state."""
 LEAST_CHANGE_BYTES = 1024**2
 """A model's bytes are rewritten only when they changed by more than this on some GPU."""
-TRUST_SECONDS = 10.0
+TRUST_SECONDS = 60.0
 
 Points = dict[str, list[int]]
 """Used bytes by GPU's UUID, oldest first, one a period."""

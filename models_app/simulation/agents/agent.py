@@ -25,7 +25,8 @@ REPEAT_SECONDS = 15.0
 LONGEST_AWAY_SECONDS = 20.0
 GPU_LOST_SECONDS = 30.0
 DRAIN_LOOK_SECONDS = 0.2
-CHANGES_AN_HOUR = 60.0
+CHANGES_AN_HOUR = 12.0
+"""Of the models in each host's memory."""
 
 
 @dataclass(frozen=True, slots=True)
