@@ -16,19 +16,18 @@ def record_gpus(host: Host, sample: HostSample) -> bool:
     """Add, change and mark as absent what differs from the sample; whether anything did. One query where nothing does."""
     seen = {gpu.uuid: gpu for gpu in sample.gpus}
     rows = {row.uuid: row for row in Gpu.objects.filter(Q(host=host) | Q(uuid__in=seen))}
-    news = [_record(host, gpu, rows.get(uuid)) for uuid, gpu in seen.items()]
+    added = [Gpu(uuid=uuid, **_described(host, gpu, None)) for uuid, gpu in seen.items() if uuid not in rows]
+    if added:
+        Gpu.objects.bulk_create(added, ignore_conflicts=True)
+    news = [bool(added)]
+    news += [_change(rows[uuid], _described(host, gpu, rows[uuid])) for uuid, gpu in seen.items() if uuid in rows]
     news += [_lose(row, sample.nvml_problem) for uuid, row in rows.items() if uuid not in seen]
     return any(news)
 
 
-def _record(host: Host, gpu: GpuSample, row: Gpu | None) -> bool:
+def _described(host: Host, gpu: GpuSample, row: Gpu | None) -> dict[str, Any]:
     described = {"host_id": host.pk, "present": True, "state": gpu.state.value, "state_reason": gpu.reason}
-    if gpu.state is GpuState.OK or row is None:
-        described |= _figures(gpu)
-    if row is None:
-        Gpu.objects.get_or_create(uuid=gpu.uuid, defaults=described)
-        return True
-    return _change(row, described)
+    return described | _figures(gpu) if gpu.state is GpuState.OK or row is None else described
 
 
 def _figures(gpu: GpuSample) -> dict[str, Any]:
