@@ -55,6 +55,7 @@ class Panel:
     @property
     def environment(self) -> dict[str, str]:
         own = {"BERTH_PORT": str(self.port), "BERTH_DATA_DIR": str(self.folder / "data"), "BERTH_DISCOVERY": "0"}
+        own["DJANGO_SETTINGS_MODULE"] = "controlpanel.settings"
         return {**os.environ, **own, "DATABASE_URL": self.database_url}
 
     def start(self) -> None:
