@@ -126,7 +126,7 @@ def list_servers(request: HttpRequest) -> dict[str, Any]:
 @router.get("/files", response=FilesOut, summary="Model files that a server can be started with")
 def list_model_files(request: HttpRequest, host: HostReference, search: Annotated[str, Query(max_length=200)] = "") -> Any:
     try:
-        found = server_host(_host(host)).list_files(search)
+        found = server_host(_host(host, missing=404)).list_files(search)
     except BackendError as error:
         raise _problem(error) from None
     return FilesOut(
@@ -218,12 +218,12 @@ def _server(server_id: int) -> ManagedServer:
     return get_object_or_404(_servers(), pk=server_id)
 
 
-def _host(reference: int | str) -> Host:
+def _host(reference: int | str, *, missing: int = 422) -> Host:
     is_id = isinstance(reference, int) or reference.isdecimal()
     by = {"pk": int(reference)} if is_id else {"name": str(reference).replace("\x00", "")}
     found = Host.objects.filter(**by).first() if not is_id or 0 < int(reference) < 2**63 else None
     if found is None:
-        raise Problem(422, "unknown_host", f"There is no host {str(reference)[:80]!r}.", field="host")
+        raise Problem(missing, "unknown_host", f"There is no host {str(reference)[:80]!r}.", field="host")
     return found
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.conf import settings
 
 from models_app.api.metrics import Fleet
+from models_app.probes.types import DiskSample, GpuDetail, MemoryPressure, RamSample
 from models_app.simulation.devices import GIB
 from models_app.simulation.hardware import SimulatedGpu, SimulatedHost
 from models_app.telemetry.collector import record_sample
-from tests.factories import EndpointFactory, HostFactory, LoadedModelFactory, OperationFactory
+from tests.factories import AlertFactory, EndpointFactory, HostFactory, LoadedModelFactory, OperationFactory
 
 BOARD: dict[str, Any] = json.loads((settings.BASE_DIR / "deploy/grafana/berth.json").read_text())
 QUERIES = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
@@ -24,8 +26,13 @@ QUERIES += [variable["definition"] for variable in BOARD["templating"]["list"] i
 def labels(db: None) -> dict[str, set[str]]:
     """The labels of each metric of a panel that has one of everything."""
     machine = SimulatedHost("atlas", [SimulatedGpu("NVIDIA L40S", 48 * GIB)])
+    machine.gpus[0].detail = GpuDetail(
+        graphics_clock_mhz=2520, clock_holds=("power cap",), ecc_corrected_count=0, pcie_generation=4, pcie_width=8
+    )
+    ram = RamSample(64 * GIB, 48 * GIB, huge_pages_total_bytes=GIB, pressure=MemoryPressure(12, 3))
     endpoint = EndpointFactory(host=HostFactory(name="atlas"))
-    record_sample(endpoint.host, machine.sample())
+    record_sample(endpoint.host, replace(machine.sample(), ram=ram, disks=(DiskSample("/models", 100, 40),)))
+    AlertFactory()
     LoadedModelFactory(endpoint=endpoint, size_bytes=GIB, gpu_bytes={machine.gpus[0].uuid: GIB})
     OperationFactory(endpoint=endpoint)
     return {family.name: set(family.samples[0].labels) for family in Fleet().collect()}
@@ -43,7 +50,7 @@ def test_a_query_asks_for_what_there_is(query: str, labels: dict[str, set[str]])
 
 
 def test_every_metric_has_a_value(labels: dict[str, set[str]]) -> None:
-    assert len(labels) == 20
+    assert len(labels) == 32
 
 
 def test_no_two_panels_overlap() -> None:
