@@ -76,8 +76,9 @@ GPUS = Listing[Gpu](
 
 @hosts.get("", response=Page[HostOut], summary="List hosts", openapi_extra=HOSTS.describe())
 def list_hosts(request: HttpRequest) -> dict[str, Any]:
-    found = tiers_of(_hosts())
-    return HOSTS.page(request, _hosts(), lambda host: host_out(host, found.get(host.pk)))
+    page = HOSTS.page(request, _hosts(), lambda host: host)
+    found = tiers_of(page["items"])
+    return {**page, "items": [host_out(host, found.get(host.pk)) for host in page["items"]]}
 
 
 @hosts.get("/{int:host_id}", response=HostOut, summary="One host")
