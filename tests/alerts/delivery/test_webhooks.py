@@ -68,6 +68,7 @@ def test_those_who_were_told_hear_that_it_is_over_and_nobody_else():
         receiver_at(there)
         alert = AlertFactory()
         announce(alert, timezone.now())
+        deliver()
         receiver_at(there)
         alert.state = "cleared"
         announce(alert, timezone.now())
