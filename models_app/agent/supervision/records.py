@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -82,7 +83,7 @@ class Folder:
 
     def write_spec(self, spec: ServerSpec) -> None:
         """Keep it. Raises ``OSError``."""
-        self._make()
+        self.make()
         self._write("spec.json", json.dumps(spec.as_json()))
 
     def write_exit(self, pid: int, status: int) -> None:
@@ -101,17 +102,23 @@ class Folder:
     def api_key(self) -> str:
         """The key of the server, made whole at the first call and readable by this user alone. Raises ``OSError``."""
         if not self.key_file.exists():
-            self._make()
+            self.make()
             draft = self._draft(self.key_file.name, secrets.token_urlsafe(32))
             with suppress(FileExistsError):
                 os.link(draft, self.key_file)
             draft.unlink()
         return self.key_file.read_text(encoding="ascii")
 
+    def make(self) -> None:
+        """Make the folder where there is none yet. Raises ``OSError``."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     @contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-        """Hold the server against every other process; the kernel lets go for a dead one. Raises ``Busy``, ``OSError``."""
-        self._make()
+        """Hold the server against every other process; the kernel lets go for a dead one.
+
+        Raises ``Busy`` and ``OSError``, which is ``FileNotFoundError`` where the folder is not made or was removed.
+        """
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             _lock(descriptor, time.monotonic() + seconds)
@@ -120,14 +127,11 @@ class Folder:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Forget the server."""
+        """Forget the server: at once, so that whoever still writes to it writes nowhere."""
+        gone = self.path.with_name(f".{self.key}.{secrets.token_hex(4)}")
         with suppress(OSError):
-            for file in self.path.iterdir():
-                file.unlink()
-            self.path.rmdir()
-
-    def _make(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:
         self._draft(name, text).replace(self.path / name)

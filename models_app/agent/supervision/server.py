@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,7 @@ class Server:
         ``avoid`` are ports that others use. Raises ``NotAllowed``, ``InvalidOption``, ``Rejected`` where it runs with
         another spec, ``Busy`` and ``LoadFailed``; nothing has been started then.
         """
+        self._folder.make()
         with self._folder.lock():
             record = self._folder.read()
             if record and processes.is_running(record.identity):
@@ -61,11 +63,9 @@ class Server:
 
         Raises ``LoadFailed`` where a process survives even SIGKILL, as one stuck in a driver call does.
         """
+        self._folder.make()
         with self._folder.lock():
-            record = self._folder.read()
-            if record is not None:
-                self._write(replace(record, wanted=False, restart_at=None, given_up=False, crashes=(), problem=problem))
-            self._clear(record)
+            self._stop(problem)
 
     def look(self) -> ServerProcess:
         """What is known of it now; takes no lock."""
@@ -98,7 +98,7 @@ class Server:
 
     def note_ready(self) -> None:
         """It serves: from now on it is started again when it ends unasked."""
-        with self._folder.lock():
+        with suppress(FileNotFoundError), self._folder.lock():
             record = self._folder.read()
             if record and record.wanted and record.ready_at is None and processes.is_running(record.identity):
                 self._write(replace(record, ready_at=time.time(), was_ready=True))
@@ -109,7 +109,10 @@ class Server:
         return record.port if record and processes.is_running(record.identity) else None
 
     def tend(self) -> None:
-        """Restart it where it has crashed and its pause is over; keep its log short. Raises ``Busy`` at once."""
+        """Restart it where it has crashed and its pause is over; keep its log short.
+
+        Raises ``Busy`` at once, and ``FileNotFoundError`` where it was forgotten.
+        """
         with self._folder.lock(0):
             logs.rotate(self.log_path(), self._pace.log_bytes)
             record = self._folder.read()
@@ -124,11 +127,13 @@ class Server:
 
     def forget(self) -> None:
         """Stop it and remove what is known of it, its log included."""
-        self.stop()
-        path = self.log_path()
-        for file in (path, path.with_name(path.name + ".1")):
-            file.unlink(missing_ok=True)
-        self._folder.remove()
+        self._folder.make()
+        with self._folder.lock():
+            self._stop("")
+            path = self.log_path()
+            for file in (path, path.with_name(path.name + ".1")):
+                file.unlink(missing_ok=True)
+            self._folder.remove()
 
     def log_path(self, allowed: Allowed | None = None) -> Path:
         """Where its log lies, whether or not anything may be started now."""
@@ -137,6 +142,12 @@ class Server:
         except BackendError:
             folder = None
         return (folder or self._folder.path) / f"{self._folder.key}.log"
+
+    def _stop(self, problem: str) -> None:
+        record = self._folder.read()
+        if record is not None:
+            self._write(replace(record, wanted=False, restart_at=None, given_up=False, crashes=(), problem=problem))
+        self._clear(record)
 
     def _tend_running(self, record: Record) -> None:
         """A restarted server has as long to load its model as the owner allows."""

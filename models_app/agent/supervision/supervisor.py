@@ -51,7 +51,7 @@ class Supervisor:
         for folder in folders(self._state):
             try:
                 self.server(folder.key).tend()
-            except Busy:
+            except (Busy, FileNotFoundError):
                 continue
             except (BackendError, OSError) as error:
                 log.warning("server %s: %s", folder.key, error)

@@ -164,6 +164,7 @@ async def test_a_server_that_nobody_wrote_down_is_ended_before_another_is_starte
 
 def test_a_record_that_is_damaged_counts_as_none(machine: Machine) -> None:
     folder = Folder(machine.state, KEY)
+    folder.make()
     with folder.lock():
         folder.write(Record(machine.spec()))
     (folder.path / "record.json").write_text('{"spec": 3')
@@ -172,8 +173,22 @@ def test_a_record_that_is_damaged_counts_as_none(machine: Machine) -> None:
 
 
 def test_two_processes_cannot_hold_one_server(machine: Machine) -> None:
+    Folder(machine.state, KEY).make()
     with Folder(machine.state, KEY).lock(), pytest.raises(Busy), Folder(machine.state, KEY).lock(0):
         pass
+
+
+def test_what_is_forgotten_stays_forgotten_whoever_still_tends_it_or_tells_how_it_ended(machine: Machine) -> None:
+    server, folder = machine.supervisor().server(KEY), Folder(machine.state, KEY)
+    folder.make()
+    with folder.lock():
+        folder.write(Record(machine.spec(), wanted=True))
+    server.forget()
+    folder.write_exit(1, -9)
+    server.note_ready()
+    with pytest.raises(FileNotFoundError):
+        server.tend()
+    assert list(machine.state.iterdir()) == []
 
 
 def test_pauses_grow_and_old_crashes_are_forgotten(machine: Machine) -> None:
@@ -190,8 +205,7 @@ def test_pauses_grow_and_old_crashes_are_forgotten(machine: Machine) -> None:
 
 def test_a_full_log_is_cut_and_one_older_is_kept(machine: Machine) -> None:
     server = machine.supervisor().server(KEY)
-    with Folder(machine.state, KEY).lock():
-        pass
+    Folder(machine.state, KEY).make()
     log = machine.state / KEY / f"{KEY}.log"
     log.write_bytes(b"line\n" * 100)
     machine.supervisor(replace(QUICK, log_bytes=100)).tick()
