@@ -1,6 +1,7 @@
 """A throw-away PostgreSQL and Redis, for the tests of several processes and for running tests on them.
 
-``python -m tests.services COMMAND …`` starts both, sets ``DATABASE_URL`` and ``REDIS_URL``, and runs the command.
+``python -m tests.services COMMAND …`` starts both, sets ``DATABASE_URL`` and ``REDIS_URL``, and runs the command. Each
+worker of pytest-xdist has a Redis of its own (``BERTH_TEST_REDIS_URLS``): what one publishes, another must not hear.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -170,8 +171,13 @@ def _wait(process: subprocess.Popen[bytes], log: Path, is_ready: Callable[[], bo
 def main(command: list[str]) -> int:
     """Run the command beside both servers and return its exit status."""
     try:
-        with running_services() as services:
-            environment = {"DATABASE_URL": services.database_url(), "REDIS_URL": services.redis_url}
+        with running_services() as services, ExitStack() as more:
+            redis_urls = [services.redis_url, *(more.enter_context(redis_server()) for _ in range(1, os.cpu_count() or 1))]
+            environment = {
+                "DATABASE_URL": services.database_url(),
+                "REDIS_URL": services.redis_url,
+                "BERTH_TEST_REDIS_URLS": " ".join(redis_urls),
+            }
             return subprocess.run(command, env=os.environ | environment, check=False).returncode
     except ServiceMissing as missing:
         sys.stderr.write(f"{missing}\n")

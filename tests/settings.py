@@ -5,6 +5,11 @@ import tempfile
 
 os.environ["BERTH_DATA_DIR"] = tempfile.mkdtemp(prefix="berth-tests-")
 os.environ.setdefault("BERTH_DISCOVERY", "0")
+# A Redis for each worker of pytest-xdist, where tests.services has started them.
+if (redis_urls := os.environ.get("BERTH_TEST_REDIS_URLS", "").split()) and (
+    worker := os.environ.get("PYTEST_XDIST_WORKER", "")
+):
+    os.environ["REDIS_URL"] = redis_urls[int(worker.removeprefix("gw"))]
 
 from controlpanel.settings import *  # noqa: F403
 from controlpanel.settings import DATA_DIR, DATABASES
