@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Router
+from ninja import Router, Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_app.agent_link import enrolment
@@ -75,7 +75,7 @@ def get_agent(request: HttpRequest, agent_id: int) -> AgentOut:
 
 
 @router.post("/enrolments", response={201: EnrolmentOut}, summary="Make a one-time token for a host's agent")
-def make_enrolment(request: HttpRequest, body: EnrolmentIn) -> tuple[int, EnrolmentOut]:
+def make_enrolment(request: HttpRequest, body: EnrolmentIn) -> Status[EnrolmentOut]:
     by = {"pk": body.host} if isinstance(body.host, int) else {"name": body.host}
     host = Host.objects.filter(**by).first()
     if host is None:
@@ -84,7 +84,7 @@ def make_enrolment(request: HttpRequest, body: EnrolmentIn) -> tuple[int, Enrolm
         made, token = enrolment.make_token(acting(request), host, replace=body.replace)
     except InventoryRefused as refused:
         raise Problem(409, refused.code, f"{refused.message} {refused.hint}".strip(), field="host") from None
-    return 201, EnrolmentOut(host=host.name, host_id=host.pk, token=str(token), expires_at=made.expires_at)
+    return Status(201, EnrolmentOut(host=host.name, host_id=host.pk, token=str(token), expires_at=made.expires_at))
 
 
 @router.post("/{int:agent_id}/revoke", response=AgentOut, summary="Let an agent in no longer")

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from pydantic import BaseModel, ConfigDict
 
 from models_app.alerts.delivery import receivers
@@ -67,9 +67,9 @@ def list_receivers(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.post("", response={201: ReceiverOut}, summary="Add a receiver")
-def add_receiver(request: HttpRequest, body: ReceiverIn) -> Any:
+def add_receiver(request: HttpRequest, body: ReceiverIn) -> Status[ReceiverOut]:
     try:
-        return 201, _receiver(receivers.add_receiver(acting(request), receivers.Wanted(**body.dict())))
+        return Status(201, _receiver(receivers.add_receiver(acting(request), receivers.Wanted(**body.dict()))))
     except AlertRefused as refused:
         raise problem_of(refused) from None
 
@@ -85,14 +85,14 @@ def change_receiver(request: HttpRequest, receiver_id: int, body: ReceiverIn) ->
 
 
 @router.delete("/{int:receiver_id}", response={204: None}, summary="Remove a receiver")
-def remove_receiver(request: HttpRequest, receiver_id: int) -> Any:
+def remove_receiver(request: HttpRequest, receiver_id: int) -> Status[None]:
     receivers.remove_receiver(acting(request), get_object_or_404(Receiver, pk=receiver_id))
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{int:receiver_id}/test", response={202: DeliveryOut}, summary="Send a test message")
-def test_receiver(request: HttpRequest, receiver_id: int) -> Any:
-    return 202, _delivery(receivers.try_receiver(acting(request), get_object_or_404(Receiver, pk=receiver_id)))
+def test_receiver(request: HttpRequest, receiver_id: int) -> Status[DeliveryOut]:
+    return Status(202, _delivery(receivers.try_receiver(acting(request), get_object_or_404(Receiver, pk=receiver_id))))
 
 
 def _receiver(row: Receiver) -> ReceiverOut:

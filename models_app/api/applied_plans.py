@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 from pydantic import BaseModel, ConfigDict
 
 from models_app.api.auth import acting
@@ -157,11 +157,11 @@ def make_available(request: HttpRequest, response: HttpResponse, demand_id: int,
     return _accepted(response, woken.operation, out)
 
 
-def _accepted(response: HttpResponse, operation: Operation | None, answer: BaseModel) -> tuple[int, BaseModel]:
+def _accepted(response: HttpResponse, operation: Operation | None, answer: BaseModel) -> Status[BaseModel]:
     if operation is None:
-        return 200, answer
+        return Status(200, answer)
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
-    return 202, answer
+    return Status(202, answer)
 
 
 def _drift(plan: Plan) -> DriftOut:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 from pydantic import BaseModel, ConfigDict
 
 from models_app.api.auth import acting
@@ -128,10 +128,10 @@ def get_demand(request: HttpRequest, demand_id: int) -> DemandOut:
 
 
 @router.post("", response={201: DemandOut}, summary="Add a demand")
-def add_demand(request: HttpRequest, response: HttpResponse, body: DemandIn) -> Any:
+def add_demand(request: HttpRequest, response: HttpResponse, body: DemandIn) -> Status[DemandOut]:
     row = _saved(request, body, None)
     response["Location"] = reverse("api:get_demand", args=[row.pk])
-    return 201, demand_out(row)
+    return Status(201, demand_out(row))
 
 
 @router.put("/{int:demand_id}", response=DemandOut, summary="Change a demand")
@@ -140,9 +140,9 @@ def change_demand(request: HttpRequest, demand_id: int, body: DemandIn) -> Deman
 
 
 @router.delete("/{int:demand_id}", response={204: None}, summary="Delete a demand")
-def delete_demand(request: HttpRequest, demand_id: int) -> Any:
+def delete_demand(request: HttpRequest, demand_id: int) -> Status[None]:
     requests.delete_demand(acting(request), get_object_or_404(Demand, pk=demand_id))
-    return 204, None
+    return Status(204, None)
 
 
 def demand_out(row: Demand) -> DemandOut:

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Router
+from ninja import Router, Status
 
 from models_app.accounts.roles import Actor
 from models_app.api.auth import acting
@@ -34,10 +34,10 @@ def roll_back_operation(request: HttpRequest, response: HttpResponse, operation_
 
 def _followed(
     request: HttpRequest, response: HttpResponse, operation_id: int, follow: Callable[[Actor, Operation], Operation]
-) -> Any:
+) -> Status[OperationDetail]:
     try:
         operation = follow(acting(request), get_object_or_404(operations(), pk=operation_id))
     except RequestRefused as refused:
         raise problem_of(refused) from None
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
-    return 202, detail_of(operations().get(pk=operation.pk))
+    return Status(202, detail_of(operations().get(pk=operation.pk)))

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 from pydantic import BaseModel, ConfigDict
 
 from models_app.api.apply_steps import ApplyStepOut, apply_step_out
@@ -151,7 +151,7 @@ def get_operation(request: HttpRequest, operation_id: int) -> OperationDetail:
 
 
 @router.post("", response={202: OperationDetail}, summary="Load, unload, swap, restart, pull, delete, set the keep-alive")
-def create_operation(request: HttpRequest, response: HttpResponse, body: OperationIn) -> Any:
+def create_operation(request: HttpRequest, response: HttpResponse, body: OperationIn) -> Status[OperationDetail]:
     """Send an `Idempotency-Key` header (up to 255 characters): a repeat with the same key answers the first operation."""
     try:
         operation = submit(
@@ -171,18 +171,18 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
     except RequestRefused as refused:
         raise problem_of(refused) from None
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
-    return 202, detail_of(operations().get(pk=operation.pk))
+    return Status(202, detail_of(operations().get(pk=operation.pk)))
 
 
 @router.post("/{int:operation_id}/cancel", response={202: OperationDetail}, summary="Cancel an operation")
-def cancel_operation(request: HttpRequest, operation_id: int) -> Any:
+def cancel_operation(request: HttpRequest, operation_id: int) -> Status[OperationDetail]:
     """A queued operation ends at once; a running one at its next look, after undoing what it can."""
     operation = get_object_or_404(operations(), pk=operation_id)
     try:
         request_cancel(acting(request), operation)
     except RequestRefused as refused:
         raise problem_of(refused) from None
-    return 202, detail_of(operations().get(pk=operation_id))
+    return Status(202, detail_of(operations().get(pk=operation_id)))
 
 
 def problem_of(refused: RequestRefused) -> Problem:

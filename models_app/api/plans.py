@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 from pydantic import BaseModel, ConfigDict
 
 from models_app.api.auth import acting
@@ -118,7 +118,7 @@ def list_plans(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.post("", response={202: PlanOut}, summary="Solve a plan")
-def create_plan(request: HttpRequest, response: HttpResponse, body: PlanIn) -> Any:
+def create_plan(request: HttpRequest, response: HttpResponse, body: PlanIn) -> Status[PlanOut]:
     """Nothing is loaded or unloaded. Read the plan until its `state` is no longer `solving`."""
     demands = None if body.demands is None else [demand.dict() for demand in body.demands]
     try:
@@ -128,7 +128,7 @@ def create_plan(request: HttpRequest, response: HttpResponse, body: PlanIn) -> A
     except RequestRefused as refused:
         raise problem_of(refused) from None
     response["Location"] = reverse("api:get_plan", args=[plan.pk])
-    return 202, _plan_out(plan)
+    return Status(202, _plan_out(plan))
 
 
 @router.get("/{int:plan_id}", response=PlanDetail, summary="One plan")
@@ -163,10 +163,10 @@ def compare_plans(request: HttpRequest, plan_id: int, other_id: int) -> Compared
 
 
 @router.delete("/{int:plan_id}", response={204: None}, summary="Delete a plan")
-def delete_plan(request: HttpRequest, plan_id: int) -> Any:
+def delete_plan(request: HttpRequest, plan_id: int) -> Status[None]:
     """What it brought about stays as it is."""
     requests.delete_plan(acting(request), get_object_or_404(Plan, pk=plan_id))
-    return 204, None
+    return Status(204, None)
 
 
 def _plan_out(plan: Plan) -> PlanOut:

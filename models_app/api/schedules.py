@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 from pydantic import BaseModel, ConfigDict
 
 from models_app.api.auth import acting
@@ -79,10 +79,10 @@ def get_schedule(request: HttpRequest, schedule_id: int) -> ScheduleOut:
 
 
 @router.post("", response={201: ScheduleOut}, summary="Add a schedule")
-def add_schedule(request: HttpRequest, response: HttpResponse, body: ScheduleIn) -> Any:
+def add_schedule(request: HttpRequest, response: HttpResponse, body: ScheduleIn) -> Status[ScheduleOut]:
     row = _saved(request, body, None)
     response["Location"] = reverse("api:get_schedule", args=[row.pk])
-    return 201, _out(row)
+    return Status(201, _out(row))
 
 
 @router.put("/{int:schedule_id}", response=ScheduleOut, summary="Change a schedule")
@@ -91,9 +91,9 @@ def change_schedule(request: HttpRequest, schedule_id: int, body: ScheduleIn) ->
 
 
 @router.delete("/{int:schedule_id}", response={204: None}, summary="Delete a schedule")
-def delete_schedule(request: HttpRequest, schedule_id: int) -> Any:
+def delete_schedule(request: HttpRequest, schedule_id: int) -> Status[None]:
     scheduling.delete_schedule(acting(request), get_object_or_404(Schedule, pk=schedule_id))
-    return 204, None
+    return Status(204, None)
 
 
 def _saved(request: HttpRequest, body: ScheduleIn, row: Schedule | None) -> Schedule:

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
 from pydantic import BaseModel, ConfigDict
 
 from models_app.api.auth import acting
@@ -148,7 +148,7 @@ def get_log(request: HttpRequest, server_id: int, lines: Annotated[int, Query(ge
 
 
 @router.post("", response={201: ServerOut}, summary="Add a managed server")
-def add_server(request: HttpRequest, response: HttpResponse, body: ServerIn) -> Any:
+def add_server(request: HttpRequest, response: HttpResponse, body: ServerIn) -> Status[ServerOut]:
     """It is not started: load its model for that."""
     host = _host(body.host)
     try:
@@ -159,7 +159,7 @@ def add_server(request: HttpRequest, response: HttpResponse, body: ServerIn) -> 
         raise _refusal(refused) from None
     server = _refreshed(endpoint)
     response["Location"] = reverse("api:get_server", args=[server.pk])
-    return 201, server_out(server)
+    return Status(201, server_out(server))
 
 
 @router.put("/{int:server_id}", response=ServerOut, summary="Change a managed server")
@@ -175,13 +175,13 @@ def change_server(request: HttpRequest, server_id: int, body: ServerChange) -> S
 
 
 @router.delete("/{int:server_id}", response={204: None}, summary="Stop and remove a managed server")
-def remove_server(request: HttpRequest, server_id: int) -> Any:
+def remove_server(request: HttpRequest, server_id: int) -> Status[None]:
     """Its process is stopped first, and its log and key go. The model file stays."""
     try:
         managed.remove_managed(acting(request), _server(server_id).endpoint, guard=in_use)
     except InventoryRefused as refused:
         raise _refusal(refused) from None
-    return 204, None
+    return Status(204, None)
 
 
 def server_out(row: ManagedServer) -> ServerOut:
