@@ -52,8 +52,9 @@ install-dev: $(VENV)/.installed-dev
 
 # ── test ─────────────────────────────────────────────────────────────────────
 UNMARKED := not real and not browser and not services and not ollama and not gpu
-# The folders whose tests use the database or the queue.
-INTEGRATION := $(wildcard $(addprefix tests/,accounts agent_link alerts api catalog inventory operations plans runtime telemetry web))
+# The folders whose tests use the database or the queue, less what starts a panel that is one process whatever the services.
+INTEGRATION := $(wildcard $(addprefix tests/,accounts agent_link alerts api catalog inventory operations plans runtime telemetry web)) \
+	$(addprefix --ignore=tests/runtime/,test_one_process.py test_sockets_of_a_panel.py)
 
 test: install-dev ## The tests that need nothing but Python and a C compiler
 	@$(BIN)/python -m pytest -m "$(UNMARKED)" $(PYTEST_ARGS)

@@ -34,6 +34,7 @@ from models_app.backends.protocol import (
     Progress,
     ResidentModel,
 )
+from models_app.simulation.runner import Timing
 
 PATIENCE_SECONDS = 20.0
 ABSENT = "no-such-model"
@@ -48,6 +49,7 @@ class Endpoint:
     mode: str
     model: str
     embedding_model: str = ""
+    timing: Timing | None = None
 
 
 CAN_LOAD = [
@@ -75,9 +77,12 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
     server = request.getfixturevalue(request.param)
     match request.param:
         case "ollama_simulator":
-            return Endpoint(server.url, BackendKind.OLLAMA, "ollama", "llama3.2:3b", "nomic-embed-text:latest")
+            return Endpoint(
+                server.url, BackendKind.OLLAMA, "ollama", "llama3.2:3b", "nomic-embed-text:latest", server.server.timing
+            )
         case "router_simulator":
-            return Endpoint(server.url, BackendKind.LLAMA_SERVER, "router", "llama-3.1-8b-instruct-q8_0", "bge-m3-f16")
+            names = ("llama-3.1-8b-instruct-q8_0", "bge-m3-f16")
+            return Endpoint(server.url, BackendKind.LLAMA_SERVER, "router", *names, server.server.timing)
         case "router_server":
             return Endpoint(server.url, BackendKind.LLAMA_SERVER, "router", "tiny-llama", "tiny-bert")
         case "single_simulator":
@@ -280,6 +285,8 @@ async def test_an_unknown_model_is_not_found(backend: Backend) -> None:
 
 @over(CAN_LOAD)
 async def test_an_abandoned_load_does_not_end_in_memory(endpoint: Endpoint, backend: Backend) -> None:
+    if endpoint.timing:
+        endpoint.timing.shortest_load_seconds = 5.0
     async with aclosing(backend.load(endpoint.model, LoadOptions())) as steps:
         was_quicker = await anext(steps, None) is None
     if was_quicker:
