@@ -32,7 +32,14 @@ class Choice:
 
 def choices_of(problem: Problem, demand: Demand) -> tuple[Choice, ...]:
     """All choices of a demand, in order of preference. A resident one comes before the same in a swap space."""
-    return tuple(
+    known: dict[str, tuple[Demand, tuple[Choice, ...]]] = problem.worked_out
+    if demand.name not in known or known[demand.name][0] is not demand:
+        known[demand.name] = demand, tuple(_choices(problem, demand))
+    return known[demand.name][1]
+
+
+def _choices(problem: Problem, demand: Demand) -> Iterator[Choice]:
+    return (
         choice
         for option in demand.options
         for endpoint in problem.endpoints

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from models_app.solver.choices import Choice
 from models_app.solver.result import Goal
 from models_app.solver.types import Assignment, Demand, Option, Problem
 
@@ -26,6 +27,15 @@ Values = tuple[int, ...]
 def credit(option: Option) -> int:
     """What an instance counts for residency, before its demand's weight."""
     return CREDIT_SPILLED if option.spills else CREDIT_ON_GPU
+
+
+def worth(goal: Goal, choice: Choice) -> int:
+    """What an instance of a choice counts for pins, residency or quality."""
+    demand, option = choice.demand, choice.option
+    if goal is Goal.QUALITY:
+        return demand.weight * option.quality
+    counts = goal is Goal.RESIDENCY or demand.pinned_devices is not None
+    return demand.weight * credit(option) if counts else 0
 
 
 def latency(option: Option, swapped: bool) -> int:

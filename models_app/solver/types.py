@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 PRIORITIES = (1, 2, 3, 4, 5)
 """1 is placed first."""
@@ -191,6 +192,11 @@ class Problem:
         """By host, the device that its host RAM comes from."""
         pools = {device.host: device.id for device in self.devices if device.kind is DeviceKind.UNIFIED}
         return pools | {device.host: device.id for device in self.devices if device.kind is DeviceKind.HOST_RAM}
+
+    @cached_property
+    def worked_out(self) -> dict[str, Any]:
+        """What others have derived from the problem and need again."""
+        return {}
 
     def taken(self, assignment: Assignment) -> dict[str, int]:
         """The bytes that an instance takes on each device, host RAM included."""
