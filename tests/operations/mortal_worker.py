@@ -4,7 +4,7 @@ Before the next is after the last; reads in between change nothing that another 
 
 ``python -m tests.operations.mortal_worker DATABASE HOST_ID SAMPLE_URL`` reads lines ``OPERATION_ID SEAM`` and works the
 operation off, and whatever an apply makes of its steps, in a child process that kills itself with SIGKILL at that seam. It
-answers ``killed`` or ``survived``.
+answers ``killed``, or ``survived`` and the names of all seams that it passed.
 """
 
 # ruff: noqa: E402 - Django must know its database before anything of it is imported
@@ -53,14 +53,15 @@ class RemoteProbe:
 
 
 class Seams:
-    """Counts the seams that are passed; the chosen one is the last."""
+    """The names of the seams that are passed; the chosen one, counted from 1, is the last."""
 
     def __init__(self, last: int) -> None:
-        self._left = last
+        self._last = last
+        self.names: list[str] = []
 
-    def passed(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+    def passed(self, name: str) -> None:
+        self.names.append(name)
+        if len(self.names) == self._last:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -68,25 +69,25 @@ def counted(function: Callable[..., Any], seams: Seams) -> Callable[..., Any]:
     """The function, with a seam before it."""
 
     def passing(*args: Any) -> Any:
-        seams.passed()
+        seams.passed(function.__name__)
         return function(*args)
 
     return passing
 
 
-def work(operation_id: int, seam: int) -> None:
-    """Work the operation off, and die at the seam."""
+def work(operation_id: int, seam: int) -> list[str]:
+    """Work the operation off, and die at the seam; else the names of all that were passed."""
     seams = Seams(seam)
     unit, call = Database.__call__, Http.json
 
     async def counted_unit(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
         if function in WRITES:
-            seams.passed()
+            seams.passed(function.__name__)
         return await unit(self, function, *args, **kwargs)
 
     async def counted_call(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method != "GET":
-            seams.passed()
+            seams.passed(f"{method} {args[0]}")
         return await call(self, method, *args, **kwargs)
 
     Database.__call__, Http.json = counted_unit, counted_call  # type: ignore[method-assign, assignment]
@@ -95,6 +96,7 @@ def work(operation_id: int, seam: int) -> None:
     run_operation(operation_id)
     while part := Operation.objects.filter(part_of__operation=operation_id, state="queued").first():
         run_operation(part.pk)
+    return seams.names
 
 
 def main() -> None:
@@ -104,10 +106,11 @@ def main() -> None:
         operation_id, seam = map(int, line.split())
         child = os.fork()
         if child == 0:
-            work(operation_id, seam)
+            print("survived", *work(operation_id, seam), sep="\t", flush=True)  # noqa: T201
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        print("killed" if os.WIFSIGNALED(status) else "survived", flush=True)  # noqa: T201
+        if os.WIFSIGNALED(status):
+            print("killed", flush=True)  # noqa: T201
 
 
 main()
