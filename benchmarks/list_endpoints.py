@@ -40,7 +40,7 @@ LARGEST = "?per_page=200"
 
 
 def main() -> int:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
             "BERTH_DATA_DIR": folder, "BERTH_DISCOVERY": "0", "DJANGO_SETTINGS_MODULE": "controlpanel.settings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,9 +47,12 @@ def is_admin(user: AbstractBaseUser | AnonymousUser) -> bool:
 
 def is_member(user: AbstractBaseUser | AnonymousUser) -> bool:
     """Whether the user may see: any active user in one of the two roles."""
-    if not isinstance(user, User) or not user.is_active:
-        return False
-    return user.is_superuser or user.groups.filter(name__in=list(Role)).exists()
+    return isinstance(user, User) and may_see(user, user.groups.values_list("name", flat=True))
+
+
+def may_see(user: User, groups: Iterable[str | None]) -> bool:
+    """``is_member`` for a user whose groups are known by name."""
+    return user.is_active and (user.is_superuser or not frozenset(Role).isdisjoint(groups))
 
 
 def set_role(user: User, role: Role) -> None:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.shortcuts import get_object_or_404
 from ninja import Router
 from pydantic import BaseModel
 
-from models_app.api.paging import Listing, Page
+from models_app.api.paging import Columns, Listing, Page
 from models_app.backends.protocol import BackendKind
 from models_app.inventory.models import Endpoint
 
@@ -50,42 +48,24 @@ LISTING = Listing[Endpoint](
 )
 
 
+COLUMNS = Columns.of(EndpointOut, host="host__name", has_api_key="api_key")
+
+
 @router.get("", response=Page[EndpointOut], summary="List endpoints", openapi_extra=LISTING.describe())
 def list_endpoints(request: HttpRequest) -> dict[str, Any]:
-    return LISTING.page(request, _endpoints(), endpoint_out)
+    page = LISTING.table(request, Endpoint.objects.all(), COLUMNS)
+    return {**page, "items": [_shown(row) for row in page["items"]]}
 
 
 @router.get("/{int:endpoint_id}", response=EndpointOut, summary="One endpoint")
-def get_endpoint(request: HttpRequest, endpoint_id: int) -> EndpointOut:
-    return endpoint_out(get_object_or_404(_endpoints(), pk=endpoint_id))
+def get_endpoint(request: HttpRequest, endpoint_id: int) -> dict[str, Any]:
+    return _shown(COLUMNS.one(Endpoint.objects.filter(pk=endpoint_id)))
 
 
-def _endpoints() -> QuerySet[Endpoint]:
-    return Endpoint.objects.select_related("host")
-
-
-def endpoint_out(row: Endpoint) -> EndpointOut:
-    """The row as the API shows it."""
-    return EndpointOut(
-        id=row.pk,
-        name=row.name,
-        host=row.host.name,
-        host_id=row.host_id,
-        kind=row.kind,
-        mode=row.mode,
-        url=row.url,
-        has_api_key=bool(row.api_key),
-        version=row.version,
-        capabilities=row.capabilities,
-        load_options=[public_option(name) for name in row.load_options],
-        warnings=row.warnings,
-        state=row.state,
-        state_code=row.state_code,
-        state_message=row.state_message,
-        state_hint=row.state_hint,
-        last_seen_at=row.last_seen_at,
-        discovered=row.discovered,
-    )
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as the API shows it: of its key only whether it has one."""
+    options = [public_option(name) for name in row["load_options"]]
+    return {**row, "has_api_key": bool(row["has_api_key"]), "load_options": options}
 
 
 def public_option(option: str) -> str:

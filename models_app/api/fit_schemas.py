@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
-from models_app.api.operations import EndpointReference, Options
+from models_app.api.operation_schemas import EndpointReference, Options
 
 ModelReference = Annotated[int | str, Field(description="A variant's id or name.", union_mode="left_to_right")]
 

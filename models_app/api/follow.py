@@ -12,7 +12,8 @@ from ninja import Router, Status
 
 from models_app.accounts.roles import Actor
 from models_app.api.auth import acting
-from models_app.api.operations import OperationDetail, detail_of, operations, problem_of
+from models_app.api.operation_schemas import OperationDetail
+from models_app.api.operations import detail_of, problem_of
 from models_app.operations.follow import request_resume, request_roll_back
 from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
@@ -34,10 +35,10 @@ def roll_back_operation(request: HttpRequest, response: HttpResponse, operation_
 
 def _followed(
     request: HttpRequest, response: HttpResponse, operation_id: int, follow: Callable[[Actor, Operation], Operation]
-) -> Status[OperationDetail]:
+) -> Status[dict[str, Any]]:
     try:
-        operation = follow(acting(request), get_object_or_404(operations(), pk=operation_id))
+        operation = follow(acting(request), get_object_or_404(Operation, pk=operation_id))
     except RequestRefused as refused:
         raise problem_of(refused) from None
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
-    return Status(202, detail_of(operations().get(pk=operation.pk)))
+    return Status(202, detail_of(operation.pk))

@@ -5,16 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.shortcuts import get_object_or_404
 from ninja import Router
 from pydantic import BaseModel
 
-from models_app.api.paging import Listing, Page
-from models_app.estimator.tiers import Tier
+from models_app.api.paging import Columns, Listing, Page
 from models_app.inventory.models import Gpu, Host
-from models_app.operations.hardware import tiers_of
+from models_app.operations.hardware import tiers_by_pools
 from models_app.probes.types import GpuState, PoolKind
 
 
@@ -74,61 +71,37 @@ GPUS = Listing[Gpu](
 )
 
 
+GPU_COLUMNS = Columns.of(GpuOut, host="host__name")
+HOST_COLUMNS = Columns.of(HostOut, without={"tier", "gpus"})
+
+
 @hosts.get("", response=Page[HostOut], summary="List hosts", openapi_extra=HOSTS.describe())
 def list_hosts(request: HttpRequest) -> dict[str, Any]:
-    page = HOSTS.page(request, _hosts(), lambda host: host)
-    found = tiers_of(page["items"])
-    return {**page, "items": [host_out(host, found.get(host.pk)) for host in page["items"]]}
+    page = HOSTS.table(request, Host.objects.all(), HOST_COLUMNS)
+    return {**page, "items": _with_gpus(page["items"])}
 
 
 @hosts.get("/{int:host_id}", response=HostOut, summary="One host")
-def get_host(request: HttpRequest, host_id: int) -> HostOut:
-    host = get_object_or_404(_hosts(), pk=host_id)
-    return host_out(host, tiers_of([host]).get(host_id))
+def get_host(request: HttpRequest, host_id: int) -> dict[str, Any]:
+    return _with_gpus([HOST_COLUMNS.one(Host.objects.filter(pk=host_id))])[0]
 
 
 @gpus.get("", response=Page[GpuOut], summary="List GPUs", openapi_extra=GPUS.describe())
 def list_gpus(request: HttpRequest) -> dict[str, Any]:
-    return GPUS.page(request, Gpu.objects.select_related("host"), gpu_out)
+    return GPUS.table(request, Gpu.objects.all(), GPU_COLUMNS)
 
 
 @gpus.get("/{int:gpu_id}", response=GpuOut, summary="One GPU")
-def get_gpu(request: HttpRequest, gpu_id: int) -> GpuOut:
-    return gpu_out(get_object_or_404(Gpu.objects.select_related("host"), pk=gpu_id))
+def get_gpu(request: HttpRequest, gpu_id: int) -> dict[str, Any]:
+    return GPU_COLUMNS.one(Gpu.objects.filter(pk=gpu_id))
 
 
-def _hosts() -> QuerySet[Host]:
-    return Host.objects.prefetch_related("gpus")
-
-
-def gpu_out(gpu: Gpu) -> GpuOut:
-    """The row as the API shows it."""
-    return GpuOut(
-        id=gpu.pk,
-        uuid=gpu.uuid,
-        host=gpu.host.name,
-        host_id=gpu.host_id,
-        index=gpu.index,
-        name=gpu.name,
-        pool=gpu.pool,
-        total_bytes=gpu.total_bytes,
-        driver_reserved_bytes=gpu.driver_reserved_bytes,
-        state=gpu.state,
-        state_reason=gpu.state_reason,
-        present=gpu.present,
+def _with_gpus(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    gpus: dict[int, list[dict[str, Any]]] = {host["id"]: [] for host in hosts}
+    for gpu in GPU_COLUMNS.read(Gpu.objects.filter(host__in=gpus).order_by("host_id", "index", "id")):
+        gpus[gpu["host_id"]].append(gpu)
+    tiers = tiers_by_pools(
+        {host_id: [(gpu["pool"], gpu["total_bytes"]) for gpu in found if gpu["present"]] for host_id, found in gpus.items()}
     )
-
-
-def host_out(host: Host, tier: Tier | None) -> HostOut:
-    """The row as the API shows it."""
-    return HostOut(
-        id=host.pk,
-        name=host.name,
-        is_local=host.is_local,
-        tags=host.tags,
-        driver_version=host.driver_version,
-        gpu_problem=host.gpu_problem,
-        last_sample_at=host.last_sample_at,
-        tier=tier.name if tier else None,
-        gpus=[gpu_out(gpu) for gpu in host.gpus.all()],
-    )
+    names = {host_id: tier.name for host_id, tier in tiers.items()}
+    return [{**host, "tier": names.get(host["id"]), "gpus": gpus[host["id"]]} for host in hosts]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
-from django.shortcuts import get_object_or_404
 from ninja import Router
 from pydantic import BaseModel
 
 from models_app.api.errors import Problem
-from models_app.api.paging import Listing, Page
+from models_app.api.paging import Columns, Listing, Page
 from models_app.backends.protocol import ModelState
 from models_app.catalog.models import Installation, Variant
 from models_app.inventory.models import LoadedModel, Residency
@@ -76,7 +74,7 @@ loaded = Router(tags=["loaded models"])
 MODELS = Listing[Variant](
     sorts={
         "id": "id",
-        "name": "name",
+        "name": "name,digest",
         "model": "model__name",
         "quantization": "quantization",
         "file_size_bytes": "file_size_bytes",
@@ -120,83 +118,53 @@ LOADED = Listing[LoadedModel](
 )
 
 
+MODEL_COLUMNS = Columns.of(ModelOut, without={"installations"}, model="model__name")
+INSTALLATION_COLUMNS = Columns.of(InstallationOut, endpoint="endpoint__name", variant_id="variant_id")
+LOADED_COLUMNS = Columns.of(
+    LoadedModelOut, without={"pinned", "loaded_by"}, endpoint="endpoint__name", host="endpoint__host__name"
+)
+
+
 @models.get("", response=Page[ModelOut], summary="List models", openapi_extra=MODELS.describe())
 def list_models(request: HttpRequest) -> dict[str, Any]:
-    return MODELS.page(request, _variants(), model_out)
+    page = MODELS.table(request, Variant.objects.all(), MODEL_COLUMNS)
+    return {**page, "items": _with_installations(page["items"])}
 
 
 @models.get("/{int:model_id}", response=ModelOut, summary="One model")
-def get_model(request: HttpRequest, model_id: int) -> ModelOut:
-    return model_out(get_object_or_404(_variants(), pk=model_id))
+def get_model(request: HttpRequest, model_id: int) -> dict[str, Any]:
+    return _with_installations([MODEL_COLUMNS.one(Variant.objects.filter(pk=model_id))])[0]
 
 
 @loaded.get("", response=Page[LoadedModelOut], summary="List the models in memory", openapi_extra=LOADED.describe())
 def list_loaded_models(request: HttpRequest) -> dict[str, Any]:
-    page = LOADED.page(request, LoadedModel.objects.select_related("endpoint__host"), lambda row: row)
-    return {**page, "items": _loaded_out(page["items"])}
+    page = LOADED.table(request, LoadedModel.objects.all(), LOADED_COLUMNS)
+    return {**page, "items": _with_residencies(page["items"])}
 
 
 @loaded.get("/{int:loaded_model_id}", response=LoadedModelOut, summary="One model in memory")
-def get_loaded_model(request: HttpRequest, loaded_model_id: int) -> LoadedModelOut:
-    row = LoadedModel.objects.select_related("endpoint__host").filter(pk=loaded_model_id).first()
-    if row is None:
+def get_loaded_model(request: HttpRequest, loaded_model_id: int) -> dict[str, Any]:
+    found = LOADED_COLUMNS.read(LoadedModel.objects.filter(pk=loaded_model_id))
+    if not found:
         raise Problem(404, "not_found", "No model in memory has that id; it may have been unloaded.")
-    return _loaded_out([row])[0]
+    return _with_residencies(found)[0]
 
 
-def _variants() -> QuerySet[Variant]:
-    shown = Installation.objects.select_related("endpoint").only("variant", "name", "size_bytes", "endpoint__name")
-    installations = Prefetch("installations", shown.order_by("id"))
-    return Variant.objects.select_related("model").prefetch_related(installations)
+def _with_installations(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    places: dict[int, list[dict[str, Any]]] = {model["id"]: [] for model in models}
+    rows = Installation.objects.filter(variant__in=places).order_by("id")
+    for place in INSTALLATION_COLUMNS.read(rows):
+        places[place["variant_id"]].append(place)
+    return [{**model, "installations": places[model["id"]]} for model in models]
 
 
-def model_out(row: Variant) -> ModelOut:
-    """The row as the API shows it."""
-    return ModelOut(
-        id=row.pk,
-        name=row.name,
-        model=row.model.name,
-        digest=row.digest,
-        quantization=row.quantization,
-        architecture=row.architecture,
-        file_size_bytes=row.file_size_bytes,
-        parameter_count=row.parameter_count,
-        layer_count=row.layer_count,
-        kv_head_count=row.kv_head_count,
-        training_context_length=row.training_context_length,
-        is_embedding=row.is_embedding,
-        installations=[
-            InstallationOut(
-                endpoint=place.endpoint.name, endpoint_id=place.endpoint_id, name=place.name, size_bytes=place.size_bytes
-            )
-            for place in row.installations.all()
-        ],
-    )
-
-
-def _loaded_out(rows: list[LoadedModel]) -> list[LoadedModelOut]:
-    intended = Residency.objects.filter(endpoint__in={row.endpoint_id for row in rows}, lost_at=None)
-    by_place = {(residency.endpoint_id, residency.name): residency for residency in intended}
-    return [_one_loaded(row, by_place.get((row.endpoint_id, row.name))) for row in rows]
-
-
-def _one_loaded(row: LoadedModel, residency: Residency | None) -> LoadedModelOut:
-    return LoadedModelOut(
-        id=row.pk,
-        name=row.name,
-        endpoint=row.endpoint.name,
-        endpoint_id=row.endpoint_id,
-        host=row.endpoint.host.name,
-        state=row.state,
-        size_bytes=row.size_bytes,
-        vram_bytes=row.vram_bytes,
-        gpu_bytes=row.gpu_bytes,
-        attributed_by=row.attributed_by,
-        context_length=row.context_length,
-        parallel=row.parallel,
-        expires_at=row.expires_at,
-        kept_forever=row.kept_forever,
-        pinned=bool(residency and residency.pinned),
-        loaded_by=residency.requested_by if residency else None,
-        first_seen_at=row.first_seen_at,
-    )
+def _with_residencies(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With who asked Berth for each, and whether it is to stay."""
+    intended = Residency.objects.filter(endpoint__in={model["endpoint_id"] for model in models}, lost_at=None)
+    columns = intended.values_list("endpoint_id", "name", "pinned", "requested_by")
+    by_place = {(endpoint_id, name): found for endpoint_id, name, *found in columns}
+    shown = []
+    for model in models:
+        pinned, requested_by = by_place.get((model["endpoint_id"], model["name"]), (False, None))
+        shown.append({**model, "pinned": pinned, "loaded_by": requested_by})
+    return shown

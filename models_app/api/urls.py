@@ -13,6 +13,8 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
+from ninja.renderers import BaseRenderer
+from pydantic_core import to_json
 
 from models_app.api import (
     agents,
@@ -55,12 +57,23 @@ class Api(NinjaAPI):
         return schema
 
 
+class Renderer(BaseRenderer):
+    """JSON by pydantic's writer, which takes a fifth of the time of ``json`` for a long list."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:  # noqa: ARG002 - ninja's signature
+        """The answer's bytes."""
+        return to_json(data)
+
+
 api = Api(
     title="Berth",
     version="1",
     description="See and steer the VRAM of a team's GPUs. Errors are problem documents (RFC 9457) with a stable `code`.",
     auth=AUTH,
     docs=Swagger(settings={"persistAuthorization": False}),
+    renderer=Renderer(),
     docs_decorator=for_members,
     docs_url="docs",
     openapi_url="openapi.json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from models_app.catalog.tiers import tiers
 from models_app.estimator.tiers import Tier, TierKind, tier_for
@@ -13,17 +13,22 @@ from models_app.telemetry.latest import latest_by_host
 
 def tiers_of(hosts: Iterable[Host]) -> dict[int, Tier]:
     """The row of the table for each host (with its GPUs prefetched) by its id; machines of which nothing is known lack."""
-    hosts = list(hosts)
+    return tiers_by_pools(
+        {host.pk: [(gpu.pool, gpu.total_bytes) for gpu in host.gpus.all() if gpu.present] for host in hosts}
+    )
+
+
+def tiers_by_pools(pools: Mapping[int, Sequence[tuple[str, int]]]) -> dict[int, Tier]:
+    """As ``tiers_of``, by hosts' ids; ``pools`` has the kind and the total bytes of each GPU that is present."""
     table, found = tiers(), {}
-    memory = {host.pk: _gpu_memory(host) for host in hosts}
-    newest = latest_by_host({pk for pk, known in memory.items() if known is None})
-    for host in hosts:
-        sample = newest[host.pk].sample if host.pk in newest else None
+    newest = latest_by_host(pk for pk, gpus in pools.items() if not gpus)
+    for pk, gpus in pools.items():
+        sample = newest[pk].sample if pk in newest else None
         ram = (sample.ram.total_bytes, TierKind.CPU_ONLY) if sample and sample.ram and not sample.gpus else None
-        known = memory[host.pk] or ram
+        known = _gpu_memory(gpus) or ram
         tier = tier_for(*known, table) if known else None
         if tier:
-            found[host.pk] = tier
+            found[pk] = tier
     return found
 
 
@@ -34,10 +39,9 @@ def named_tiers() -> list[tuple[str, Tier]]:
     return [(host.name, found[host.pk]) for host in hosts if host.pk in found]
 
 
-def _gpu_memory(host: Host) -> tuple[int, TierKind] | None:
-    """The VRAM of all its GPUs together, or what they share with the host; ``None`` where it has no GPU."""
-    gpus = [gpu for gpu in host.gpus.all() if gpu.present]
+def _gpu_memory(gpus: Sequence[tuple[str, int]]) -> tuple[int, TierKind] | None:
+    """The VRAM of all GPUs together, or what they share with the host; ``None`` where there is no GPU."""
     if not gpus:
         return None
-    shared = [gpu.total_bytes for gpu in gpus if gpu.pool == PoolKind.UNIFIED]
-    return (max(shared), TierKind.UNIFIED) if shared else (sum(gpu.total_bytes for gpu in gpus), TierKind.VRAM)
+    shared = [total_bytes for pool, total_bytes in gpus if pool == PoolKind.UNIFIED]
+    return (max(shared), TierKind.UNIFIED) if shared else (sum(total_bytes for _, total_bytes in gpus), TierKind.VRAM)

@@ -59,12 +59,12 @@ def test_an_idempotency_key_has_a_form(writer: Script) -> None:
 
 
 def test_a_locked_database_is_said_and_nothing_is_changed(reader: Script) -> None:
-    with patch("models_app.api.hosts._hosts", side_effect=OperationalError("database is locked")):
+    with patch("models_app.api.hosts._with_gpus", side_effect=OperationalError("database is locked")):
         assert code(reader.get("hosts")) == (503, "database_unavailable")
 
 
 def test_a_fault_of_ours_shows_nothing_of_the_inside(reader: Script) -> None:
-    with patch("models_app.api.hosts._hosts", side_effect=RuntimeError("secret inside")):
+    with patch("models_app.api.hosts._with_gpus", side_effect=RuntimeError("secret inside")):
         answer = reader.get("hosts")
     assert code(answer) == (500, "internal_error")
     assert b"secret" not in answer.content
