@@ -73,7 +73,10 @@ def use_loop(loop: asyncio.AbstractEventLoop | None) -> None:
 
 def current_revision() -> int:
     """The revision of the latest event of any process; 0 before the first."""
-    return Revision.objects.filter(pk=1).values_list("number", flat=True).first() or 0
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT number FROM {connection.ops.quote_name(Revision._meta.db_table)} WHERE id = 1")  # noqa: S608
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 def publish(topic: Topic, object_id: int = 0) -> None:

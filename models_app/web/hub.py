@@ -98,10 +98,11 @@ class Hub:
         while True:
             try:
                 await self._turn()
+                await asyncio.sleep(LEAST_PAUSE_SECONDS)  # the sockets send first: preparing would keep the processor from them
+                await self._in_thread(self._prepare)
             except Exception:
                 log.exception("the live pages could not be rendered, next try in a second")
                 await asyncio.sleep(IDLE_SECONDS)
-            await asyncio.sleep(LEAST_PAUSE_SECONDS)
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
                     await self._wake.wait()
@@ -122,7 +123,6 @@ class Hub:
         for key, screen in screens.items():
             self._send(key, screen, revision, sorted(topics))
         self._revision = revision
-        await self._in_thread(self._prepare)
         if time.monotonic() - self._checked_at >= CHECK_SECONDS:
             await self._check_everybody()
 
