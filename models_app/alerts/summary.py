@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from models_app.alerts.models import Alert, Mute
@@ -25,10 +26,21 @@ def muted() -> Exists:
     return Exists(Mute.objects.filter(rule=OuterRef("rule"), subject=OuterRef("subject"), until__gt=timezone.now()))
 
 
+def heard() -> QuerySet[Alert]:
+    """The open alerts that are not muted, the oldest first."""
+    return Alert.objects.filter(~muted(), state=Alert.State.OPEN).order_by("pk")
+
+
+def worst_first(alerts: Iterable[Alert]) -> list[Alert]:
+    """By severity, then the newest first."""
+    ranks = {each.value: rank for rank, each in enumerate(Severity)}
+    return sorted(alerts, key=lambda alert: (ranks.get(alert.severity, len(ranks)), -alert.pk))
+
+
 def summary() -> Summary:
     """What is to be heard now, in one query."""
-    heard = list(Alert.objects.filter(~muted(), state=Alert.State.OPEN).order_by("pk"))
-    severities = {alert.severity for alert in heard}
+    alerts = list(heard())
+    severities = {alert.severity for alert in alerts}
     worst = next((each.value for each in Severity if each.value in severities), "")
-    critical = tuple(each for each in heard if each.severity == Severity.CRITICAL and each.acknowledged_at is None)
-    return Summary(len(heard), worst, critical)
+    critical = tuple(each for each in alerts if each.severity == Severity.CRITICAL and each.acknowledged_at is None)
+    return Summary(len(alerts), worst, critical)

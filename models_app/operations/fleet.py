@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -15,6 +15,7 @@ from models_app.operations.fleet_models import About, Key, hue, model_view
 from models_app.operations.fleet_view import EndpointView, FleetView, GpuView, HostView, ModelView, Sums
 from models_app.operations.memory_bar import Promise, fill, fill_ram
 from models_app.operations.models import OperationTarget, Reservation
+from models_app.operations.speeds import latest_speeds
 from models_app.probes.types import GpuSample, GpuState, PoolKind
 from models_app.telemetry.latest import Latest, latest_by_host
 
@@ -30,29 +31,39 @@ class Rows:
 
 
 def fleet(rows: Rows | None = None, samples: Mapping[int, Latest] | None = None) -> FleetView:
-    """Every host with its GPUs, endpoints and models, as measured last.
+    """The hosts with their GPUs, endpoints and models, as measured last, and the sums over them.
 
     ``rows`` are given where only a new sample is news: the samples are then all that is read. ``samples`` are given by a
     caller that needs them besides.
     """
     rows = rows or read_rows()
-    samples = latest_by_host() if samples is None else samples
+    samples = latest_by_host([host.pk for host in rows.hosts]) if samples is None else samples
     hosts = tuple(_host(host, rows, samples.get(host.pk)) for host in rows.hosts)
     return FleetView(hosts, _sums(hosts))
 
 
-def read_rows() -> Rows:
-    """The rows as they are now."""
-    installations = list(_installations_in_memory())
+def read_rows(host_ids: Collection[int] | None = None) -> Rows:
+    """The rows of these hosts, or of all, as they are now."""
+    there = _of(host_ids, "endpoint__host")
+    installations = list(_installations_in_memory(there))
+    variants = {(row.endpoint_id, row.name): row.variant for row in installations}
     about = About(
-        variants={(row.endpoint_id, row.name): row.variant for row in installations},
+        variants=variants,
         launches={(row.endpoint_id, row.name): row.launch for row in installations},
-        residencies={(row.endpoint_id, row.name): row for row in Residency.objects.filter(lost_at=None)},
-        busy={(row.endpoint_id, row.model_name): row.operation_id for row in OperationTarget.objects.filter(active=True)},
+        residencies={(row.endpoint_id, row.name): row for row in Residency.objects.filter(there, lost_at=None)},
+        busy={
+            (row.endpoint_id, row.model_name): row.operation_id
+            for row in OperationTarget.objects.filter(there, active=True)
+        },
+        speeds=latest_speeds({variant.pk for variant in variants.values()}),
     )
-    installed = dict(Installation.objects.order_by().values_list("endpoint").annotate(Count("id")))
-    hosts = list(Host.objects.prefetch_related("gpus", "endpoints__loaded_models"))
+    installed = dict(Installation.objects.filter(there).order_by().values_list("endpoint").annotate(Count("id")))
+    hosts = list(Host.objects.filter(_of(host_ids, "pk")).prefetch_related("gpus", "endpoints__loaded_models"))
     return Rows(hosts, about, installed, _promises(about.variants))
+
+
+def _of(host_ids: Collection[int] | None, path: str) -> Q:
+    return Q() if host_ids is None else Q(**{f"{path}__in": host_ids})
 
 
 def _promises(variants: dict[Key, Variant]) -> dict[int, list[Promise]]:
@@ -64,10 +75,11 @@ def _promises(variants: dict[Key, Variant]) -> dict[int, list[Promise]]:
     return promises
 
 
-def _installations_in_memory() -> Iterable[Installation]:
-    loaded, promised = LoadedModel.objects.values("name"), Reservation.objects.values("operation__model_name")
+def _installations_in_memory(there: Q) -> Iterable[Installation]:
+    loaded = LoadedModel.objects.filter(there).values("name")
+    promised = Reservation.objects.values("operation__model_name")
     named = Q(name__in=loaded) | Q(name__in=promised)
-    return Installation.objects.filter(named).select_related("variant__header")
+    return Installation.objects.filter(there, named).select_related("variant__header")
 
 
 def _host(host: Host, rows: Rows, latest: Latest | None) -> HostView:

@@ -30,6 +30,8 @@ class About:
     launches: dict[Key, dict[str, Any]]
     residencies: dict[Key, Residency]
     busy: dict[Key, int]
+    speeds: dict[tuple[int, int], float]
+    """By the ids of the endpoint and the variant."""
 
 
 def hue(variant: Variant | None, name: str) -> int:
@@ -66,6 +68,7 @@ def model_view(row: LoadedModel, endpoint: Endpoint, shares: Shares, about: Abou
         can_set_keep_alive=Capability.KEEP_ALIVE in endpoint.capabilities,
         can_measure_speed=_can_measure_speed(variant, row, endpoint),
         operation_id=about.busy.get(key),
+        tokens_per_second=about.speeds.get((endpoint.pk, variant.pk)) if variant else None,
     )
 
 

@@ -69,6 +69,8 @@ class ModelView:
     can_measure_speed: bool
     operation_id: int | None
     """The active operation that touches it."""
+    tokens_per_second: float | None = None
+    """How fast it wrote here when that was measured last."""
 
     @property
     def vram_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 
 from models_app.backends.protocol import Generation, ResidentModel
@@ -52,6 +53,16 @@ def measured_speeds(variant: Variant | None, backend_kind: str, gpu_names: str) 
     rows = SpeedMeasurement.objects.filter(variant=variant, backend_kind=backend_kind, gpu_names=cards)
     latest = rows.order_by("-id").values_list("gpu_share", "tokens_per_second")[:SPEEDS_READ]
     return {round(share, 2): speed for share, speed in reversed(latest)}
+
+
+def latest_speeds(variant_ids: Collection[int]) -> dict[tuple[int, int], float]:
+    """Tokens a second of the latest measurement of each of these variants, by endpoint's and variant's id."""
+    rows = SpeedMeasurement.objects.filter(variant__in=variant_ids, endpoint__isnull=False).order_by("id")
+    return {
+        (endpoint_id, variant_id): speed
+        for endpoint_id, variant_id, speed in rows.values_list("endpoint_id", "variant_id", "tokens_per_second")
+        if endpoint_id is not None
+    }
 
 
 def gpu_share_of(settings: LoadSettings, layer_count: int | None) -> float:

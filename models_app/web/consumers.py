@@ -12,7 +12,6 @@ from django.contrib.auth.models import User
 
 from models_app.accounts.standing import Login, Standing, login_of, standings
 from models_app.web.hub import NO_ROLE, NOT_SIGNED_IN, hub
-from models_app.web.screens import SCREENS
 from models_app.web.viewer import Viewer
 
 POLICY_VIOLATION = 1008
@@ -58,7 +57,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     def _screen(self) -> str:
         name: str = self.scope["url_route"]["kwargs"]["screen"]
-        return name if name in SCREENS else "events"
+        return name
 
     async def _send_all(self, viewer: Viewer) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the browser has gone

@@ -21,7 +21,8 @@ from django.db import close_old_connections
 from models_app import live
 from models_app.accounts.roles import Role
 from models_app.accounts.standing import Login, Standing, standings
-from models_app.web.screens import SCREENS, Renderer, Screen
+from models_app.web.live_screens import renderer_of
+from models_app.web.screens import Renderer, Screen
 from models_app.web.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,9 @@ class Hub:
         while True:
             try:
                 await self._turn()
-                await asyncio.sleep(LEAST_PAUSE_SECONDS)  # the sockets send first: preparing would keep the processor from them
+                await asyncio.sleep(
+                    LEAST_PAUSE_SECONDS
+                )  # the sockets send first: preparing would keep the processor from them
                 await self._in_thread(self._prepare)
             except Exception:
                 log.exception("the live pages could not be rendered, next try in a second")
@@ -133,7 +136,7 @@ class Hub:
         revision = live.current_revision()
         if revision - self._revision > heard:
             topics.add(ANY)
-        self._renderers = {name: self._renderers.get(name) or SCREENS[name]() for name in wanted}
+        self._renderers = {name: self._renderers.get(name) or renderer_of(name) for name in wanted}
         screens = {name: self._renderers[name].render(roles, topics) for name, roles in wanted.items()}
         return revision, {(name, role): screen for name, found in screens.items() for role, screen in found.items()}
 

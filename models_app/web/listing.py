@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 PER_PAGE, MOST_PER_PAGE, MOST_WORDS, MOST_CHARACTERS = 50, 200, 10, 100
 Row = TypeVar("Row", bound=Model)
@@ -51,10 +51,14 @@ class Listing(Generic[Row]):
     default_sort: str
     searches: tuple[str, ...]
     filters: Mapping[str, str] = field(default_factory=dict)
+    per_page: int = PER_PAGE
 
     def page(self, request: HttpRequest, rows: QuerySet[Row], *offered: Filter) -> Listed[Row]:
         """The asked page of ``rows``, narrowed by the ``offered`` filters."""
-        asked = request.GET
+        return self.asked(request.GET, rows, *offered)
+
+    def asked(self, asked: QueryDict, rows: QuerySet[Row], *offered: Filter) -> Listed[Row]:
+        """As ``page``, by the parameters alone."""
         q = asked.get("q", "").replace("\x00", "").strip()
         filters = tuple(_chosen(each, asked.get(each.name, "")) for each in offered)
         wanted = {self.filters[each.name]: each.chosen for each in filters if each.chosen}
@@ -63,7 +67,7 @@ class Listing(Generic[Row]):
         order = order if order.removeprefix("-") in self.sorts else self.default_sort
         column = self.sorts[order.removeprefix("-")]
         found = found.order_by(f"-{column}" if order.startswith("-") else column, "-pk")
-        pages = Paginator(found, _per_page(asked.get("per_page", "")))
+        pages = Paginator(found, _per_page(asked.get("per_page", ""), self.per_page))
         return Listed(pages.get_page(asked.get("page", "1")), order, q, filters)
 
     def _matches(self, q: str) -> Q:
@@ -82,6 +86,6 @@ def _chosen(offered: Filter, value: str) -> Filter:
     return Filter(offered.name, offered.label, offered.choices, known)
 
 
-def _per_page(text: str) -> int:
+def _per_page(text: str, default: int) -> int:
     is_number = text.isascii() and text.isdigit() and len(text) < 5
-    return min(max(1, int(text)), MOST_PER_PAGE) if is_number else PER_PAGE
+    return min(max(1, int(text)), MOST_PER_PAGE) if is_number else default

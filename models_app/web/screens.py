@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from django.template.loader import get_template
 
 from models_app.accounts.roles import Role
-from models_app.alerts.summary import summary
+from models_app.alerts.summary import heard, summary, worst_first
 from models_app.live import Topic
-from models_app.operations.fleet import fleet, read_rows
-from models_app.operations.fleet_view import FleetView, HostView
-from models_app.web.stories import Story, recent_stories
+from models_app.operations.fleet_view import HostView
+from models_app.web.alert_story import AlertStory, alert_stories
+from models_app.web.stories import Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Screen:
         return Screen(fragments, lists)
 
 
+MOST_ALERTS = 5
+"""In a card beside the hosts; the Alerts page has them all."""
 _host_memo: dict[tuple[int, Role], tuple[HostView, str]] = {}
 """Each host as it was rendered last: of many hosts, only those with news cost time."""
 
@@ -44,18 +48,32 @@ def _host_html(host: HostView, role: Role) -> str:
     return html
 
 
-def fleet_screen(view: FleetView, stories: list[Story], role: Role) -> Screen:
-    """The live parts of the Fleet page."""
+def rendered(template: str, role: Role, **context: object) -> str:
+    """A fragment as the role sees it."""
+    return get_template(template).render(context | {"is_admin": role is Role.ADMIN})
 
-    def rendered(template: str, **context: object) -> str:
-        return get_template(template).render(context | {"is_admin": role is Role.ADMIN})
 
-    head = {"fleet-head": rendered("fleet/head.html", fleet=view)}
-    hosts = {f"host-{host.id}": _host_html(host, role) for host in view.hosts}
-    operations = {f"operation-{story.id}": rendered("components/operation.html", story=story) for story in stories}
-    hosts = hosts or {"no-hosts": rendered("fleet/empty.html")}
-    operations = operations or {"no-operations": rendered("fleet/no_operations.html")}
-    return Screen(head | hosts | operations, {"fleet-hosts": list(hosts), "fleet-operations": list(operations)})
+def host_fragments(hosts: Iterable[HostView], role: Role) -> dict[str, str]:
+    """Each host's card by its id."""
+    return {f"host-{host.id}": _host_html(host, role) for host in hosts}
+
+
+def operation_fragments(stories: list[Story], role: Role) -> dict[str, str]:
+    """Each operation's line by its id, or that there is none."""
+    lines = {f"operation-{story.id}": rendered("components/operation.html", role, story=story) for story in stories}
+    return lines or {"no-operations": rendered("fleet/no_operations.html", role)}
+
+
+def alert_fragments(stories: list[AlertStory], role: Role) -> dict[str, str]:
+    """Each alert's line by its id, or that there is none."""
+    lines = {f"alarm-{story.alert.pk}": rendered("components/alarm.html", role, story=story) for story in stories}
+    return lines or {"no-alarms": rendered("components/no_alarms.html", role)}
+
+
+def open_alerts(host_id: int | None = None) -> list[AlertStory]:
+    """The worst open alerts that are not muted, of one host or of all."""
+    alerts = heard() if host_id is None else heard().filter(host=host_id)
+    return alert_stories(worst_first(alerts)[:MOST_ALERTS])
 
 
 def alarm_fragments() -> dict[str, str]:
@@ -87,26 +105,27 @@ class Renderer:
         """Whatever makes the next rendering quicker; called when everybody has been served."""
 
 
-class FleetRenderer(Renderer):
-    """The Fleet page. After a mere sample it reads only samples: the other rows were read after the last rendering."""
+class RowsRenderer(Renderer):
+    """A screen of hosts. After a mere sample it reads only samples: the other rows were read after the last rendering."""
 
     def __init__(self) -> None:
-        self._read()
+        self.read()
 
     def render(self, roles: set[Role], topics: set[str]) -> dict[Role, Screen]:
         """Each part once per role."""
         if topics != {Topic.TELEMETRY}:
-            self._read()
-        view, alarm = fleet(self._rows), self.alarm(topics)
-        return {role: fleet_screen(view, self._stories, role).beside(alarm) for role in roles}
+            self.read()
+        alarm = self.alarm(topics)
+        return {role: screen.beside(alarm) for role, screen in self.screens(roles).items()}
 
     def prepare(self) -> None:
         """Read what no event told of."""
-        self._read()
+        self.read()
 
-    def _read(self) -> None:
-        self._rows, self._stories = read_rows(), recent_stories()
+    @abstractmethod
+    def read(self) -> None:
+        """Everything but the samples."""
 
-
-SCREENS: dict[str, type[Renderer]] = {"fleet": FleetRenderer, "events": Renderer}
-"""By name, as in the socket's address."""
+    @abstractmethod
+    def screens(self, roles: set[Role]) -> dict[Role, Screen]:
+        """The live parts as each role sees them, with the newest samples."""

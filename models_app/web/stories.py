@@ -52,12 +52,13 @@ class Story:
     requested_by: str
 
 
-def recent_stories(limit: int = RECENT) -> list[Story]:
-    """Every active operation, then the latest that ended, newest first; a few queries for any number.
+def recent_stories(limit: int = RECENT, host_id: int | None = None) -> list[Story]:
+    """Every active operation, of one host or of all, then the latest that ended, newest first; a few queries.
 
     An apply that has ended stands for its parts.
     """
     rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps", "reservations__gpu")
+    rows = rows if host_id is None else rows.filter(endpoint__host=host_id)
     active = rows.filter(state__in=Operation.ACTIVE)
     ended = rows.filter(part_of=None).exclude(state__in=Operation.ACTIVE).order_by("-finished_at", "-id")[:limit]
     return stories([*active, *ended])

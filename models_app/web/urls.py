@@ -86,6 +86,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hosts/", hosts.index, name="hosts"),
     path("hosts/add/", hosts.add, name="host_add"),
     path("hosts/agents/add/", agents.add, name="host_agent_add"),
+    path("hosts/<int:host_id>/", hosts.detail, name="host"),
     path("hosts/<int:host_id>/agent/", agents.enrol, name="host_agent_enrol"),
     path("agents/<int:agent_id>/revoke/", agents.revoke, name="host_agent_revoke"),
     path("hosts/<int:host_id>/edit/", hosts.edit, name="host_edit"),

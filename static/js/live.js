@@ -126,7 +126,7 @@ class Live {
   }
 
   adopt(page) {
-    for (const element of document.querySelectorAll("[data-live-on], #fleet-head, #fleet-hosts, #fleet-operations")) {
+    for (const element of document.querySelectorAll("[data-live-on], [data-live]")) {
       const fresh = element.id && page.getElementById(element.id);
       if (fresh) morph(element, fresh.outerHTML);
     }

@@ -11,10 +11,13 @@ from django.utils import timezone
 
 from models_app.inventory.models import Endpoint, Residency
 from models_app.operations.fleet import fleet
+from models_app.operations.fleet_sums import sums_of_all
+from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation, Reservation
 from models_app.probes.types import GpuState
 from models_app.telemetry.models import LatestSample
-from tests.factories import GIB, EndpointFactory, HostFactory, OperationFactory
+from models_app.web.fleet_page import HOSTS_A_PAGE
+from tests.factories import GIB, AlertFactory, EndpointFactory, HostFactory, OperationFactory
 from tests.web.fleet_rows import record, small_fleet
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
@@ -151,10 +154,52 @@ def test_a_model_keeps_its_colour_whatever_else_is_loaded(as_member):
 @pytest.mark.django_db
 def test_the_number_of_queries_is_the_same_for_one_host_and_for_many(django_assert_num_queries):
     small_fleet()
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         fleet()
     for number in range(5):
         small_fleet(name=f"model-{number}:8b")
         HostFactory()
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         assert len(fleet().hosts) == 11
+
+
+def test_alerts_stand_beside_the_hosts_the_worst_first(as_member):
+    small_fleet()
+    AlertFactory(severity="notice", sentence="A newer version is out.")
+    AlertFactory(severity="critical", sentence="The GPU has fallen off the bus.")
+    page = words(as_member)
+    assert page.index("fallen off the bus") < page.index("newer version")
+
+
+def test_a_measured_speed_stands_beside_the_model(as_member):
+    rows = small_fleet()
+    variant = rows.endpoint.installations.get(name=rows.loaded.name).variant
+    for speed in (11.0, 41.2):
+        SpeedMeasurement.objects.create(
+            variant=variant, endpoint=rows.endpoint, gpu_share=1, token_count=64, tokens_per_second=speed
+        )
+    page = words(as_member)
+    assert "41 tok/s" in page
+    assert "11 tok/s" not in page
+
+
+def test_many_hosts_come_in_pages_with_a_search_and_the_sums_of_all(as_member):
+    small_fleet()
+    HostFactory.create_batch(HOSTS_A_PAGE)
+    every = fleet().sums
+    first = html(as_member)
+    assert first.count('<article class="host"') == HOSTS_A_PAGE
+    assert f"{every.hosts} hosts" in first
+    assert "Find a host" in first
+    second = as_member.get("/", {"page": "2"}).content.decode()
+    assert second.count('<article class="host"') == 1
+    assert sums_of_all() == every
+
+
+def test_a_search_finds_hosts_by_name_and_says_when_there_is_none(as_member):
+    HostFactory.create_batch(HOSTS_A_PAGE + 1)
+    HostFactory(name="borealis")
+    found = as_member.get("/", {"q": "boreal"}).content.decode()
+    assert found.count('<article class="host"') == 1
+    assert "Nothing found" not in found
+    assert "Show all" in as_member.get("/", {"q": "nobody"}).content.decode()

@@ -13,6 +13,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connections
+from django.http import QueryDict
 from django.test import Client
 
 from controlpanel.asgi import application
@@ -21,8 +22,9 @@ from models_app.accounts.standing import Login
 from models_app.live import Topic, publish
 from models_app.operations.models import Operation
 from models_app.web import screens
+from models_app.web.fleet_page import screen_name
 from models_app.web.viewer import Viewer
-from tests.factories import GIB, AlertFactory, OperationFactory
+from tests.factories import GIB, AlertFactory, HostFactory, OperationFactory
 from tests.web.fleet_rows import SmallFleet, record, small_fleet
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,8 +104,45 @@ async def test_the_first_message_is_the_whole_screen(rows, as_member):
     async with Browser(as_member) as browser:
         first = await browser.message()
     assert first["after"] is None
-    assert set(first["fragments"]) == {"fleet-head", f"host-{rows.host.pk}", "no-operations", "alarm-bell", "alarm-banner"}
-    assert first["lists"] == {"fleet-hosts": [f"host-{rows.host.pk}"], "fleet-operations": ["no-operations"]}
+    alone = {"fleet-head", "no-operations", "no-alarms", "alarm-bell", "alarm-banner"}
+    assert set(first["fragments"]) == {f"host-{rows.host.pk}"} | alone
+    assert first["lists"] == {
+        "fleet-hosts": [f"host-{rows.host.pk}"],
+        "fleet-operations": ["no-operations"],
+        "fleet-alerts": ["no-alarms"],
+    }
+
+
+async def test_the_socket_of_a_host_sends_that_host_alone(rows, as_member):
+    other = await in_database(small_fleet)
+    async with Browser(as_member, f"host-{rows.host.pk}") as browser:
+        first = await browser.message()
+        await in_database(record, other, 11 * GIB)
+        await in_database(record, rows, 9 * GIB)
+        await in_database(publish, Topic.TELEMETRY)
+        change = await browser.message_with(f"host-{rows.host.pk}")
+    assert first["lists"]["host-card"] == [f"host-{rows.host.pk}"]
+    assert "host-details" in first["fragments"]
+    assert not {f"host-{other.host.pk}", "fleet-head"} & (first["fragments"].keys() | change["fragments"].keys())
+    assert "9.0" in change["fragments"][f"host-{rows.host.pk}"]
+
+
+async def test_the_socket_of_a_page_of_hosts_sends_these_hosts(rows, as_member):
+    await in_database(partial(HostFactory, name="borealis"))
+    screen = screen_name(QueryDict("q=boreal&page=1"))
+    async with Browser(as_member, screen) as browser:
+        first = await browser.message()
+    assert len(first["lists"]["fleet-hosts"]) == 1
+    assert "borealis" in first["fragments"][first["lists"]["fleet-hosts"][0]]
+    assert "2 hosts" in first["fragments"]["fleet-head"]
+
+
+@pytest.mark.parametrize("screen", ["host-0", "host-999999", "fleet-_", "fleet-" + "A" * 2000, "nothing"])
+async def test_a_screen_that_is_not_there_has_the_bell_and_no_host(rows, as_member, screen):
+    async with Browser(as_member, screen) as browser:
+        first = await browser.message()
+    assert "alarm-bell" in first["fragments"]
+    assert not first["lists"].get("host-card")
 
 
 async def test_admins_get_buttons_and_members_none(rows, as_member, as_admin):
@@ -148,9 +187,9 @@ async def test_a_change_by_another_process_is_noticed_by_its_revision(rows, as_m
 
 async def test_each_fragment_is_rendered_once_per_role_however_many_look(rows, as_member, as_admin, monkeypatch):
     rendered: list[set[Role]] = []
-    render = screens.FleetRenderer.render
+    render = screens.RowsRenderer.render
     remember = lambda self, roles, topics: rendered.append(set(roles)) or render(self, roles, topics)  # noqa: E731
-    monkeypatch.setattr(screens.FleetRenderer, "render", remember)
+    monkeypatch.setattr(screens.RowsRenderer, "render", remember)
     async with Browser(as_member) as one, Browser(as_member) as two, Browser(as_admin) as three:
         everybody = (one, two, three)
         await asyncio.gather(*(browser.message() for browser in everybody))

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Model, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -25,6 +25,7 @@ from models_app.web.access import admin_required, member_required
 from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
 from models_app.web.host_forms import HostForm, NewHostForm
 from models_app.web.host_report import host_report
+from models_app.web.host_screen import host_page, read_host
 from models_app.web.kept_key import posted
 from models_app.web.people import acting
 from models_app.web.removal import ask_and_remove, say_who_was_silent
@@ -39,6 +40,16 @@ def index(request: HttpRequest) -> HttpResponse:
     reports = {host_id: host_report(each.sample) for host_id, each in latest.items()}
     context = {"hosts": hosts, "tiers": tiers_of(hosts), "reports": reports, "discovery": settings.DISCOVERY}
     return render(request, "hosts/index.html", context)
+
+
+@member_required
+@require_safe
+def detail(request: HttpRequest, host_id: int) -> HttpResponse:
+    """One host, live: its GPUs and what fills them, what else it reports, its alerts and operations."""
+    page = host_page(read_host(host_id))
+    if page is None:
+        raise Http404
+    return render(request, "hosts/page.html", {"page": page, "screen": f"host-{host_id}"})
 
 
 @admin_required
