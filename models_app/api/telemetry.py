@@ -147,4 +147,12 @@ def _sample(host: dict[str, Any], sample: dict[str, Any] | None) -> dict[str, An
     return {**sample, **named, **told}
 
 
-_NO_SAMPLE = {"taken_at": None, "boot_id": "", "sequence": None, "is_stale": True, "gpus": [], "ram": None, "disks": []}
+_NO_SAMPLE: dict[str, Any] = {
+    "taken_at": None,
+    "boot_id": "",
+    "sequence": None,
+    "is_stale": True,
+    "gpus": [],
+    "ram": None,
+    "disks": [],
+}

@@ -57,7 +57,7 @@ def fleet_page(query: QueryDict, before: FleetPage | None = None) -> FleetPage:
 def screen_name(query: QueryDict) -> str:
     """The page's screen as a word for the socket's address."""
     asked = QueryDict(mutable=True)
-    asked.update({name: query[name][:LONGEST_PART] for name in ("q", "page") if query.get(name)})
+    asked.update({name: str(query[name])[:LONGEST_PART] for name in ("q", "page") if query.get(name)})
     text = urlsafe_b64encode(asked.urlencode().encode()).decode().rstrip("=")
     return f"{SCREEN}-{text}" if text else SCREEN
 

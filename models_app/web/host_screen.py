@@ -46,9 +46,8 @@ class HostPage:
 
 def read_host(host_id: int) -> HostRows:
     """The rows as they are now."""
-    hosts = Host.objects.select_related("agent").prefetch_related("gpus", "endpoints__managed")
-    rows, stories = read_rows([host_id]), recent_stories(host_id=host_id)
-    return HostRows(hosts.filter(pk=host_id).first(), rows, stories, open_alerts(host_id))
+    host = Host.objects.select_related("agent").filter(pk=host_id).first()
+    return HostRows(host, read_rows([host_id]), recent_stories(host_id=host_id), open_alerts(host_id))
 
 
 def host_page(found: HostRows) -> HostPage | None:

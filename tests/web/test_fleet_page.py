@@ -201,5 +201,5 @@ def test_a_search_finds_hosts_by_name_and_says_when_there_is_none(as_member):
     HostFactory(name="borealis")
     found = as_member.get("/", {"q": "boreal"}).content.decode()
     assert found.count('<article class="host"') == 1
-    assert "Nothing found" not in found
-    assert "Show all" in as_member.get("/", {"q": "nobody"}).content.decode()
+    assert "No hosts for this search" not in found
+    assert "No hosts for this search" in as_member.get("/", {"q": "nobody"}).content.decode()

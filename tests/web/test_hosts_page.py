@@ -232,3 +232,12 @@ def test_an_unknown_host_is_not_found(as_admin):
     for name in ("host_edit", "host_remove", "host_endpoint_add"):
         assert as_admin.get(reverse(name, args=[4711])).status_code == 404
     assert as_admin.post(reverse("host_look", args=[4711])).status_code == 404
+
+
+def test_many_hosts_come_in_pages_with_a_search(as_member):
+    HostFactory.create_batch(21)
+    HostFactory(name="borealis")
+    assert as_member.get("/hosts/").content.decode().count('<article class="host"') == 20
+    assert as_member.get("/hosts/", {"page": "2"}).content.decode().count('<article class="host"') == 2
+    assert as_member.get("/hosts/", {"q": "boreal"}).content.decode().count('<article class="host"') == 1
+    assert "No hosts for this search" in as_member.get("/hosts/", {"q": "nobody"}).content.decode()

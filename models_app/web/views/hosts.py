@@ -27,19 +27,23 @@ from models_app.web.host_forms import HostForm, NewHostForm
 from models_app.web.host_report import host_report
 from models_app.web.host_screen import host_page, read_host
 from models_app.web.kept_key import posted
+from models_app.web.listing import Listing
 from models_app.web.people import acting
 from models_app.web.removal import ask_and_remove, say_who_was_silent
+
+LISTING = Listing[Host](sorts={"name": "name"}, default_sort="name", searches=("name",), per_page=20)
 
 
 @member_required
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """Every host."""
-    hosts = list(_hosts())
+    """Every host, by pages."""
+    listed = LISTING.page(request, _hosts())
+    hosts = list(listed.page)
     latest = latest_by_host([host.pk for host in hosts])
     reports = {host_id: host_report(each.sample) for host_id, each in latest.items()}
-    context = {"hosts": hosts, "tiers": tiers_of(hosts), "reports": reports, "discovery": settings.DISCOVERY}
-    return render(request, "hosts/index.html", context)
+    context = {"listed": listed, "hosts": hosts, "tiers": tiers_of(hosts), "reports": reports}
+    return render(request, "hosts/index.html", context | {"discovery": settings.DISCOVERY})
 
 
 @member_required
