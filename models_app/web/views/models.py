@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, QuerySet, Subquery, Value, When
-from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from models_app.backends.protocol import Capability, ModelState
-from models_app.catalog.models import CatalogModel, Installation, Variant, VariantHeader
+from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.operations.compare import Comparison, compare
 from models_app.operations.hardware import named_tiers
 from models_app.operations.load_times import LoadTime, load_times
-from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import request_pull
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
 from models_app.web.listing import Filter, Listing
+from models_app.web.model_rows import all_variants, mark
 from models_app.web.people import acting
 from models_app.web.pull_form import PullForm, able_to_pull
 from models_app.web.templatetags.berth import in_bytes
@@ -66,8 +63,8 @@ def index(request: HttpRequest) -> HttpResponse:
         Filter("quantization", "Quantisation", quantizations),
         PURPOSE,
     )
-    listed = LISTING.page(request, _variants(), *offered)
-    _mark(listed.page.object_list)
+    listed = LISTING.page(request, all_variants(), *offered)
+    mark(listed.page.object_list)
     context = {"listed": listed, "can_pull": bool(able_to_pull()), "has_endpoints": bool(endpoints)}
     if not listed.page.object_list:
         context["suits"] = named_tiers()
@@ -81,13 +78,13 @@ def detail(request: HttpRequest, model_id: int) -> HttpResponse:
     the answer alone.
     """
     model = get_object_or_404(CatalogModel, pk=model_id)
-    found = {variant.pk: variant for variant in _variants().filter(model=model).order_by("-file_size_bytes", "pk")}
+    found = {variant.pk: variant for variant in all_variants().filter(model=model).order_by("-file_size_bytes", "pk")}
     variants = list(found.values())
     question = what_if(variants, request.GET)
     if request.htmx.target == "what-if-answer":  # type: ignore[attr-defined]
         return render(request, "models/what_if_answer.html", {"what_if": question})
     compared = [each for each in compare(model) if each.variant.pk in found]
-    _mark(variants)
+    mark(variants)
     context = {
         "model": model,
         "rows": [(found[each.variant.pk], each) for each in compared],
@@ -133,53 +130,9 @@ def delete(request: HttpRequest, installation_id: int) -> HttpResponse:
     return ask(request, _deletion(get_object_or_404(rows, pk=installation_id)))
 
 
-def _variants() -> QuerySet[Variant]:
-    installed = Installation.objects.filter(variant=OuterRef("pk"))
-    loaded = installed.filter(endpoint__loaded_models__name=F("name"))
-    presence = Case(
-        When(Exists(loaded), then=Value("loaded")), When(Exists(installed), then=Value("installed")), default=Value("gone")
-    )
-    places = Prefetch(
-        "installations", Installation.objects.select_related("endpoint__host", "variant").order_by("endpoint__name")
-    )
-    counted = LoadMeasurement.objects.filter(variant=OuterRef("pk"), is_outlier=False).order_by()
-    measured = counted.values("variant").annotate(count=Count("pk")).values("count")
-    rows = Variant.objects.select_related("model").prefetch_related(places).alias(presence=presence)
-    header = VariantHeader.objects.filter(variant=OuterRef("pk"))
-    return rows.annotate(has_header=Exists(header), measured_count=Coalesce(Subquery(measured), 0))
-
-
 def _contexts(compared: Iterable[Comparison]) -> list[int]:
     """The columns of the comparison: every context that any variant was reckoned at."""
     return sorted({need.context_length for each in compared for need in each.needs})
-
-
-def _mark(variants: Iterable[Variant]) -> None:
-    """Give each installation ``loaded``, the model in memory under its name, and what can be done: ``can_load`` and so on.
-
-    A variant's ``loadable`` is the first place where it can be loaded now, or ``None``; ``is_loaded`` says whether it is
-    in memory anywhere.
-    """
-    variants = list(variants)
-    places = [place for variant in variants for place in variant.installations.all()]
-    rows = LoadedModel.objects.filter(endpoint__in={place.endpoint_id for place in places})
-    loaded = {(row.endpoint_id, row.name): row for row in rows}
-    for place in places:
-        place.loaded = loaded.get((place.endpoint_id, place.name))  # type: ignore[attr-defined]
-        is_online = place.endpoint.state == Endpoint.State.ONLINE
-        place.can_load = is_online and Capability.LOAD in place.endpoint.capabilities  # type: ignore[attr-defined]
-        place.can_measure_speed = _can_measure_speed(place, is_online)  # type: ignore[attr-defined]
-        place.can_delete = is_online and Capability.DELETE in place.endpoint.capabilities  # type: ignore[attr-defined]
-    for variant in variants:
-        free = (place for place in variant.installations.all() if place.can_load and not place.loaded)  # type: ignore[attr-defined]
-        variant.loadable = next(free, None)  # type: ignore[attr-defined]
-        variant.is_loaded = any(place.loaded for place in variant.installations.all())  # type: ignore[attr-defined]
-
-
-def _can_measure_speed(place: Installation, is_online: bool) -> bool:
-    loaded: LoadedModel | None = place.loaded  # type: ignore[attr-defined]
-    can_write = Capability.GENERATE in place.endpoint.capabilities and not place.variant.is_embedding
-    return bool(is_online and can_write and loaded and loaded.state == ModelState.LOADED)
 
 
 def _deletion(place: Installation) -> Question:
