@@ -1,4 +1,4 @@
-"""The sums of a large fleet, from the stored samples as they are: without making a view of every host."""
+"""The sums of a large fleet, from the newest samples alone: without making a view of every host."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.operations.fleet_view import Sums
 from models_app.operations.memory_bar import Promise
 from models_app.operations.models import Reservation
-from models_app.telemetry.models import LatestSample
+from models_app.telemetry.latest import latest_by_host
 
 
 def sums_of_all() -> Sums:
     """As ``fleet().sums``; what processes do not explain is what the attribution of each sample left over."""
     promises = _promises()
     used_bytes = total_bytes = available_bytes = unexplained_bytes = 0
-    for payload in LatestSample.objects.values_list("payload", flat=True):
-        for gpu in payload.get("gpus", ()):
-            used, total = gpu.get("used_bytes", 0), gpu.get("total_bytes", 0)
-            held = sum(promise.held_bytes(used) for promise in promises.get(gpu["uuid"], ()))
-            used_bytes, total_bytes = used_bytes + used, total_bytes + total
-            available_bytes += max(0, gpu.get("free_bytes", 0) - held - int(settings.HEADROOM_FRACTION * total))
-        unexplained_bytes += sum(share["unexplained_bytes"] for share in payload.get("shares", ()))
+    for latest in latest_by_host().values():
+        for gpu in latest.sample.gpus:
+            held = sum(promise.held_bytes(gpu.used_bytes) for promise in promises.get(gpu.uuid, ()))
+            used_bytes, total_bytes = used_bytes + gpu.used_bytes, total_bytes + gpu.total_bytes
+            available_bytes += max(0, gpu.free_bytes - held - int(settings.HEADROOM_FRACTION * gpu.total_bytes))
+        unexplained_bytes += sum(share.unexplained_bytes for share in latest.shares.values())
     return Sums(
         hosts=Host.objects.count(),
         gpus=Gpu.objects.filter(present=True).count(),

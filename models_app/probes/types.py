@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -106,12 +105,7 @@ class GpuSample:
     @property
     def uses_mps(self) -> bool:
         """Whether CUDA's multi-process service stands between the programs and this GPU."""
-        return uses_mps(process.name for process in self.processes or ())
-
-
-def uses_mps(process_names: Iterable[str]) -> bool:
-    """Whether one of a GPU's processes is CUDA's multi-process service."""
-    return any(name.startswith(MPS_PROCESS) for name in process_names)
+        return any(process.name.startswith(MPS_PROCESS) for process in self.processes or ())
 
 
 @dataclass(frozen=True, slots=True)

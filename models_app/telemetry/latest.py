@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.utils import timezone
 
@@ -13,7 +12,7 @@ from models_app.inventory.models import Host
 from models_app.probes.types import GpuSample, HostSample
 from models_app.telemetry.attribution import Shares
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import complete, decode, decode_shares
+from models_app.telemetry.samples import decode, decode_shares
 
 STALE_AFTER = timedelta(seconds=5)
 
@@ -46,12 +45,6 @@ def latest_by_host(host_ids: Iterable[int] | None = None, now: datetime | None =
     """The newest sample of each of these hosts, or of all, in one query."""
     rows = LatestSample.objects.all() if host_ids is None else LatestSample.objects.filter(host_id__in=list(host_ids))
     return {row.host_id: _latest(row, now or timezone.now()) for row in rows}
-
-
-def payloads_by_host(host_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """The newest sample of each of these hosts as ``samples.complete`` shows it, for who passes it on unread."""
-    rows = LatestSample.objects.filter(host_id__in=list(host_ids)).values_list("host_id", "taken_at", "payload")
-    return {host_id: {**complete(payload), "taken_at": taken_at} for host_id, taken_at, payload in rows}
 
 
 def is_stale(taken_at: datetime, now: datetime | None = None) -> bool:

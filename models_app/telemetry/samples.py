@@ -5,12 +5,12 @@ Unknown keys are ignored, so that rows of another version can still be read.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from models_app.agent import codec
 from models_app.probes.attribution import Coverage
-from models_app.probes.types import GpuDetail, GpuProcess, GpuSample, HostSample, MigInstance, RamSample
+from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import By, GpuShares, ModelShare, Shares
 
 
@@ -23,28 +23,6 @@ def encode(sample: HostSample) -> dict[str, Any]:
 def decode(payload: dict[str, Any]) -> HostSample:
     """The sample that ``encode`` wrote. Raises ``ValueError`` for anything else."""
     return codec.made(HostSample, payload)
-
-
-def complete(payload: dict[str, Any]) -> dict[str, Any]:
-    """What ``encode`` wrote, with the defaults that it left out: plain JSON values, without making the sample of them."""
-    ram = payload.get("ram")
-    return {
-        **_DEFAULTS[HostSample],
-        **payload,
-        "gpus": [_complete_gpu(gpu) for gpu in payload.get("gpus", ())],
-        "ram": ram and {**_DEFAULTS[RamSample], **ram},
-    }
-
-
-def _complete_gpu(payload: dict[str, Any]) -> dict[str, Any]:
-    gpu = {**_DEFAULTS[GpuSample], **payload}
-    if gpu["processes"]:
-        gpu["processes"] = [{**_DEFAULTS[GpuProcess], **process} for process in gpu["processes"]]
-    if gpu["detail"] is not None:
-        detail = {**_DEFAULTS[GpuDetail], **gpu["detail"]}
-        instances = [{**_DEFAULTS[MigInstance], **instance} for instance in detail["mig_instances"]]
-        gpu["detail"] = {**detail, "mig_instances": instances}
-    return gpu
 
 
 def encode_shares(shares: Shares) -> list[dict[str, Any]]:
@@ -73,8 +51,4 @@ def _shares(payload: dict[str, Any]) -> GpuShares:
     return GpuShares(**known | {"models": models, "coverage": Coverage(payload["coverage"])})
 
 
-_DEFAULTS: dict[type, dict[str, Any]] = {
-    kind: {field.name: field.default for field in fields(kind) if field.default is not MISSING}
-    for kind in (HostSample, GpuSample, GpuProcess, GpuDetail, MigInstance, RamSample)
-}
 _NAMES = frozenset(field.name for field in fields(GpuShares))
