@@ -27,7 +27,7 @@ from models_app.operations.models import Operation
 from models_app.simulation.devices import SimulatedGpu
 from models_app.simulation.hardware import SimulatedHost
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import encode
+from models_app.telemetry.samples import pack
 from tests.factories import (
     GIB,
     CatalogModelFactory,
@@ -81,7 +81,7 @@ def _sample(host: Host) -> LatestSample:
     machine = SimulatedHost(host.name, [SimulatedGpu("NVIDIA GeForce RTX 4090", 24 * GIB)] * GPUS_A_HOST)
     sample = machine.sample()
     return LatestSample(
-        host=host, boot_id=sample.boot_id, sequence=sample.sequence, taken_at=sample.taken_at, payload=encode(sample)
+        host=host, boot_id=sample.boot_id, sequence=sample.sequence, taken_at=sample.taken_at, payload=pack(sample)
     )
 
 

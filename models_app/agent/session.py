@@ -18,6 +18,7 @@ from models_app.agent.backlog import Backlog
 from models_app.agent.clock import Clock, PanelClock
 from models_app.agent.codec import Malformed
 from models_app.agent.credentials import Credentials
+from models_app.agent.details import Details
 from models_app.agent.messages import (
     MOST_BYTES,
     VERSION,
@@ -95,6 +96,7 @@ class AgentSession:
         self._nonce = ""
         self._panel_nonce = ""
         self._out: deque[str] = deque()
+        self._details = Details()
         self._sent = 0
         self._in_flight: deque[int] = deque()
 
@@ -102,6 +104,7 @@ class AgentSession:
         """A connection is made."""
         self._out.clear()
         self._in_flight.clear()
+        self._details.forget()
         self._nonce = proofs.nonce()
         self.state = State.CHALLENGED
 
@@ -112,7 +115,7 @@ class AgentSession:
     def add(self, sample: HostSample, monotonic: float | None = None) -> None:
         """Keep a sample, taken now or at that monotonic moment, until the panel has stored it."""
         at = self._clock.monotonic() if monotonic is None else monotonic
-        self.backlog.add(sample, at, self.panel_clock.at if self.panel_clock.is_known else None)
+        self.backlog.add(self._details.thin(sample, at), at, self.panel_clock.at if self.panel_clock.is_known else None)
 
     def dated(self, sample: HostSample) -> HostSample:
         """A sample that was taken just now, with its time by the panel's clock."""

@@ -16,7 +16,7 @@ What is lost and still goes on is stopped when its agent connects again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -72,9 +72,11 @@ def request_cancel(command_id: int) -> None:
 def take_due(agents: dict[int, str]) -> list[tuple[int, Ask]]:
     """Commands for these agents (by id, with their boot ids) that are sent now, each with its agent's id."""
     now = timezone.now()
-    due = AgentCommand.objects.filter(agent_id__in=agents, state=State.QUEUED, deadline_at__gt=now).order_by("pk")
+    due = AgentCommand.objects.filter(state=State.QUEUED, deadline_at__gt=now).order_by("pk")
     taken = []
     for row in due:
+        if row.agent_id not in agents:
+            continue
         columns = {"state": State.SENT, "sent_at": now, "boot_id": agents[row.agent_id]}
         if AgentCommand.objects.filter(pk=row.pk, state=State.QUEUED).update(**columns):
             left_seconds = (row.deadline_at - now).total_seconds()
@@ -82,10 +84,10 @@ def take_due(agents: dict[int, str]) -> list[tuple[int, Ask]]:
     return taken
 
 
-def to_cancel(agent_ids: Iterable[int]) -> list[tuple[int, int]]:
+def to_cancel(agent_ids: Container[int]) -> list[tuple[int, int]]:
     """Agent's id and command's id of all that shall stop and has not."""
-    rows = AgentCommand.objects.filter(agent_id__in=agent_ids, state=State.SENT).exclude(cancel_requested_at=None)
-    return list(rows.values_list("agent_id", "pk"))
+    rows = AgentCommand.objects.filter(state=State.SENT).exclude(cancel_requested_at=None)
+    return [(agent_id, pk) for agent_id, pk in rows.values_list("agent_id", "pk") if agent_id in agent_ids]
 
 
 def record_progress(agent_id: int, command_id: int, progress: Progress) -> None:

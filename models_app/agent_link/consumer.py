@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import timezone
 
@@ -49,8 +50,6 @@ GREETING_SECONDS = 10.0
 class AgentConsumer(AsyncWebsocketConsumer):
     """One agent's socket. No browser gets in: they send their origin, agents have none."""
 
-    channel_layer_alias = ""  # no channel of its own: the switchboard calls it directly
-
     line: Line | None = None
 
     async def connect(self) -> None:
@@ -64,6 +63,13 @@ class AgentConsumer(AsyncWebsocketConsumer):
         await self.accept()
         self._deadline = asyncio.get_running_loop().call_later(GREETING_SECONDS, self._give_up)
         await self._say(Challenge(self._nonce, timezone.now()))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As in Channels, without two tasks for each message: there is no channel to listen to beside the socket."""
+        self.scope, self.base_send = scope, send
+        with suppress(StopConsumer):
+            while True:
+                await self.dispatch(await receive())
 
     async def close(self, code: Any = None, reason: str | None = None) -> None:
         """Close the socket, unless it is closed already."""
@@ -133,7 +139,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
             case Announce():
                 await board.in_thread(reports.announced, line.host, message)
             case Observed():
-                await board.in_thread(reports.observed, line.host, message)
+                line.observe(message)
+                board.arrived()
             case Progressed():
                 await board.in_thread(commands.record_progress, line.agent_id, message.id, message.progress)
             case Part():

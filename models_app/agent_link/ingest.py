@@ -7,7 +7,7 @@ long ago. What is left out is said on the agent's row.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -15,13 +15,15 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from models_app.agent_link.memory import Memory
 from models_app.agent_link.models import Agent
+from models_app.agent_link.reports import Seen, observed
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
 from models_app.live import Topic, publish
 from models_app.probes.types import HostSample
-from models_app.telemetry.attribution import Shares, shares_of
+from models_app.telemetry.attribution import Shares
 from models_app.telemetry.history.recorder import recorder
-from models_app.telemetry.newest import Known, Newest, store_newest
+from models_app.telemetry.newest import MANY, Newest, store_newest
 
 AHEAD = timedelta(seconds=60)
 """More than that in the future is no matter of delays."""
@@ -31,45 +33,37 @@ ABSENT_FOR = timedelta(seconds=30)
 """Without a sample of the host that had a GPU, another host may have it."""
 LOOK_SECONDS = 10.0
 """For so long a GPU that was the host's own is believed to be."""
-
-
-@dataclass(slots=True)
-class Memory:
-    """What was found of one host's rows, kept as long as its agent is connected.
-
-    ``own`` are GPUs that no other host has, as of ``looked``, in monotonic seconds.
-    """
-
-    rows: Known = field(default_factory=Known)
-    own: frozenset[str] = frozenset()
-    looked: float = 0.0
-    problem: str | None = None
+ROWS_SECONDS = 5.0
+"""While many report, their rows are believed for so long, unless an agent tells of a change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What came from one agent since the last time, in the order of the sequence."""
+    """What came from one agent since the last time: samples in the order of the sequence, and what endpoints said."""
 
     agent_id: int
     host: Host
     samples: Sequence[HostSample]
     memory: Memory = field(default_factory=Memory)
+    observed: Sequence[Seen] = ()
 
 
 def take_in(batch: Sequence[Reported]) -> int:
     """Record it all. The recorder's ticket: once that is written, everything here is stored."""
-    found, now = _Rows({each.host.pk: each.host for each in batch}), timezone.now()
+    _observe(batch)
+    _read_rows(batch)
+    now = timezone.now()
     newest: list[Newest] = []
     notes: list[tuple[Host, HostSample, Shares, Sequence[LoadedModel]]] = []
     for each in batch:
-        models = found.models.get(each.host.pk, [])
         judged, problem = _judged(each, now)
         _say_problem(each, problem)
         for sample in judged:
-            shares = shares_of(each.host, sample, models, found.endpoints.get(each.host.pk, []))
-            notes.append((each.host, sample, shares, models))
+            each.memory.hear(sample)
+            notes.append((each.host, sample, each.memory.shares(each.host, sample), each.memory.models))
         if judged:
-            newest.append(Newest(*notes[-1], each.memory.rows))
+            host, sample, shares, models = notes[-1]
+            newest.append(Newest(host, sample, shares, models, each.memory.known, each.memory.details))
     with transaction.atomic():
         store_newest(newest)
         for note in notes:
@@ -78,21 +72,32 @@ def take_in(batch: Sequence[Reported]) -> int:
     return recorder.ticket()
 
 
-class _Rows:
-    """The endpoints of some hosts, and the models loaded there, in a query each."""
+def _observe(batch: Sequence[Reported]) -> None:
+    seen = [each for reported in batch for each in reported.observed]
+    changed = observed(seen) if seen else set()
+    for reported in batch:
+        if reported.host.pk in changed:
+            reported.memory.rows_until = 0.0
 
-    def __init__(self, hosts: Mapping[int, Host]) -> None:
-        self.endpoints: dict[int, list[Endpoint]] = {}
-        self.models: dict[int, list[LoadedModel]] = {}
-        by_id: dict[int, Endpoint] = {}
-        for endpoint in Endpoint.objects.filter(host__in=hosts):
-            endpoint.host = hosts[endpoint.host_id]
-            by_id[endpoint.pk] = endpoint
-            self.endpoints.setdefault(endpoint.host_id, []).append(endpoint)
-        for row in LoadedModel.objects.filter(endpoint__host__in=hosts):
-            if row.endpoint_id in by_id:
-                row.endpoint = by_id[row.endpoint_id]
-                self.models.setdefault(row.endpoint.host_id, []).append(row)
+
+def _read_rows(batch: Sequence[Reported]) -> None:
+    """The endpoints of the hosts of which too little is known, and the models loaded there, in a query each."""
+    at = time.monotonic()
+    asked = {each.host.pk: each for each in batch if at >= each.memory.rows_until}
+    endpoints: dict[int, list[Endpoint]] = {host_id: [] for host_id in asked}
+    models: dict[int, list[LoadedModel]] = {host_id: [] for host_id in asked}
+    by_id: dict[int, Endpoint] = {}
+    for endpoint in Endpoint.objects.filter(host__in=asked).select_related("managed"):
+        endpoint.host = asked[endpoint.host_id].host
+        by_id[endpoint.pk] = endpoint
+        endpoints[endpoint.host_id].append(endpoint)
+    for row in LoadedModel.objects.filter(endpoint__host__in=asked):
+        if row.endpoint_id in by_id:
+            row.endpoint = by_id[row.endpoint_id]
+            models[row.endpoint.host_id].append(row)
+    until = at + ROWS_SECONDS if len(batch) > MANY else 0.0
+    for host_id, each in asked.items():
+        each.memory.use(endpoints[host_id], models[host_id], until)
 
 
 def _say_problem(reported: Reported, problem: str) -> None:

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from models_app.agent.messages import Message, pack
-from models_app.agent_link.ingest import Memory
+from models_app.agent.messages import MOST_ENDPOINTS, Message, Observed, pack
+from models_app.agent_link.ingest import Reported
+from models_app.agent_link.memory import Memory
+from models_app.agent_link.reports import Seen
 from models_app.inventory.models import Host
 from models_app.probes.types import HostSample
 
@@ -42,6 +44,7 @@ class Allowance:
 class Line:
     """``received`` is the greatest sequence that came, ``pending`` what of it was not taken in yet.
 
+    ``observed`` is what its endpoints said since the last time.
     ``noted`` holds the recorder's tickets of what was taken in, with the sequence up to which each goes.
     """
 
@@ -55,6 +58,7 @@ class Line:
     pending: list[HostSample] = field(default_factory=list)
     noted: deque[tuple[int, int]] = field(default_factory=deque)
     heard_at: float = field(default_factory=time.monotonic)
+    observed: dict[str, Seen] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
 
     def take(self, samples: tuple[HostSample, ...]) -> None:
@@ -65,6 +69,28 @@ class Line:
                 self.pending.append(sample)
         if len(self.pending) > MOST_PENDING_SAMPLES:
             raise Flood
+
+    def observe(self, message: Observed) -> None:
+        """Keep what an endpoint said last. Raises ``Flood``."""
+        self.observed[message.endpoint] = Seen.now(self.host, message)
+        if len(self.observed) > MOST_ENDPOINTS:
+            raise Flood
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something came that was not taken in."""
+        return bool(self.pending or self.observed)
+
+    def reported(self) -> Reported:
+        """All that came since the last time, to be taken in now."""
+        found = Reported(self.agent_id, self.host, self.pending, self.memory, tuple(self.observed.values()))
+        self.pending, self.observed = [], {}
+        return found
+
+    def take_back(self, reported: Reported) -> None:
+        """It could not be taken in."""
+        self.pending = [*reported.samples, *self.pending]
+        self.observed = {seen.message.endpoint: seen for seen in reported.observed} | self.observed
 
     async def send(self, message: Message) -> None:
         """Tell the agent."""

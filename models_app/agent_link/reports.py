@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -17,7 +19,7 @@ from models_app.backends.errors import Unreachable
 from models_app.backends.protocol import BackendKind
 from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.names import free_name
-from models_app.inventory.observe import record_failure, record_observation
+from models_app.inventory.observe import record_failure, record_observations
 from models_app.inventory.routes import AGENT, agent_url
 from models_app.live import Topic, publish
 
@@ -47,17 +49,35 @@ def _behind_agent(host: Host) -> QuerySet[Endpoint]:
     return Endpoint.objects.filter(host=host, url__startswith=f"{AGENT}://", managed=None)
 
 
-def observed(host: Host, message: Observed) -> None:
-    """What an endpoint has in memory, or why it does not say."""
-    endpoint = Endpoint.objects.filter(host=host, url=agent_url(host.pk, message.endpoint[:MOST_NAME])).first()
-    if endpoint is None:
-        return
-    age = min(timedelta(seconds=max(0.0, min(message.age_seconds, 1e6))), MOST_AGE)
-    at = timezone.now() - age
-    if message.observation is not None:
-        record_observation(endpoint, message.observation, at)
-    elif message.failed is not None:
-        record_failure(endpoint, error_of(message.failed), at)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an agent said of one of its host's endpoints, and when that was so."""
+
+    host: Host
+    message: Observed
+    at: datetime
+
+    @classmethod
+    def now(cls, host: Host, message: Observed) -> Seen:
+        """Of a message that has just come."""
+        age = min(timedelta(seconds=max(0.0, min(message.age_seconds, 1e6))), MOST_AGE)
+        return cls(host, message, timezone.now() - age)
+
+    @property
+    def url(self) -> str:
+        return agent_url(self.host.pk, self.message.endpoint[:MOST_NAME])
+
+
+def observed(batch: Sequence[Seen]) -> set[int]:
+    """Write down what endpoints have in memory, or why they do not say. The ids of the hosts of which it was news."""
+    rows = {row.url: row for row in Endpoint.objects.filter(url__in={seen.url for seen in batch}).select_related("managed")}
+    known = [(rows[seen.url], seen) for seen in batch if seen.url in rows]
+    told = [(row, seen.message.observation, seen.at) for row, seen in known if seen.message.observation is not None]
+    changed = {endpoint.host_id for endpoint in record_observations(told)}
+    for row, seen in known:
+        if seen.message.observation is None and seen.message.failed is not None:
+            record_failure(row, error_of(seen.message.failed), seen.at)
+    return changed
 
 
 def _is_plausible(endpoint: LocalEndpoint) -> bool:

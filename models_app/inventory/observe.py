@@ -6,6 +6,7 @@ it may describe the time before that change.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from models_app.backends.errors import AddressRefused, BackendError, Unauthorized, Unreachable
@@ -58,19 +60,39 @@ def record_observation(endpoint: Endpoint, observation: Observation, at: datetim
     known = Endpoint.objects.get(pk=endpoint.pk)
     if _is_late(known, at):
         return False
-    if known.state == Endpoint.State.ONLINE and not _difference(known, observation):
-        _touch(known, at)
+    if known.state == Endpoint.State.ONLINE and not _difference(known, observation, _loaded(known)):
+        _touch([(known.pk, at)] if _is_unseen(known, at) else [])
         return False
     with transaction.atomic():
         known = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
         if _is_late(known, at):
             return False
-        difference = _difference(known, observation)
+        difference = _difference(known, observation, _loaded(known))
         _apply(known, difference, at)
         _settle_failures(known, difference, observation)
         _set_state(known, Endpoint.State.ONLINE, last_seen_at=at)
         publish(Topic.INVENTORY, known.pk)
     return True
+
+
+def record_observations(found: Sequence[tuple[Endpoint, Observation, datetime]]) -> list[Endpoint]:
+    """``record_observation`` for many endpoints that were just read; those of which it told something new.
+
+    All that tell nothing new cost one query together, and one more now and then.
+    """
+    rows: dict[int, list[LoadedModel]] = {endpoint.pk: [] for endpoint, _, _ in found}
+    for row in LoadedModel.objects.filter(endpoint__in=rows):
+        rows[row.endpoint_id].append(row)
+    changed, unseen = [], []
+    for endpoint, observation, at in found:
+        if _is_late(endpoint, at):
+            continue
+        if endpoint.state != Endpoint.State.ONLINE or _difference(endpoint, observation, rows[endpoint.pk]):
+            changed += [endpoint] if record_observation(endpoint, observation, at) else []
+        elif _is_unseen(endpoint, at):
+            unseen.append((endpoint.pk, at))
+    _touch(unseen)
+    return changed
 
 
 def record_failure(endpoint: Endpoint, error: BackendError, at: datetime) -> bool:
@@ -113,8 +135,12 @@ class _Difference:
         return appeared + [row.name for row, news in self.changed if news.get("state") == ModelState.LOADED]
 
 
-def _difference(endpoint: Endpoint, observation: Observation) -> _Difference:
-    rows = {row.name: row for row in LoadedModel.objects.filter(endpoint=endpoint)}
+def _loaded(endpoint: Endpoint) -> list[LoadedModel]:
+    return list(LoadedModel.objects.filter(endpoint=endpoint))
+
+
+def _difference(endpoint: Endpoint, observation: Observation, loaded: Iterable[LoadedModel]) -> _Difference:
+    rows = {row.name: row for row in loaded}
     resident = {model.name: model for model in observation.resident if len(model.name) <= MAX_NAME_LENGTH}
     gone = [row for name, row in rows.items() if name not in resident]
     difference = _Difference(gone=gone, server=server_news(endpoint, observation.server))
@@ -180,10 +206,16 @@ def _is_late(endpoint: Endpoint, at: datetime) -> bool:
     return endpoint.last_seen_at is not None and at < endpoint.last_seen_at
 
 
-def _touch(endpoint: Endpoint, at: datetime) -> None:
-    if endpoint.last_seen_at is None or at - endpoint.last_seen_at >= SEEN_EVERY:
-        Endpoint.objects.filter(pk=endpoint.pk).update(last_seen_at=at)
-        LoadedModel.objects.filter(endpoint=endpoint).update(last_seen_at=at)
+def _is_unseen(endpoint: Endpoint, at: datetime) -> bool:
+    return endpoint.last_seen_at is None or at - endpoint.last_seen_at >= SEEN_EVERY
+
+
+def _touch(seen: Sequence[tuple[int, datetime]]) -> None:
+    """Endpoints, by their ids, and what is loaded there were seen: all of them at the earliest of these times."""
+    if seen:
+        ids, at = [endpoint_id for endpoint_id, _ in seen], min(at for _, at in seen)
+        Endpoint.objects.filter(Q(last_seen_at=None) | Q(last_seen_at__lt=at), pk__in=ids).update(last_seen_at=at)
+        LoadedModel.objects.filter(endpoint__in=ids, last_seen_at__lt=at).update(last_seen_at=at)
 
 
 def _set_state(endpoint: Endpoint, state: str, **columns: Any) -> bool:

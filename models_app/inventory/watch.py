@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from models_app.inventory.routes import agent_endpoint
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 60.0
+REFRESH_EACH_SECONDS = 0.5
+"""With so many endpoints that a minute does not suffice for this, what is installed is read less often."""
 LOOKS_AT_ONCE = 64
 
 Address = tuple[Any, ...]
@@ -42,7 +45,7 @@ class _Watched:
 
 
 class Watcher:
-    """Looks at what is in memory of each endpoint at every tick, and each minute at what is installed.
+    """Looks at what is in memory of each endpoint at every tick, and each minute (if they are not many) at what is installed.
 
     What is installed is also read at the first look and when an endpoint has come back. The panel's own host is searched
     for new servers at the same rhythm.
@@ -53,16 +56,22 @@ class Watcher:
         self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._discovery: asyncio.Task[None] | None = None
         self._discovery_due = 0.0
+        self._refresh_seconds = REFRESH_SECONDS
 
     async def tick(self) -> None:
         """Begin a look at every endpoint whose look before has ended. Does not wait for the answers."""
         self._begin_discovery()
         rows = await sync_to_async(_addressed_endpoints)()
+        self._refresh_seconds = max(REFRESH_SECONDS, REFRESH_EACH_SECONDS * len(rows))
         for gone in self._watched.keys() - {endpoint.pk for endpoint, _ in rows}:
             await self._forget(gone)
         for endpoint, address in rows:
             watched = await self._watch(endpoint, address)
-            if watched is not None and not _is_running(watched.look):
+            if watched is None:
+                continue
+            if agent_endpoint(endpoint.url) is not None:  # its agent looks, and tells
+                self._looked(endpoint, watched, is_online=endpoint.state == Endpoint.State.ONLINE)
+            elif not _is_running(watched.look):
                 watched.look = asyncio.create_task(self._look(endpoint, watched))
 
     async def settled(self) -> None:
@@ -95,8 +104,14 @@ class Watcher:
         except BackendError as error:
             log.warning("endpoint %s cannot be called: %s", endpoint.name, error.message)
             return None
-        self._watched[endpoint.pk] = _Watched(address, backend)
+        self._watched[endpoint.pk] = _Watched(address, backend, refresh_due=self._first_refresh(endpoint))
         return self._watched[endpoint.pk]
+
+    def _first_refresh(self, endpoint: Endpoint) -> float:
+        """At once; where there are many, those that were read before take turns, so that a start is no burst."""
+        if not endpoint.version or self._refresh_seconds == REFRESH_SECONDS:
+            return 0.0
+        return time.monotonic() + random.uniform(0, self._refresh_seconds)  # noqa: S311 - no secret
 
     async def _forget(self, endpoint_id: int) -> None:
         watched = self._watched.pop(endpoint_id)
@@ -108,26 +123,28 @@ class Watcher:
     async def _look(self, endpoint: Endpoint, watched: _Watched) -> None:
         is_online = False
         try:
-            if agent_endpoint(endpoint.url) is None:
-                async with self._slots:
-                    await look_and_record(endpoint, watched.backend)
-                is_online = True
-            else:  # its agent looks, and tells
-                is_online = endpoint.state == Endpoint.State.ONLINE
+            async with self._slots:
+                await look_and_record(endpoint, watched.backend)
+            is_online = True
         except (BackendError, Endpoint.DoesNotExist) as error:
             log.debug("endpoint %s: %s", endpoint.name, error)
         except Exception:
             log.exception("the look at endpoint %s failed", endpoint.name)
+        self._looked(endpoint, watched, is_online=is_online)
+
+    def _looked(self, endpoint: Endpoint, watched: _Watched, *, is_online: bool) -> None:
+        """Read what is installed, if it is time for that."""
         came_back = is_online and not watched.was_online
         watched.was_online = is_online
         is_due = is_online and time.monotonic() >= watched.refresh_due
         if (is_due or came_back) and not _is_running(watched.refresh):
-            watched.refresh_due = time.monotonic() + REFRESH_SECONDS
+            watched.refresh_due = time.monotonic() + self._refresh_seconds
             watched.refresh = asyncio.create_task(self._refresh(endpoint, watched))
 
     async def _refresh(self, endpoint: Endpoint, watched: _Watched) -> None:
         try:
-            await refresh_installed(endpoint, watched.backend)
+            async with self._slots:
+                await refresh_installed(endpoint, watched.backend)
         except (BackendError, Endpoint.DoesNotExist) as error:
             log.debug("endpoint %s: %s", endpoint.name, error)
         except Exception:
@@ -156,12 +173,14 @@ def _local_hosts() -> list[Host]:
 
 
 def _addressed_endpoints() -> list[tuple[Endpoint, Address]]:
-    """Every endpoint with what its backend is made from, in three queries."""
+    """Every endpoint with what its backend is made from, in three queries. An agent knows its own GPUs."""
+    endpoints = list(Endpoint.objects.order_by())
+    called = {row.host_id for row in endpoints if agent_endpoint(row.url) is None}
     gpus: dict[int, list[tuple[str, int]]] = {}
-    for host_id, uuid, index in Gpu.objects.filter(present=True).order_by("uuid").values_list("host_id", "uuid", "index"):
+    present = Gpu.objects.filter(present=True, host__in=called).order_by("uuid")
+    for host_id, uuid, index in present.values_list("host_id", "uuid", "index"):
         gpus.setdefault(host_id, []).append((uuid, index))
     specs = {row.endpoint_id: repr(row.spec) for row in ManagedServer.objects.all()}
     return [
-        (row, (row.mode, row.url, row.api_key, tuple(gpus.get(row.host_id, ())), specs.get(row.pk)))
-        for row in Endpoint.objects.all()
+        (row, (row.mode, row.url, row.api_key, tuple(gpus.get(row.host_id, ())), specs.get(row.pk))) for row in endpoints
     ]

@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from msgspec import Meta
 
 MPS_PROCESS = "nvidia-cuda-mps"
+
+Whole = Annotated[int, Meta(ge=-(2**63 - 1), le=2**63 - 1)]
+"""A whole number that a database can hold: heeded where a sample is read that came from elsewhere."""
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time with its zone."""
 
 
 class GpuState(StrEnum):
@@ -34,10 +41,10 @@ class PoolKind(StrEnum):
 class GpuProcess:
     """A process that holds VRAM. ``used_bytes`` is ``None`` where the driver does not say (MIG, containers, WSL)."""
 
-    pid: int
-    used_bytes: int | None
+    pid: Whole
+    used_bytes: Whole | None
     name: str = ""
-    parent_pid: int | None = None
+    parent_pid: Whole | None = None
     started_at: float | None = None
     """Seconds since the epoch: with the pid, the identity of a process."""
 
@@ -48,8 +55,8 @@ class MigInstance:
 
     uuid: str
     name: str
-    total_bytes: int | None = None
-    used_bytes: int | None = None
+    total_bytes: Whole | None = None
+    used_bytes: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +67,18 @@ class GpuDetail:
     since the driver was loaded. ``compute_mode`` is ``default``, ``exclusive process`` or ``prohibited``.
     """
 
-    graphics_clock_mhz: int | None = None
-    graphics_clock_max_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    memory_clock_max_mhz: int | None = None
+    graphics_clock_mhz: Whole | None = None
+    graphics_clock_max_mhz: Whole | None = None
+    memory_clock_mhz: Whole | None = None
+    memory_clock_max_mhz: Whole | None = None
     clock_holds: tuple[str, ...] = ()
     ecc_is_on: bool | None = None
-    ecc_corrected_count: int | None = None
-    ecc_uncorrected_count: int | None = None
-    pcie_generation: int | None = None
-    pcie_generation_max: int | None = None
-    pcie_width: int | None = None
-    pcie_width_max: int | None = None
+    ecc_corrected_count: Whole | None = None
+    ecc_uncorrected_count: Whole | None = None
+    pcie_generation: Whole | None = None
+    pcie_generation_max: Whole | None = None
+    pcie_width: Whole | None = None
+    pcie_width_max: Whole | None = None
     compute_mode: str = ""
     mig_is_on: bool | None = None
     mig_instances: tuple[MigInstance, ...] = ()
@@ -85,19 +92,19 @@ class GpuSample:
     """
 
     uuid: str
-    index: int
+    index: Whole
     name: str
     state: GpuState = GpuState.OK
     reason: str = ""
     pool: PoolKind = PoolKind.VRAM
-    total_bytes: int = 0
-    driver_reserved_bytes: int = 0
-    used_bytes: int = 0
-    free_bytes: int = 0
-    utilization_percent: int | None = None
-    temperature_celsius: int | None = None
-    power_milliwatts: int | None = None
-    power_limit_milliwatts: int | None = None
+    total_bytes: Whole = 0
+    driver_reserved_bytes: Whole = 0
+    used_bytes: Whole = 0
+    free_bytes: Whole = 0
+    utilization_percent: Whole | None = None
+    temperature_celsius: Whole | None = None
+    power_milliwatts: Whole | None = None
+    power_limit_milliwatts: Whole | None = None
     processes: tuple[GpuProcess, ...] | None = ()
     """``None`` where the driver cannot list processes at all."""
     detail: GpuDetail | None = None
@@ -124,15 +131,15 @@ class RamSample:
     includes. ``swapped_in_bytes`` and ``swapped_out_bytes`` count since the machine's start: while they rise, it swaps.
     """
 
-    total_bytes: int
-    available_bytes: int
-    swap_total_bytes: int = 0
-    swap_used_bytes: int = 0
-    swapped_in_bytes: int = 0
-    swapped_out_bytes: int = 0
-    cached_bytes: int = 0
-    huge_pages_total_bytes: int = 0
-    huge_pages_free_bytes: int = 0
+    total_bytes: Whole
+    available_bytes: Whole
+    swap_total_bytes: Whole = 0
+    swap_used_bytes: Whole = 0
+    swapped_in_bytes: Whole = 0
+    swapped_out_bytes: Whole = 0
+    cached_bytes: Whole = 0
+    huge_pages_total_bytes: Whole = 0
+    huge_pages_free_bytes: Whole = 0
     pressure: MemoryPressure | None = None
 
 
@@ -141,17 +148,17 @@ class DiskSample:
     """The file system under a folder of models. ``free_bytes`` is what an unprivileged program may still write."""
 
     path: str
-    total_bytes: int
-    free_bytes: int
+    total_bytes: Whole
+    free_bytes: Whole
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
     """A process of a server that holds VRAM: the model's name and the size of the file by its command line, if they say."""
 
-    pid: int
+    pid: Whole
     alias: str = ""
-    file_bytes: int | None = None
+    file_bytes: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,7 @@ class ServerProcesses:
     """The processes of one server; ``endpoint`` is its name in an agent's configuration, empty on the panel's own host."""
 
     endpoint: str
-    server_pid: int
+    server_pid: Whole
     workers: tuple[Worker, ...] = ()
 
 
@@ -168,8 +175,8 @@ class HostSample:
     """Everything one probe saw in one sweep. ``(boot_id, sequence)`` identifies it; ``sequence`` rises by one per sweep."""
 
     boot_id: str
-    sequence: int
-    taken_at: datetime
+    sequence: Whole
+    taken_at: Moment
     gpus: tuple[GpuSample, ...] = ()
     ram: RamSample | None = None
     disks: tuple[DiskSample, ...] = ()

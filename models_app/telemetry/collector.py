@@ -8,6 +8,7 @@ import logging
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from models_app.inventory.models import Host, LoadedModel
 from models_app.live import Topic, publish
@@ -15,7 +16,7 @@ from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import shares_of
 from models_app.telemetry.history.recorder import recorder
 from models_app.telemetry.newest import Newest, store_newest
-from models_app.telemetry.sources import probe_of, sample_now_async
+from models_app.telemetry.sources import probe_of, registered_hosts, sample_now_async
 
 log = logging.getLogger(__name__)
 
@@ -64,4 +65,5 @@ class Collector:
 
 
 def _sampled_hosts() -> list[Host]:
-    return [host for host in Host.objects.all() if probe_of(host) is not None]
+    hosts = Host.objects.filter(Q(is_local=True) | Q(pk__in=registered_hosts()))
+    return [host for host in hosts if probe_of(host) is not None]

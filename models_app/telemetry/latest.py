@@ -12,7 +12,7 @@ from models_app.inventory.models import Host
 from models_app.probes.types import GpuSample, HostSample
 from models_app.telemetry.attribution import Shares
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import decode, decode_shares
+from models_app.telemetry.samples import unpack
 
 STALE_AFTER = timedelta(seconds=5)
 
@@ -53,5 +53,5 @@ def is_stale(taken_at: datetime, now: datetime | None = None) -> bool:
 
 
 def _latest(row: LatestSample, now: datetime) -> Latest:
-    shares = decode_shares(row.payload.get("shares", []))
-    return Latest(row.host_id, decode(row.payload), shares, row.recent, is_stale(row.taken_at, now))
+    sample, shares = unpack(bytes(row.payload))
+    return Latest(row.host_id, sample, shares, row.recent, is_stale(row.taken_at, now))

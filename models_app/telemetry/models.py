@@ -11,7 +11,7 @@ from models_app.inventory.models import Gpu, Host
 class LatestSample(models.Model):
     """The newest sample of a host, whole, and the last minutes of each GPU's used bytes for its sparkline.
 
-    ``payload`` is the sample as ``telemetry.samples`` encodes it; ``recent`` maps a GPU's UUID to its latest used bytes,
+    ``payload`` is the sample as ``telemetry.samples`` packs it; ``recent`` maps a GPU's UUID to its latest used bytes,
     oldest first, one a second.
     """
 
@@ -19,7 +19,7 @@ class LatestSample(models.Model):
     boot_id = models.CharField(max_length=64)
     sequence = models.BigIntegerField()
     taken_at = models.DateTimeField()
-    payload = models.JSONField()
+    payload = models.BinaryField()
     recent = models.JSONField(default=dict)
 
     def __str__(self) -> str:

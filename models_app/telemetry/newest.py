@@ -7,8 +7,8 @@ What a recorder knows of a host's rows it keeps in ``Known`` from one time to th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -16,11 +16,11 @@ from django.db.models import OuterRef, Subquery
 
 from models_app.inventory.models import Host, LoadedModel
 from models_app.live import Topic, publish
-from models_app.probes.types import GpuSample, GpuState, HostSample
+from models_app.probes.types import GpuDetail, GpuSample, GpuState, HostSample
 from models_app.telemetry.attribution import By, Shares
 from models_app.telemetry.gpus import record_gpus
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import encode, encode_shares
+from models_app.telemetry.samples import pack
 
 RECENT_POINTS = 150
 MANY = 50
@@ -49,13 +49,27 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """A host's sample, whose its bytes are, and the rows of its loaded models."""
+    """A host's sample, whose its bytes are, and the rows of its loaded models.
+
+    ``details`` are those of GPUs, by UUID, that the sample leaves out because they were told before.
+    """
 
     host: Host
     sample: HostSample
     shares: Shares
     models: Sequence[LoadedModel]
     known: Known = field(default_factory=Known)
+    details: Mapping[str, GpuDetail] = field(default_factory=dict)
+
+    def packed(self) -> bytes:
+        """The sample with all its details, and the shares."""
+        whole = replace(self.sample, gpus=tuple(map(self._detailed, self.sample.gpus))) if self.details else self.sample
+        return pack(whole, self.shares)
+
+    def _detailed(self, gpu: GpuSample) -> GpuSample:
+        if gpu.detail is not None or gpu.state is not GpuState.OK or gpu.uuid not in self.details:
+            return gpu
+        return replace(gpu, detail=self.details[gpu.uuid])
 
 
 def store_newest(items: Sequence[Newest]) -> int:
@@ -102,7 +116,8 @@ def _record_model_bytes(rows: Iterable[LoadedModel], shares: Shares) -> None:
         gpu_bytes = {uuid: share.bytes for uuid, share in found.items()}
         if by in (By.PROCESS, By.ENDPOINT) and (row.attributed_by != by or _differs(row.gpu_bytes, gpu_bytes)):
             as_read = LoadedModel.objects.filter(pk=row.pk, attributed_by=row.attributed_by)
-            as_read.update(gpu_bytes=gpu_bytes, attributed_by=by)
+            if as_read.update(gpu_bytes=gpu_bytes, attributed_by=by):
+                row.gpu_bytes, row.attributed_by = gpu_bytes, by
 
 
 def _stored(items: Iterable[Newest]) -> dict[int, LatestSample]:
@@ -151,7 +166,7 @@ def _write(newer: Sequence[Newest]) -> None:
             boot_id=item.sample.boot_id,
             sequence=item.sample.sequence,
             taken_at=item.sample.taken_at,
-            payload=encode(item.sample) | {"shares": encode_shares(item.shares)},
+            payload=item.packed(),
             recent=item.known.recent,
         )
         for item in in_turn
@@ -194,9 +209,14 @@ def _period(taken_at: datetime) -> float:
 
 
 def _with_point(points: list[int], gpu: GpuSample, *, replace_last: bool) -> list[int]:
-    if gpu.state is not GpuState.OK:
-        return points
-    return [*(points[:-1] if replace_last else points), gpu.used_bytes][-RECENT_POINTS:]
+    """In place: a copy of every ring for every sample would cost more than the rest."""
+    if gpu.state is GpuState.OK:
+        if replace_last and points:
+            points[-1] = gpu.used_bytes
+        else:
+            points.append(gpu.used_bytes)
+        del points[:-RECENT_POINTS]
+    return points
 
 
 def _differs(before: dict[str, int], after: dict[str, int]) -> bool:

@@ -40,6 +40,12 @@ def unregister(host: Host) -> None:
         _probes.pop(host.pk, None)
 
 
+def registered_hosts() -> list[int]:
+    """The ids of the hosts that were registered."""
+    with _lock:
+        return list(_probes)
+
+
 def probe_of(host: Host) -> Probe | None:
     """The probe of a host in this process, or ``None``."""
     global _local

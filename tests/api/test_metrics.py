@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from models_app.simulation.devices import GIB
 from models_app.simulation.hardware import SimulatedGpu, SimulatedHost
 from models_app.telemetry.collector import record_sample
 from models_app.telemetry.models import LatestSample
+from models_app.telemetry.samples import pack, unpack
 from tests.api.conftest import Script
 from tests.factories import AlertFactory, EndpointFactory, HostFactory, LoadedModelFactory, OperationFactory
 
@@ -86,9 +88,9 @@ def test_a_gpu_that_is_lost_has_no_figures(reader: Script, host: Host, machine: 
 
 
 def test_figures_that_are_old_are_not_shown_as_new(reader: Script, host: Host) -> None:
-    LatestSample.objects.update(taken_at="2026-01-01T00:00:00Z")
-    payload = LatestSample.objects.get().payload | {"taken_at": "2026-01-01T00:00:00+00:00"}
-    LatestSample.objects.update(payload=payload)
+    sample, shares = unpack(LatestSample.objects.get().payload)
+    old = replace(sample, taken_at=datetime(2026, 1, 1, tzinfo=UTC))
+    LatestSample.objects.update(taken_at=old.taken_at, payload=pack(old, shares))
     found = scrape(reader)
     assert (found["berth_gpu_up"][0][1], found["berth_gpu_memory_used_bytes"]) == (0, [])
     assert found["berth_host_last_sample_timestamp_seconds"] == [({"host": "atlas"}, 1767225600)]

@@ -28,6 +28,7 @@ DATABASE, HOST_ID, SAMPLE_URL = sys.argv[1:]
 settings.DATABASES["default"]["NAME"] = DATABASE
 django.setup()
 
+from models_app.agent import codec
 from models_app.backends.http import Http
 from models_app.inventory.models import Host
 from models_app.operations import advance, records
@@ -36,7 +37,6 @@ from models_app.operations.models import Operation
 from models_app.operations.tasks import run_operation
 from models_app.probes.types import HostSample
 from models_app.telemetry import sources
-from models_app.telemetry.samples import decode
 
 WRITES = (records.take, records.as_owner, records.finish, records.put_back)
 
@@ -46,7 +46,7 @@ class RemoteProbe:
 
     def sample(self) -> HostSample:
         with urllib.request.urlopen(SAMPLE_URL) as answer:
-            return decode(json.load(answer))
+            return codec.made(HostSample, json.load(answer))
 
     def close(self) -> None:
         """Nothing to release."""

@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.utils import timezone
 
+from models_app.agent import codec
 from models_app.inventory.connect import backend_for
 from models_app.inventory.models import Residency
 from models_app.operations.apply import StepRequest, request_apply
@@ -23,7 +24,6 @@ from models_app.operations.options import stored_options
 from models_app.operations.tasks import run_operation
 from models_app.simulation.asgi import Answer, Request, json_answer
 from models_app.simulation.faults import Fault
-from models_app.telemetry.samples import encode
 from tests.operations.conftest import MIDDLE, SMALL, Stage
 
 MOST_SEAMS = 200
@@ -34,7 +34,7 @@ class MortalWorker:
 
     def __init__(self, stage: Stage) -> None:
         async def sample(_request: Request) -> Answer:
-            return json_answer(encode(stage.machine.sample()))
+            return json_answer(codec.encode(stage.machine.sample()))
 
         stage.server.route("GET", "/simulation/sample", sample)
         database, sample_url = str(connection.settings_dict["NAME"]), f"{stage.serving.url}/simulation/sample"

@@ -9,7 +9,7 @@ from models_app.inventory.models import Host
 from models_app.operations.hardware import tiers_of
 from models_app.probes.types import HostSample, RamSample
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import encode
+from models_app.telemetry.samples import pack
 from tests.factories import GpuFactory, HostFactory
 
 pytestmark = pytest.mark.django_db
@@ -40,5 +40,5 @@ def test_without_a_gpu_the_ram_decides_once_it_was_measured() -> None:
     host = HostFactory()
     assert tier_name(host) is None
     sample = HostSample("boot", 1, timezone.now(), (), RamSample(31 * GIB, 20 * GIB))
-    LatestSample.objects.create(host=host, boot_id="boot", sequence=1, taken_at=sample.taken_at, payload=encode(sample))
+    LatestSample.objects.create(host=host, boot_id="boot", sequence=1, taken_at=sample.taken_at, payload=pack(sample))
     assert tier_name(host) == "CPU, 32 GB RAM"

@@ -13,7 +13,7 @@ from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample, RamSample
 from models_app.telemetry.attribution import By, GpuShares, ModelShare
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import encode, encode_shares
+from models_app.telemetry.samples import pack
 from tests.factories import (
     GIB,
     EndpointFactory,
@@ -64,7 +64,7 @@ class OneHost:
                 "boot_id": "boot",
                 "sequence": 1,
                 "taken_at": now,
-                "payload": encode(seen) | {"shares": encode_shares(shares)},
+                "payload": pack(seen, shares),
                 "recent": {},
             },
         )

@@ -6,10 +6,12 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import DjangoAssertNumQueries
 
+from models_app.agent import codec
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.live import current_revision
 from models_app.probes.types import GpuState, HostSample
@@ -20,7 +22,7 @@ from models_app.telemetry.collector import Collector, record_sample
 from models_app.telemetry.latest import is_stale, latest
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.newest import RECENT_POINTS
-from models_app.telemetry.samples import decode, encode
+from models_app.telemetry.samples import pack, unpack
 from tests.factories import EndpointFactory, HostFactory, LoadedModelFactory
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -33,10 +35,13 @@ def at(sample: HostSample, seconds: float) -> HostSample:
 def test_a_sample_survives_its_encoding(simulated_host: SimulatedHost) -> None:
     simulated_host.allocate(simulated_host.spawn("python3"), 0, GIB)
     sample = simulated_host.sample()
-    assert decode(encode(sample)) == sample
+    assert unpack(pack(sample)) == (sample, {})
     listless = replace(sample, ram=None, gpus=(replace(sample.gpus[0], processes=None),))
-    assert decode(encode(listless)) == listless
-    assert decode(encode(sample) | {"from_a_later_version": 1}) == sample
+    assert unpack(pack(listless)) == (listless, {})
+    later = {"sample": codec.encode(sample), "from_a_later_version": 1}
+    assert unpack(msgspec.msgpack.encode(later)) == (sample, {})
+    with pytest.raises(ValueError, match="sample"):
+        unpack(b"\x80")
 
 
 def test_a_first_sample_makes_the_gpus(host: Host, simulated_host: SimulatedHost) -> None:

@@ -11,7 +11,7 @@ from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample, RamSample
 from models_app.telemetry.attribution import By, GpuShares, ModelShare
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import encode, encode_shares
+from models_app.telemetry.samples import pack
 from tests.factories import (
     GIB,
     EndpointFactory,
@@ -91,7 +91,7 @@ def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **
             "boot_id": "boot",
             "sequence": 1,
             "taken_at": now,
-            "payload": encode(whole) | {"shares": encode_shares(shares)},
+            "payload": pack(whole, shares),
             "recent": {fleet.gpu.uuid: [GIB, 2 * GIB, used_bytes]},
         },
     )

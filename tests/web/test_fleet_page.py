@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import escape
 
@@ -16,6 +17,7 @@ from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation, Reservation
 from models_app.probes.types import GpuState
 from models_app.telemetry.models import LatestSample
+from models_app.telemetry.samples import pack, unpack
 from models_app.web.fleet_page import HOSTS_A_PAGE
 from tests.factories import GIB, AlertFactory, EndpointFactory, HostFactory, OperationFactory
 from tests.web.fleet_rows import record, small_fleet
@@ -102,7 +104,8 @@ def test_old_figures_are_called_old(as_member):
     small_fleet()
     taken = timezone.now() - timedelta(seconds=90)
     row = LatestSample.objects.get()
-    row.taken_at, row.payload = taken, row.payload | {"taken_at": taken.isoformat()}
+    sample, shares = unpack(row.payload)
+    row.taken_at, row.payload = taken, pack(replace(sample, taken_at=taken), shares)
     row.save()
     assert "the last sample was taken 1 min ago" in words(as_member)
 

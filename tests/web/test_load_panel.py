@@ -20,7 +20,7 @@ from models_app.operations.subject import installed_subject, settings_key
 from models_app.simulation.catalogue import CATALOGUE
 from models_app.simulation.ollama_describe import show
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.samples import encode
+from models_app.telemetry.samples import pack, unpack
 from tests.factories import (
     GIB,
     EndpointFactory,
@@ -104,7 +104,7 @@ def test_a_model_on_two_gpus_has_a_column_for_each(as_admin, rows, header):
     sample = record(rows, used_bytes=19 * GIB)
     copy = replace(sample.gpus[0], uuid=second.uuid, index=1)
     newest = LatestSample.objects.get()
-    newest.payload |= encode(replace(sample, gpus=(*sample.gpus, copy)))
+    newest.payload = pack(replace(sample, gpus=(*sample.gpus, copy)), unpack(newest.payload)[1])
     newest.save()
     page = asked(as_admin, rows, context_length="8192")
     assert '<th scope="col">GPU 0</th><th scope="col">GPU 1</th>' in page

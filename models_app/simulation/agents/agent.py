@@ -133,6 +133,7 @@ class SimulatedAgent:
 
     def _forget(self) -> None:
         self._told = (None, 0.0)
+        self.machine.tell_details()
 
     def _say(self, message: Message) -> None:
         self.session.say(message)

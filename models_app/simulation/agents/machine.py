@@ -37,6 +37,8 @@ DETAIL = {
     "compute_mode": "default",
     "mig_is_on": False,
 }
+DETAIL_EVERY = 10
+"""Samples: the panel keeps the details that it was told last."""
 WAVE = 64
 """So many figures of utilisation are made for each machine, and then repeat."""
 MODELS = {"llama-3.3-70b-q4_k_m": 44 * GIB, "qwen2.5-32b-q8_0": 36 * GIB, "llama-3.1-8b-q8_0": 9 * GIB, "bge-m3": 1 * GIB}
@@ -75,6 +77,7 @@ class Machine:
         self._resident: dict[str, _Resident] = {}
         self._next_pid = SERVER_PID + 1
         self._rest = ""
+        self._details_due = 0
         for gpu in self._gpus:
             self.sampled[gpu.uuid] = 0
         for name in self.random.sample(sorted(MODELS), min(gpu_count, 2)):
@@ -114,18 +117,26 @@ class Machine:
         for gpu in self._gpus:
             gpu.is_lost = False
 
+    def tell_details(self) -> None:
+        """Whoever listens now knows nothing yet: the next sample has all."""
+        self._details_due = 0
+
     def write(self, boot_id: str, sequence: int, taken_at: datetime) -> str:
         """One sample, as ``agent.codec`` would write it; it counts as sampled."""
-        gpus = ",".join([self._written(index, gpu, sequence) for index, gpu in enumerate(self._gpus)])
+        has_details = sequence >= self._details_due
+        if has_details:
+            self._details_due = sequence + DETAIL_EVERY
+        gpus = ",".join([self._written(index, gpu, sequence, has_details) for index, gpu in enumerate(self._gpus)])
         head = f'"boot_id":"{boot_id}","sequence":{sequence},"taken_at":"{taken_at.isoformat()}"'
         return f'{{{head},"gpus":[{gpus}],{self._rest}}}'
 
-    def _written(self, index: int, gpu: _Gpu, sequence: int) -> str:
+    def _written(self, index: int, gpu: _Gpu, sequence: int, has_details: bool) -> str:
         if gpu.is_lost:
             return f'{gpu.head},"state":"lost","reason":"The driver says that it fell off the bus."}}'
         self.sampled[gpu.uuid] += 1
         wave = self._wave if gpu.held_bytes else self._idle
-        return f"{gpu.head},{wave[(sequence + 7 * index) % WAVE]},{gpu.tail}}}"
+        head = f"{gpu.head},{_DETAIL}" if has_details else gpu.head
+        return f"{head},{wave[(sequence + 7 * index) % WAVE]},{gpu.tail}}}"
 
     def _encode(self) -> None:
         """Write down what holds until the next load or unload."""
@@ -157,7 +168,7 @@ class Machine:
 def _head(uuid: str, index: int) -> str:
     figures = {"total_bytes": TOTAL_BYTES, "driver_reserved_bytes": RESERVED_BYTES}
     limit = {"power_limit_milliwatts": POWER_LIMIT_MILLIWATTS}
-    return "{" + _json(uuid=uuid, index=index, name="NVIDIA H100 80GB HBM3", detail=DETAIL, **figures, **limit)
+    return "{" + _json(uuid=uuid, index=index, name="NVIDIA H100 80GB HBM3", **figures, **limit)
 
 
 def _figures(activity: float, step: int) -> str:
@@ -177,3 +188,6 @@ def _json(**members: Any) -> str:
 def _uuid(chance: random.Random) -> str:
     digits = f"{chance.getrandbits(128):032x}"
     return f"GPU-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+_DETAIL = _json(detail=DETAIL)

@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.probes.types import GpuState, HostSample
-from models_app.telemetry.attribution import Shares
-from models_app.telemetry.history.series import row_of
+from models_app.telemetry.attribution import GpuShares, Shares
+from models_app.telemetry.history.series import figures_of, shares_row
 from models_app.telemetry.history.store import DAY_SECONDS, MINUTE_SECONDS, floor, moment
 from models_app.telemetry.history.tables import DamagedChunk, Table, joined, pack, unpack
 from models_app.telemetry.models import SecondsChunk
@@ -64,6 +64,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._minutes: dict[Place, Minute] = {}
+        self._shares: dict[str, tuple[GpuShares, dict[str, float]]] = {}
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._due = time.monotonic() + FLUSH_SECONDS
@@ -82,16 +83,32 @@ class Recorder:
         if not _is_plausible(sample.taken_at):
             return
         at = round(sample.taken_at.timestamp(), 3)
-        named = {row.pk: row for row in models}
+        minute = floor(at, MINUTE_SECONDS)
         identity = {"boot": float(zlib.crc32(sample.boot_id.encode())), "sequence": float(sample.sequence)}
         with self._lock:
             for gpu in sample.gpus:
                 if gpu.state is GpuState.OK:
-                    place = (host.pk, gpu.uuid, floor(at, MINUTE_SECONDS))
-                    row = row_of(gpu, shares.get(gpu.uuid), named) | identity
-                    self._minutes.setdefault(place, Minute()).add(at, row)
+                    row = {**figures_of(gpu), **self._shares_row(gpu.uuid, shares, models), **identity}
+                    self._minute((host.pk, gpu.uuid, minute)).add(at, row)
         if time.monotonic() > self._due + OVERDUE_SECONDS:
             self.flush()
+
+    def _shares_row(self, uuid: str, shares: Shares, models: Iterable[LoadedModel]) -> dict[str, float]:
+        """Made anew only for shares that are not those of the sample before."""
+        of_gpu = shares.get(uuid)
+        if of_gpu is None:
+            return {}
+        before, row = self._shares.get(uuid, (None, {}))
+        if before is not of_gpu:
+            row = shares_row(of_gpu, {row.pk: row for row in models})
+            self._shares[uuid] = of_gpu, row
+        return row
+
+    def _minute(self, place: Place) -> Minute:
+        found = self._minutes.get(place)
+        if found is None:
+            found = self._minutes[place] = Minute()
+        return found
 
     def flush_when_due(self) -> None:
         """``flush``, unless it is too soon after the last."""
@@ -140,6 +157,8 @@ class Recorder:
             for place, minute in list(self._minutes.items()):
                 if now - minute.since > (MOST_MINUTES if minute.is_dirty else 2) * MINUTE_SECONDS:
                     del self._minutes[place]
+            present = {uuid for _, uuid, _ in self._minutes}
+            self._shares = {uuid: kept for uuid, kept in self._shares.items() if uuid in present}
 
 
 def _is_plausible(taken_at: datetime) -> bool:

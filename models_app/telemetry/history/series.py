@@ -70,18 +70,18 @@ def key_of(column: str) -> Key:
     return Key(Kind.UNEXPLAINED) if word == "unexplained" else Key(FIGURES[column])
 
 
-def row_of(gpu: GpuSample, shares: GpuShares | None, models: Models) -> dict[str, float]:
-    """What is remembered of a GPU in one sample, by column."""
-    row = {
+def figures_of(gpu: GpuSample) -> dict[str, float]:
+    """The GPU's own figures in one sample, by column."""
+    return {
         "used": float(gpu.used_bytes),
         "utilization": _or_unknown(gpu.utilization_percent),
         "temperature": _or_unknown(gpu.temperature_celsius),
         "power": _or_unknown(gpu.power_milliwatts),
     }
-    return row | _shares(shares, models) if shares else row
 
 
-def _shares(shares: GpuShares, models: Models) -> dict[str, float]:
+def shares_row(shares: GpuShares, models: Models) -> dict[str, float]:
+    """Whose its bytes are, by column."""
     row: dict[str, float] = {}
     for row_id, share in shares.models.items():
         if row_id in models:
