@@ -20,7 +20,7 @@ class Details:
         self._told.clear()
 
     def thin(self, sample: HostSample, at: float) -> HostSample:
-        """The sample without the details that were told less than ten seconds ago and are the same but for clocks and PCIe."""
+        """The sample without details that were told within ten seconds and differ at most in clocks and PCIe link."""
         return replace(sample, gpus=tuple(self._thin(gpu, at) for gpu in sample.gpus))
 
     def _thin(self, gpu: GpuSample, at: float) -> GpuSample:

@@ -1,4 +1,4 @@
-"""Samples as text, read in C by msgspec: they are nearly all that agents say. As strict as ``codec``, five times as fast."""
+"""Samples as text, read in C by msgspec: nearly all that agents say. As strict as ``codec``, five times as fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUL = "\\u0000"
 
 
 def read(text: str, kind: type[T]) -> T:
-    """The value in a text, of a class whose whole numbers and times are bounded by ``probes.types``. Raises ``Malformed``."""
+    """The value in a text, of a class that bounds its numbers and times as ``probes.types`` does. Raises ``Malformed``."""
     if _NUL in text:
         return codec.made(kind, codec.loads(text))
     try:

@@ -45,7 +45,7 @@ class _Watched:
 
 
 class Watcher:
-    """Looks at what is in memory of each endpoint at every tick, and each minute (if they are not many) at what is installed.
+    """Looks at what is in memory of each endpoint at every tick, and each minute or less often at what is installed.
 
     What is installed is also read at the first look and when an endpoint has come back. The panel's own host is searched
     for new servers at the same rhythm.
