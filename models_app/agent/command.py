@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 
 from models_app.agent import config, credentials
+from models_app.agent.codec import Malformed
 from models_app.agent.config import BadConfig, Config
 from models_app.agent.credentials import BadSecret, Credentials
+from models_app.agent.link import UNREACHED
 from models_app.agent.program import Agent
 from models_app.agent.proofs import BadToken, Token
+from models_app.agent.session import PanelRefused
 
 DEFAULT_CONFIG = "/etc/berth/agent.toml"
 
@@ -27,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = config.read(Path(options.config))
         return _enrol(chosen) if options.verb == "enrol" else _run(chosen)
-    except (BadConfig, BadSecret, BadToken, OSError) as error:
+    except (BadConfig, BadSecret, BadToken, PanelRefused, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
@@ -46,9 +49,25 @@ def _parser() -> argparse.ArgumentParser:
 def _enrol(chosen: Config) -> int:
     """The secret is written before the panel confirms it: whatever is cut off, ``run`` completes the enrolment."""
     token = Token.parse(getpass.getpass("Token from the Hosts page: ") if sys.stdin.isatty() else sys.stdin.readline())
+    before = credentials.load(chosen.secret_file) if chosen.secret_file.exists() else None
     credentials.save(chosen.secret_file, Credentials.from_token(token))
-    sys.stdout.write(f"The secret is in {chosen.secret_file}. Start the agent now: its first connection enrols it.\n")
+    try:
+        host = asyncio.run(_introduce(chosen))
+    except PanelRefused:
+        if before is not None:
+            credentials.save(chosen.secret_file, before)
+        raise
+    except (*UNREACHED, Malformed) as error:
+        sys.stderr.write(f"No connection to the panel: {error}. The secret is kept; the agent's first run enrols it.\n")
+        return 1
+    sys.stdout.write(f"The panel knows this machine as {host}. Start the agent now.\n")
     return 0
+
+
+async def _introduce(chosen: Config) -> str:
+    agent = Agent(chosen)
+    await agent.link.introduce()
+    return agent.session.host
 
 
 def _run(chosen: Config) -> int:

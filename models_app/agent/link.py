@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -24,6 +24,8 @@ ALIVE_SECONDS = 20.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 REFUSED_PAUSE_SECONDS = 60.0
 """After a refusal that only a person can change."""
+INTRODUCE_SECONDS = 20.0
+UNREACHED = (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed)
 REFUSALS = {
     CloseCode.REFUSED: "it does not accept this agent's secret, which was revoked or is another panel's. Enrol again",
     CloseCode.REFUSED_TOKEN: "the token was used already, has expired, or is not one of this panel. Make a new one",
@@ -51,6 +53,23 @@ class Link:
         self._on_open = on_open
         self._random_fraction = random_fraction
         self._failures = 0
+        self._opened = asyncio.Event()
+
+    async def introduce(self) -> None:
+        """Connect once, until the panel lets this machine in. Raises ``PanelRefused``, ``UNREACHED``, ``Malformed``."""
+        connecting, opened = asyncio.create_task(self.connect_once()), asyncio.create_task(self._opened.wait())
+        try:
+            await asyncio.wait({connecting, opened}, timeout=INTRODUCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if opened.done():
+                return
+            code = connecting.result() if connecting.done() else None
+            if code in REFUSALS:
+                raise PanelRefused(f"The panel closed the connection: {REFUSALS[code]}.")
+            raise ConnectionError("it does not answer as a panel does")
+        finally:
+            connecting.cancel()
+            opened.cancel()
+            await asyncio.gather(connecting, opened, return_exceptions=True)
 
     async def run(self) -> None:
         """Until cancelled. No failure ends it."""
@@ -87,7 +106,7 @@ class Link:
             log.error("%s", error)
         except Malformed as error:
             log.error("the panel and this agent do not understand each other: %s", error)
-        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed) as error:
+        except UNREACHED as error:
             log.warning("no connection to the panel: %s", error)
         if code in REFUSALS:
             log.error("the panel closed the connection: %s.", REFUSALS[code])
@@ -103,12 +122,13 @@ class Link:
     async def _converse(self, socket: ClientConnection) -> None:
         writer = asyncio.create_task(self._write(socket))
         try:
-            async for text in socket:
+            async for text in _until_closed(socket):
                 was_open = self._session.state is State.OPEN
                 self._session.receive(text)
                 if self._session.state is State.OPEN and not was_open:
                     self._failures = 0
                     log.info("connected to the panel as %s", self._session.host)
+                    self._opened.set()
                     self._on_open()
                 self.wake.set()
         finally:
@@ -122,3 +142,10 @@ class Link:
                 for text in self._session.outgoing():
                     await socket.send(text)
                 await self.wake.wait()
+
+
+async def _until_closed(socket: ClientConnection) -> AsyncIterator[str | bytes]:
+    """However it closes: the code says why."""
+    with contextlib.suppress(ConnectionClosed):
+        async for text in socket:
+            yield text

@@ -39,6 +39,8 @@ class CloseCode:
     MALFORMED = 4400
     REFUSED = 4401
     """The secret is wrong, or the agent was revoked."""
+    TIMED_OUT = 4408
+    """It has not proved itself in time."""
     REPLACED = 4409
     """Another connection of the same agent took over."""
     VERSION = 4426

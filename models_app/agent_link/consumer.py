@@ -173,7 +173,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
             await self.send(text_data=pack(message))
 
     def _give_up(self) -> None:
-        self._closing = asyncio.ensure_future(self.close(CloseCode.REFUSED))
+        self._closing = asyncio.ensure_future(self.close(CloseCode.TIMED_OUT))
 
     def _who(self) -> str:
         return f"that of {self.line.host}" if self.line else self._peer()

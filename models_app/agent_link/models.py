@@ -33,7 +33,6 @@ class Agent(models.Model):
     ``boot_id`` and ``committed`` are the process that reported last and the greatest sequence of it that is stored.
     ``connection`` names the socket that speaks for it, empty where there is none. ``clock_skew_seconds`` is how far its
     wall clock was ahead of the panel's when it connected. ``problem`` says what of its reports was refused, and why.
-    ``ignored`` are the names of endpoints that were removed here: it may announce them as often as it likes.
     """
 
     host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="agent")
@@ -49,7 +48,6 @@ class Agent(models.Model):
     last_seen_at = models.DateTimeField(null=True)
     clock_skew_seconds = models.FloatField(null=True)
     problem = models.TextField(blank=True)
-    ignored = models.JSONField(default=list)
     enrolled_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True)
 

@@ -11,12 +11,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from models_app.accounts import audit
-from models_app.accounts.roles import PANEL
+from models_app.accounts.roles import PANEL, Actor
 from models_app.agent.codec import Malformed
 from models_app.agent.failures import error_of
 from models_app.agent.messages import MOST_ENDPOINTS, Announce, LocalEndpoint, Observed
 from models_app.backends.errors import Unreachable
 from models_app.backends.protocol import BackendKind
+from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.names import free_name
 from models_app.inventory.observe import record_failure, record_observations
@@ -28,12 +29,15 @@ MOST_AGE = timedelta(minutes=5)
 
 
 def announced(host: Host, message: Announce) -> None:
-    """Make rows for endpoints that are new. Those that the agent no longer offers stay, and say so."""
+    """Make rows for endpoints that are new and were not removed here. Those that the agent no longer offers say so."""
     offered = {endpoint.name: endpoint for endpoint in message.endpoints}
     if len(message.endpoints) > MOST_ENDPOINTS or not all(map(_is_plausible, offered.values())):
         raise Malformed("an endpoint has an impossible name or kind")
     rows = {row.url: row for row in _behind_agent(host)}
+    dismissed = Host.objects.values_list("dismissed_names", flat=True).get(pk=host.pk)
     for name, endpoint in offered.items():
+        if name in dismissed:
+            continue
         row = rows.pop(agent_url(host.pk, name), None)
         if row is None:
             _add(host, endpoint)
@@ -47,6 +51,17 @@ def announced(host: Host, message: Announce) -> None:
 def _behind_agent(host: Host) -> QuerySet[Endpoint]:
     """Those that the agent's file names; managed servers are the panel's own doing."""
     return Endpoint.objects.filter(host=host, url__startswith=f"{AGENT}://", managed=None)
+
+
+def bring_back(actor: Actor, host: Host, name: str) -> Endpoint:
+    """List again what was removed and the agent may still announce. Raises ``InventoryRefused``."""
+    with transaction.atomic():
+        dismissed = Host.objects.select_for_update().get(pk=host.pk).dismissed_names
+        if name not in dismissed:
+            raise InventoryRefused("not_removed", f"No endpoint {name!r} of {host.name} was removed.", "name")
+        endpoint = _add(host, LocalEndpoint(name, dismissed.pop(name)), actor)
+        Host.objects.filter(pk=host.pk).update(dismissed_names=dismissed)
+    return endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +99,15 @@ def _is_plausible(endpoint: LocalEndpoint) -> bool:
     return 0 < len(endpoint.name) <= MOST_NAME and endpoint.name.isprintable() and endpoint.kind in set(BackendKind)
 
 
-def _add(host: Host, offered: LocalEndpoint) -> None:
-    name = free_name(f"{offered.name} on {host.name}"[:80], Endpoint)
+def _add(host: Host, offered: LocalEndpoint, actor: Actor = PANEL) -> Endpoint:
+    """The endpoint's row, which another socket of the same agent may have made meanwhile."""
+    url = agent_url(host.pk, offered.name)
     try:
         with transaction.atomic():
-            endpoint = Endpoint.objects.create(
-                host=host, name=name, kind=offered.kind, url=agent_url(host.pk, offered.name), discovered=True
-            )
-            audit.record(PANEL, "endpoint.add", endpoint, url=endpoint.url, kind=offered.kind, with_key=False)
+            name = free_name(f"{offered.name} on {host.name}"[:80], Endpoint)
+            endpoint = Endpoint.objects.create(host=host, name=name, kind=offered.kind, url=url, discovered=True)
+            audit.record(actor, "endpoint.add", endpoint, url=url, kind=offered.kind, with_key=False)
             publish(Topic.INVENTORY, endpoint.pk)
-    except IntegrityError:  # another socket of the same agent was faster
-        return
+    except IntegrityError:
+        endpoint = Endpoint.objects.get(url=url)
+    return endpoint

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from models_app.accounts.models import AuditEntry
-from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, ModelKey, Refusal, RunningLoad, Speeds
+from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, ModelKey, Refusal, RunningLoad, Speeds, Stop
 from models_app.catalog.models import Variant
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.operations.fleet import fleet, read_rows
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.submission import REFUSED
+from models_app.plans.applying import active_plan
+from models_app.plans.corrections import EnforcementStop
+from models_app.plans.enforcing import MOST_CORRECTIONS
 from models_app.probes.types import RamSample
 from models_app.telemetry.latest import Latest, latest_by_host
 
@@ -34,6 +37,7 @@ def snapshot(now: datetime, knocks: Mapping[int, Knock] | None = None) -> Facts:
         speeds=_speeds(rows.about.variants),
         loads=tuple(_loads()),
         refusals=tuple(_refusals(now - REFUSED_WITHIN)),
+        stops=tuple(_stops()),
         knocks=knocks or {},
     )
 
@@ -75,3 +79,11 @@ def _refusals(since: datetime) -> Iterable[Refusal]:
         yield Refusal(operation.endpoint_id or 0, operation.model_name, operation.finished_at or since)
     for entry in AuditEntry.objects.filter(action=REFUSED, at__gte=since).order_by("pk")[:200]:
         yield Refusal(entry.object_id or 0, entry.detail.get("model", ""), entry.at)
+
+
+def _stops() -> Iterable[Stop]:
+    """Of the active plan, if it is enforced."""
+    plan = active_plan()
+    if plan is not None and plan.enforce:
+        for row in EnforcementStop.objects.filter(plan=plan):
+            yield Stop(plan.pk, row.endpoint_id, row.model_name, row.reason, row.at, MOST_CORRECTIONS)

@@ -11,9 +11,10 @@ from django.shortcuts import get_object_or_404
 from ninja import Router, Status
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_app.agent_link import enrolment
+from models_app.agent_link import enrolment, reports
 from models_app.agent_link.models import Agent
 from models_app.api.auth import acting
+from models_app.api.endpoints import EndpointOut, endpoint_out
 from models_app.api.errors import Problem
 from models_app.api.paging import Listing, Page
 from models_app.inventory.errors import InventoryRefused
@@ -21,7 +22,10 @@ from models_app.inventory.models import Host
 
 
 class AgentOut(BaseModel):
-    """An agent. ``clock_skew_seconds`` is how far its clock was ahead of the panel's when it connected."""
+    """An agent. ``clock_skew_seconds`` is how far its clock was ahead of the panel's when it connected.
+
+    ``removed_endpoints`` are those that it may announce and that were removed here.
+    """
 
     id: int
     host: str
@@ -33,6 +37,7 @@ class AgentOut(BaseModel):
     last_seen_at: datetime | None
     clock_skew_seconds: float | None
     problem: str
+    removed_endpoints: list[str]
     enrolled_at: datetime
     revoked_at: datetime | None
 
@@ -53,6 +58,14 @@ class EnrolmentOut(BaseModel):
     host_id: int
     token: str
     expires_at: datetime
+
+
+class RemovedIn(BaseModel):
+    """An endpoint that was removed, by its name in the agent's file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=80, pattern=r"^[^\x00]+$")]
 
 
 router = Router(tags=["agents"])
@@ -94,6 +107,17 @@ def revoke_agent(request: HttpRequest, agent_id: int) -> AgentOut:
     return agent_out(get_object_or_404(_agents(), pk=agent_id))
 
 
+@router.post("/{int:agent_id}/endpoints", response={201: EndpointOut}, summary="List a removed endpoint again")
+def bring_back_endpoint(request: HttpRequest, agent_id: int, body: RemovedIn) -> tuple[int, EndpointOut]:
+    """One that was removed stays away however often the agent announces it, until it is asked for here."""
+    agent = get_object_or_404(_agents(), pk=agent_id)
+    try:
+        endpoint = reports.bring_back(acting(request), agent.host, body.name)
+    except InventoryRefused as refused:
+        raise Problem(404, refused.code, refused.message, field="name") from None
+    return 201, endpoint_out(endpoint)
+
+
 def _agents() -> QuerySet[Agent]:
     return Agent.objects.select_related("host")
 
@@ -111,6 +135,7 @@ def agent_out(row: Agent) -> AgentOut:
         last_seen_at=row.last_seen_at,
         clock_skew_seconds=row.clock_skew_seconds,
         problem=row.problem,
+        removed_endpoints=sorted(row.host.dismissed_names),
         enrolled_at=row.enrolled_at,
         revoked_at=row.revoked_at,
     )

@@ -18,6 +18,7 @@ from models_app.inventory.guards import Guard, check_guard, check_unmanaged, los
 from models_app.inventory.managed import is_managed
 from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.names import checked_name, free_name
+from models_app.inventory.routes import agent_endpoint
 from models_app.live import Topic, publish
 
 MAX_KEY_LENGTH = 255
@@ -59,7 +60,7 @@ async def update_endpoint(
 
 
 def remove_endpoint(actor: Actor, endpoint: Endpoint, *, guard: Guard) -> dict[str, int]:
-    """Remove an endpoint with all that belongs to it; what was lost, by kind. Discovery does not add it again.
+    """Remove an endpoint with all that belongs to it; what was lost, by kind. Discovery and agents do not add it again.
 
     Raises ``InventoryRefused`` where ``guard`` objects. The server itself goes on running.
     """
@@ -70,6 +71,7 @@ def remove_endpoint(actor: Actor, endpoint: Endpoint, *, guard: Guard) -> dict[s
         lost = losses(endpoint)
         audit.record(actor, "endpoint.remove", endpoint, url=endpoint.url, lost=lost)
         _set_dismissed(endpoint.host_id, endpoint.url, dismissed=True)
+        _dismiss_announced(endpoint)
         endpoint.delete()
         publish(Topic.INVENTORY)
     return lost
@@ -151,3 +153,10 @@ def _set_dismissed(host_id: int, url: str, *, dismissed: bool) -> None:
     ports = set(host.dismissed_ports)
     ports = ports | {port_of(url)} if dismissed else ports - {port_of(url)}
     Host.objects.filter(pk=host_id).update(dismissed_ports=sorted(ports))
+
+
+def _dismiss_announced(endpoint: Endpoint) -> None:
+    """Its agent will announce it again and again."""
+    if name := agent_endpoint(endpoint.url):
+        host = Host.objects.select_for_update().get(pk=endpoint.host_id)
+        Host.objects.filter(pk=host.pk).update(dismissed_names=host.dismissed_names | {name: endpoint.kind})

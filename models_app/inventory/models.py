@@ -12,6 +12,7 @@ class Host(models.Model):
     """A machine. ``is_local`` marks the one that the panel itself runs on.
 
     ``dismissed_ports`` are those where an admin removed an endpoint: discovery does not add it again.
+    ``dismissed_names`` are the same for endpoints that an agent announces, with their kinds.
     """
 
     name = models.CharField(max_length=80, unique=True)
@@ -20,6 +21,7 @@ class Host(models.Model):
     driver_version = models.CharField(max_length=40, blank=True)
     gpu_problem = models.TextField(blank=True)
     dismissed_ports = models.JSONField(default=list, blank=True)
+    dismissed_names = models.JSONField(default=dict, blank=True)
     last_sample_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -25,8 +25,8 @@ class Migration(migrations.Migration):
             preserve_default=False,
         ),
         migrations.AddField(
-            model_name='agent',
-            name='ignored',
-            field=models.JSONField(default=list),
+            model_name='host',
+            name='dismissed_names',
+            field=models.JSONField(blank=True, default=dict),
         ),
     ]

@@ -69,6 +69,8 @@ def _button(action: dict[str, Any]) -> Button | None:
     try:
         if page == Page.CANCEL:
             return Button(words, reverse(page, args=[fields["operation_id"]]), True)
+        if page == Page.ENFORCE:
+            return Button(words, reverse(page, args=[fields["plan_id"]]), True, (("enforce", fields["enforce"]),))
         address = reverse(page)
     except (NoReverseMatch, KeyError):
         return None

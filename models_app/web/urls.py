@@ -89,6 +89,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hosts/<int:host_id>/", hosts.detail, name="host"),
     path("hosts/<int:host_id>/agent/", agents.enrol, name="host_agent_enrol"),
     path("agents/<int:agent_id>/revoke/", agents.revoke, name="host_agent_revoke"),
+    path("hosts/<int:host_id>/removed/", agents.bring_back, name="host_bring_back"),
     path("hosts/<int:host_id>/edit/", hosts.edit, name="host_edit"),
     path("hosts/<int:host_id>/remove/", hosts.remove, name="host_remove"),
     path("hosts/<int:host_id>/look/", hosts.look, name="host_look"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from models_app.agent.credentials import Credentials
 from models_app.agent.messages import Challenge, Committed, Hello, Samples, Welcome, pack
 from models_app.agent.proofs import Token, nonce
 from models_app.agent.session import WINDOW, AgentSession, Identity, PanelRefused, State
-from models_app.probes.types import GpuSample, HostSample
+from models_app.probes.types import GpuDetail, GpuSample, HostSample
 from tests.agent.panel import NOON, ManualClock, ScriptedPanel
 
 CREDENTIALS = Credentials("a" * 32, b"s" * 32)
@@ -40,6 +41,26 @@ def live(session: AgentSession, clock: ManualClock, seconds: int) -> None:
     for _ in range(seconds):
         clock.advance(1)
         session.add(HostSample("", 0, clock.now(), GPUS))
+
+
+def test_details_are_told_at_first_every_ten_seconds_and_when_something_changes(
+    session: AgentSession, panel: ScriptedPanel, clock: ManualClock
+) -> None:
+    def details(*clocks: int, holds: tuple[str, ...] = ()) -> list[bool]:
+        before = len(panel.stored)
+        for mhz in clocks:
+            clock.advance(1)
+            told = GpuDetail(graphics_clock_mhz=mhz, clock_holds=holds)
+            session.add(HostSample("", 0, clock.now(), (replace(GPUS[0], detail=told),)))
+        panel.listen(session)
+        return [sample.gpus[0].detail is not None for sample in panel.stored[before:]]
+
+    panel.connect(session)
+    assert details(*range(11)) == [True, *[False] * 9, True]
+    assert details(7, holds=("thermal",)) == [True]
+    session.end()
+    panel.connect(session)
+    assert details(7, holds=("thermal",)) == [True]
 
 
 def sequences(panel: ScriptedPanel) -> list[int]:

@@ -34,10 +34,14 @@ from models_app.agent.session import AgentSession, Identity, State
 from models_app.agent_link import line
 from models_app.agent_link.enrolment import revoke
 from models_app.agent_link.models import Agent, AgentCommand
+from models_app.agent_link.reports import bring_back
 from models_app.backends.protocol import Observation
+from models_app.inventory.endpoints import remove_endpoint
+from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint, Gpu, Host
-from models_app.probes.types import GpuSample, HostSample
+from models_app.probes.types import GpuDetail, GpuSample, HostSample
 from models_app.simulation.hardware import SimulatedHost
+from models_app.telemetry import samples
 from models_app.telemetry.history.recorder import recorder
 from models_app.telemetry.history.store import seconds_of
 from models_app.telemetry.models import LatestSample
@@ -109,7 +113,7 @@ async def test_what_an_agent_sees_is_on_the_panel_a_moment_later(
 ) -> None:
     running = await start_agent(simulated_host)
     newest = await until(lambda: LatestSample.objects.filter(host=running.host).first(), "a sample")
-    assert newest.payload["gpus"][0]["total_bytes"] == 24 * GIB
+    assert samples.unpack(bytes(newest.payload))[0].gpus[0].total_bytes == 24 * GIB
     assert await sync_to_async(Gpu.objects.filter(host=running.host, present=True).count)() == 1
 
 
@@ -134,6 +138,15 @@ async def test_the_panel_returns_and_the_samples_of_its_absence_with_it(panel_so
             await agent.say(Samples(tuple(absence[start : start + 50])))
         await until(lambda: 603 in remembered(agent.host), "the last sample")
         assert sorted(await sync_to_async(remembered)(agent.host)) == list(range(1, 604))
+
+
+async def test_details_that_are_not_repeated_are_kept(panel_socket: PanelSocket, tmp_path: Path) -> None:
+    detail, first = GpuDetail(graphics_clock_mhz=1980), sample(1)
+    async with raw_agent(panel_socket, tmp_path) as agent:
+        whole = replace(first, gpus=(replace(first.gpus[0], detail=detail),))
+        await agent.say(Samples((whole, sample(2))))
+        newest = await until(LatestSample.objects.filter(host=agent.host, sequence=2).first, "the second sample")
+    assert samples.unpack(bytes(newest.payload))[0].gpus[0].detail == detail
 
 
 async def test_a_sample_that_comes_twice_is_stored_once(panel_socket: PanelSocket, tmp_path: Path) -> None:
@@ -183,6 +196,24 @@ async def test_the_endpoints_that_it_offers_become_rows(panel_socket: PanelSocke
 
 
 # ── strangers ────────────────────────────────────────────────────────────────
+
+
+async def test_an_endpoint_that_was_removed_stays_away_until_it_is_brought_back(
+    panel_socket: PanelSocket, tmp_path: Path
+) -> None:
+    offered = Announce((LocalEndpoint("ollama", "ollama"), LocalEndpoint("other", "ollama")))
+    async with raw_agent(panel_socket, tmp_path) as agent:
+        await agent.say(offered)
+        row = await until(Endpoint.objects.filter(name="ollama on gpu-1").first, "its endpoint")
+        await sync_to_async(remove_endpoint)(PANEL, row, guard=lambda _: None)
+        await sync_to_async(Endpoint.objects.filter(name="other on gpu-1").delete)()
+        await agent.say(offered)
+        await until(Endpoint.objects.filter(name="other on gpu-1").exists, "the other one, again")
+    assert not await Endpoint.objects.filter(name="ollama on gpu-1").aexists()
+    back = await sync_to_async(bring_back)(PANEL, agent.host, "ollama")
+    assert (back.kind, back.url) == ("ollama", row.url)
+    with pytest.raises(InventoryRefused):
+        await sync_to_async(bring_back)(PANEL, agent.host, "ollama")
 
 
 async def test_a_browser_is_turned_away_at_the_door(panel_socket: PanelSocket) -> None:

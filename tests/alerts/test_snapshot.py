@@ -10,6 +10,8 @@ from django.utils import timezone
 from models_app.alerts.rules.facts import Speeds
 from models_app.alerts.snapshot import snapshot
 from models_app.operations.measurements import SpeedMeasurement
+from models_app.plans.corrections import EnforcementStop
+from models_app.plans.models import Plan
 from tests.factories import EndpointFactory, InstallationFactory, LoadedModelFactory, OperationFactory
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +34,16 @@ def test_refusals_are_the_loads_that_found_no_room_lately():
     OperationFactory(state="failed", error_code="load_timed_out", finished_at=now)
     OperationFactory(state="failed", error_code="does_not_fit", finished_at=now - timedelta(hours=1))
     assert [refusal.model for refusal in snapshot(now).refusals] == ["large:70b"]
+
+
+def test_stops_are_those_of_the_active_plan_while_it_is_enforced():
+    endpoint = EndpointFactory()
+    plans = [Plan.objects.create(state=state, enforce=True) for state in (Plan.State.STALE, Plan.State.APPLIED)]
+    for plan in plans:
+        EnforcementStop.objects.create(plan=plan, endpoint=endpoint, model_name="m", reason="It drifts.")
+    assert [(stop.plan_id, stop.model) for stop in snapshot(timezone.now()).stops] == [(plans[1].pk, "m")]
+    Plan.objects.update(enforce=False)
+    assert snapshot(timezone.now()).stops == ()
 
 
 def test_the_number_of_queries_does_not_depend_on_the_fleet(django_assert_max_num_queries):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models_app.alerts.rules.cpu_fallback import CPU_FALLBACK
 from models_app.alerts.rules.endpoints import ENDPOINT_LOST, ENDPOINT_OPEN, ENDPOINT_OUTDATED
+from models_app.alerts.rules.enforcing import ENFORCEMENT_STOPPED
 from models_app.alerts.rules.findings import Rule
 from models_app.alerts.rules.gpus import GPU_LOST, TEMPERATURE, VRAM_FULL
 from models_app.alerts.rules.growth import GROWTH
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     GROWTH,
     HOSTAGE,
     STOPPING,
+    ENFORCEMENT_STOPPED,
     ENDPOINT_OUTDATED,
     ENDPOINT_OPEN,
 )

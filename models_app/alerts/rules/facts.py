@@ -46,6 +46,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """A model of the active plan that is no longer put right, after so many corrections."""
+
+    plan_id: int
+    endpoint_id: int
+    model: str
+    reason: str
+    at: datetime
+    correction_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Knock:
     """The bounded question to an endpoint's scheduler: ``answered_seconds`` is ``None`` where no answer came in time."""
 
@@ -78,6 +90,7 @@ class Facts:
     speeds: Mapping[ModelKey, Speeds] = field(default_factory=dict)
     loads: tuple[RunningLoad, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    stops: tuple[Stop, ...] = ()
     knocks: Mapping[int, Knock] = field(default_factory=dict)
 
     def gpus(self) -> Iterator[tuple[HostView, GpuView]]:

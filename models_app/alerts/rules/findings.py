@@ -42,6 +42,8 @@ class Page(StrEnum):
     """The form of a load, filled in; nothing happens before it is sent."""
     CANCEL = "operation_cancel"
     """The operation ``operation_id`` is cancelled."""
+    ENFORCE = "plan_enforcement"
+    """The plan ``plan_id`` is enforced again."""
 
 
 @dataclass(frozen=True, slots=True)

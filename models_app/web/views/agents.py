@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from models_app.agent.proofs import Token
-from models_app.agent_link import enrolment
+from models_app.agent_link import enrolment, reports
 from models_app.agent_link.models import Agent, Enrolment
 from models_app.inventory import hosts
 from models_app.inventory.errors import InventoryRefused
@@ -61,6 +61,20 @@ def revoke(request: HttpRequest, agent_id: int) -> HttpResponse:
         return ask(request, _revocation(agent))
     enrolment.revoke(acting(request), agent)
     messages.success(request, f"The agent of {agent.host.name} is no longer let in.")
+    return redirect("hosts")
+
+
+@admin_required
+@require_POST
+def bring_back(request: HttpRequest, host_id: int) -> HttpResponse:
+    """List an endpoint again that was removed and that the agent may still announce."""
+    host = get_object_or_404(Host, pk=host_id)
+    try:
+        endpoint = reports.bring_back(acting(request), host, request.POST.get("name", ""))
+    except InventoryRefused as refused:
+        messages.error(request, refused.message)
+    else:
+        messages.success(request, f"{endpoint.name} is listed again.")
     return redirect("hosts")
 
 
