@@ -7,7 +7,7 @@ long ago. What is left out is said on the agent's row.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -47,16 +47,21 @@ class Reported:
     memory: Memory = field(default_factory=Memory)
     observed: Sequence[Seen] = ()
 
+    def uuids(self) -> set[str]:
+        """The GPUs that the samples speak of."""
+        return {gpu.uuid for sample in self.samples for gpu in sample.gpus}
+
 
 def take_in(batch: Sequence[Reported]) -> int:
     """Record it all. The recorder's ticket: once that is written, everything here is stored."""
     _observe(batch)
     _read_rows(batch)
     now = timezone.now()
+    foreign = _foreign_gpus(batch, now)
     newest: list[Newest] = []
     notes: list[tuple[Host, HostSample, Shares, Sequence[LoadedModel]]] = []
     for each in batch:
-        judged, problem = _judged(each, now)
+        judged, problem = _judged(each, foreign.get(each.host.pk, {}), now)
         _say_problem(each, problem)
         for sample in judged:
             each.memory.hear(sample)
@@ -106,9 +111,8 @@ def _say_problem(reported: Reported, problem: str) -> None:
         reported.memory.problem = problem
 
 
-def _judged(reported: Reported, now: datetime) -> tuple[list[HostSample], str]:
+def _judged(reported: Reported, foreign: Mapping[str, str], now: datetime) -> tuple[list[HostSample], str]:
     """The samples that may be believed, and what was wrong with the others, in a sentence."""
-    foreign = _foreign_gpus(reported, now)
     judged, problem = [], ""
     for sample in reported.samples:
         if not now - LATE < sample.taken_at < now + AHEAD or len(sample.gpus) > MOST_GPUS:
@@ -123,13 +127,18 @@ def _judged(reported: Reported, now: datetime) -> tuple[list[HostSample], str]:
     return judged, problem
 
 
-def _foreign_gpus(reported: Reported, now: datetime) -> dict[str, str]:
-    """GPUs that another host has, by UUID, with that host's name."""
-    memory, uuids = reported.memory, {gpu.uuid for sample in reported.samples for gpu in sample.gpus}
-    if uuids <= memory.own and time.monotonic() - memory.looked < LOOK_SECONDS:
-        return {}
+def _foreign_gpus(batch: Sequence[Reported], now: datetime) -> dict[int, dict[str, str]]:
+    """GPUs that another host has, by the id of the host that reports them: by UUID, with the other host's name."""
+    at, reported = time.monotonic(), {each.host.pk: each.uuids() for each in batch}
+    memories = {each.host.pk: each.memory for each in batch}
+    due = [key for key, uuids in reported.items() if not memories[key].is_own(uuids, at - LOOK_SECONDS)]
+    wanted = {uuid for key in due for uuid in reported[key]}
     there = Q(present=True, host__last_sample_at__gt=now - ABSENT_FOR) | Q(host__is_local=True, present=True)
-    rows = Gpu.objects.filter(there, uuid__in=uuids).exclude(host=reported.host)
-    foreign = dict(rows.values_list("uuid", "host__name"))
-    memory.own, memory.looked = frozenset(uuids - foreign.keys()), time.monotonic()
+    rows = Gpu.objects.filter(there, uuid__in=wanted).order_by().values_list("uuid", "host_id", "host__name")
+    owners = {uuid: (host_id, name) for uuid, host_id, name in rows} if wanted else {}
+    foreign: dict[int, dict[str, str]] = {}
+    for key in due:
+        known = {uuid: owners[uuid] for uuid in reported[key] if uuid in owners}
+        foreign[key] = {uuid: name for uuid, (host_id, name) in known.items() if host_id != key}
+        memories[key].own, memories[key].looked = frozenset(reported[key] - foreign[key].keys()), at
     return foreign

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from models_app.inventory.models import Endpoint, Host, LoadedModel
@@ -27,6 +27,10 @@ class Memory:
     rows_until: float = 0.0
     details: dict[str, GpuDetail] = field(default_factory=dict)
     _divided: tuple[HostSample, Shares] | None = None
+
+    def is_own(self, uuids: Set[str], since: float) -> bool:
+        """Whether these GPUs were found to be the host's own, not before that moment."""
+        return self.looked > since and uuids <= self.own
 
     def use(self, endpoints: Sequence[Endpoint], models: Sequence[LoadedModel], until: float) -> None:
         """Divide by these rows from now on."""

@@ -108,14 +108,14 @@ def revoke_agent(request: HttpRequest, agent_id: int) -> AgentOut:
 
 
 @router.post("/{int:agent_id}/endpoints", response={201: EndpointOut}, summary="List a removed endpoint again")
-def bring_back_endpoint(request: HttpRequest, agent_id: int, body: RemovedIn) -> tuple[int, EndpointOut]:
+def bring_back_endpoint(request: HttpRequest, agent_id: int, body: RemovedIn) -> Status[EndpointOut]:
     """One that was removed stays away however often the agent announces it, until it is asked for here."""
     agent = get_object_or_404(_agents(), pk=agent_id)
     try:
         endpoint = reports.bring_back(acting(request), agent.host, body.name)
     except InventoryRefused as refused:
         raise Problem(404, refused.code, refused.message, field="name") from None
-    return 201, endpoint_out(endpoint)
+    return Status(201, endpoint_out(endpoint))
 
 
 def _agents() -> QuerySet[Agent]:

@@ -24,7 +24,7 @@ from models_app.inventory.routes import agent_endpoint
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 60.0
-REFRESH_EACH_SECONDS = 0.5
+REFRESH_EACH_SECONDS = 1.0
 """With so many endpoints that a minute does not suffice for this, what is installed is read less often."""
 LOOKS_AT_ONCE = 64
 

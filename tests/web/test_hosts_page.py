@@ -241,3 +241,15 @@ def test_many_hosts_come_in_pages_with_a_search(as_member):
     assert as_member.get("/hosts/", {"page": "2"}).content.decode().count('<article class="host"') == 2
     assert as_member.get("/hosts/", {"q": "boreal"}).content.decode().count('<article class="host"') == 1
     assert "No hosts for this search" in as_member.get("/hosts/", {"q": "nobody"}).content.decode()
+
+
+def test_an_announced_endpoint_that_was_removed_is_brought_back_by_admins(as_member, as_admin, db):
+    host = HostFactory(name="atlas", dismissed_names={"ollama": "ollama"})
+    back = reverse("host_bring_back", args=[host.pk])
+    assert "removed here" in page(as_member)
+    assert back not in page(as_member)
+    assert as_member.post(back, {"name": "ollama"}).status_code == 403
+    assert back in page(as_admin)
+    assert "ollama on atlas is listed again" in as_admin.post(back, {"name": "ollama"}, follow=True).content.decode()
+    assert Endpoint.objects.get().kind == "ollama"
+    assert "was removed" in as_admin.post(back, {"name": "ollama"}, follow=True).content.decode()

@@ -18,6 +18,9 @@ from models_app.backends.protocol import (
 )
 from models_app.simulation.agents.machine import MODELS, Machine
 
+SHAPE = ModelShape("llama", layer_count=80, kv_head_count=8, head_count=64, embedding_length=8192)
+"""Of every model here: it is what a quick estimate needs."""
+
 
 class SimulatedRouter:
     """The calls of ``Backend`` that a panel makes of a router; loads and unloads take no time."""
@@ -33,10 +36,10 @@ class SimulatedRouter:
         return [InstalledModel(name, size_bytes=count_bytes) for name, count_bytes in MODELS.items()]
 
     async def shape(self, name: str) -> ModelShape:  # noqa: ARG002 - the protocol's signature
-        return ModelShape()
+        return SHAPE
 
     async def header(self, name: str) -> HeaderAnswer:  # noqa: ARG002
-        return HeaderAnswer(None, ModelShape())
+        return HeaderAnswer(None, SHAPE)
 
     async def observe(self) -> Observation:
         return self.observed()

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 import zlib
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,9 +22,9 @@ from django.utils import timezone
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.probes.types import GpuState, HostSample
 from models_app.telemetry.attribution import GpuShares, Shares
-from models_app.telemetry.history.series import figures_of, shares_row
+from models_app.telemetry.history.series import FIGURES, figures_of, shares_row
 from models_app.telemetry.history.store import DAY_SECONDS, MINUTE_SECONDS, floor, moment
-from models_app.telemetry.history.tables import DamagedChunk, Table, joined, pack, unpack
+from models_app.telemetry.history.tables import DamagedChunk, Table, joined, numbers, pack, unpack
 from models_app.telemetry.models import SecondsChunk
 
 log = logging.getLogger(__name__)
@@ -38,25 +39,51 @@ AHEAD_SECONDS = 3600
 MOST_MINUTES = 30
 """Of each GPU, in memory, while the database cannot be written."""
 
+Columns = tuple[str, ...]
+IDENTITY = ("boot", "sequence")
+OWN = (*IDENTITY, *FIGURES)
+"""The columns of every sample, before those of the shares."""
 Place = tuple[int, str, int]
 """The host's id, the GPU's UUID, and the minute's start in seconds since the epoch."""
 
 
 @dataclass(slots=True)
 class Minute:
-    """One GPU's samples of one minute in this process. ``written`` is its row's payload, where that holds just these."""
+    """One GPU's samples of one minute in this process. ``written`` is its row's payload, where that holds just these.
 
-    seconds: Table = field(default_factory=Table)
+    ``pieces`` are numbers row by row, a time and then one for each of their columns: the cheapest to add to.
+    """
+
+    pieces: list[tuple[Columns, array[float]]] = field(default_factory=list)
+    latest: float = 0.0
     written: bytes = b""
     is_dirty: bool = False
     since: float = field(default_factory=time.monotonic)
 
-    def add(self, at: float, row: dict[str, float]) -> None:
-        """Add a sample, unless it is here already."""
-        times = self.seconds.times
-        if not times or at > times[-1] or (at, row["boot"], row["sequence"]) not in _identities(self.seconds):
-            self.seconds.append(at, row)
-            self.is_dirty = True
+    def add(self, at: float, columns: Columns, values: tuple[float, ...]) -> None:
+        """Add a sample, unless it is here already. The columns begin with those that identify a sample."""
+        if at <= self.latest and (at, *values[: len(IDENTITY)]) in _identities(self.seconds):
+            return
+        if not self.pieces or self.pieces[-1][0] != columns:
+            self.pieces.append((columns, numbers()))
+        self.pieces[-1][1].extend((at, *values))
+        self.latest = max(self.latest, at)
+        self.is_dirty = True
+
+    @property
+    def seconds(self) -> Table:
+        """The samples in the order in which they came."""
+        return joined(map(_table, self.pieces))
+
+    def copy(self) -> Minute:
+        """As it is now."""
+        return Minute([(columns, values[:]) for columns, values in self.pieces], written=self.written)
+
+
+def _table(piece: tuple[Columns, array[float]]) -> Table:
+    columns, values = piece
+    width = len(columns) + 1
+    return Table(values[::width], {name: values[place::width] for place, name in enumerate(columns, 1)})
 
 
 class Recorder:
@@ -64,7 +91,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._minutes: dict[Place, Minute] = {}
-        self._shares: dict[str, tuple[GpuShares, dict[str, float]]] = {}
+        self._shares: dict[str, tuple[GpuShares, tuple[Columns, tuple[float, ...]]]] = {}
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._due = time.monotonic() + FLUSH_SECONDS
@@ -84,25 +111,25 @@ class Recorder:
             return
         at = round(sample.taken_at.timestamp(), 3)
         minute = floor(at, MINUTE_SECONDS)
-        identity = {"boot": float(zlib.crc32(sample.boot_id.encode())), "sequence": float(sample.sequence)}
+        identity = (float(zlib.crc32(sample.boot_id.encode())), float(sample.sequence))
         with self._lock:
             for gpu in sample.gpus:
                 if gpu.state is GpuState.OK:
-                    row = {**figures_of(gpu), **self._shares_row(gpu.uuid, shares, models), **identity}
-                    self._minute((host.pk, gpu.uuid, minute)).add(at, row)
+                    columns, held = self._held(gpu.uuid, shares, models)
+                    self._minute((host.pk, gpu.uuid, minute)).add(at, columns, (*identity, *figures_of(gpu), *held))
         if time.monotonic() > self._due + OVERDUE_SECONDS:
             self.flush()
 
-    def _shares_row(self, uuid: str, shares: Shares, models: Iterable[LoadedModel]) -> dict[str, float]:
-        """Made anew only for shares that are not those of the sample before."""
+    def _held(self, uuid: str, shares: Shares, models: Iterable[LoadedModel]) -> tuple[Columns, tuple[float, ...]]:
+        """All columns, and whose the bytes are: made anew only for shares that are not those of the sample before."""
         of_gpu = shares.get(uuid)
         if of_gpu is None:
-            return {}
-        before, row = self._shares.get(uuid, (None, {}))
-        if before is not of_gpu:
+            return OWN, ()
+        known = self._shares.get(uuid)
+        if known is None or known[0] is not of_gpu:
             row = shares_row(of_gpu, {row.pk: row for row in models})
-            self._shares[uuid] = of_gpu, row
-        return row
+            known = self._shares[uuid] = of_gpu, ((*OWN, *row), tuple(row.values()))
+        return known[1]
 
     def _minute(self, place: Place) -> Minute:
         found = self._minutes.get(place)
@@ -134,7 +161,7 @@ class Recorder:
             dirty = {place: minute for place, minute in self._minutes.items() if minute.is_dirty}
             for minute in dirty.values():
                 minute.is_dirty = False
-            return {place: Minute(joined([minute.seconds]), minute.written) for place, minute in dirty.items()}
+            return {place: minute.copy() for place, minute in dirty.items()}
 
     def _write(self, taken: dict[Place, Minute]) -> None:
         try:
@@ -200,12 +227,13 @@ def _stored(ids: dict[Place, int]) -> dict[tuple[int, int], bytes]:
 
 def _payload(minute: Minute, stored: bytes, start: int) -> bytes:
     """This process's samples, together with those that the row holds from before its start or from another process."""
+    seconds = minute.seconds
     if stored == minute.written:
-        return pack(minute.seconds.ordered(), start)
+        return pack(seconds.ordered(), start)
     there = _readable(stored, start)
     known = _identities(there)
-    news = [row for row, identity in enumerate(_identities(minute.seconds)) if identity not in known]
-    return pack(joined([there, minute.seconds.chosen(news)]).ordered(), start) if news else stored
+    news = [row for row, identity in enumerate(_identities(seconds)) if identity not in known]
+    return pack(joined([there, seconds.chosen(news)]).ordered(), start) if news else stored
 
 
 def _readable(stored: bytes, start: int) -> Table:
@@ -219,7 +247,7 @@ def _readable(stored: bytes, start: int) -> Table:
 def _identities(seconds: Table) -> list[tuple[float, ...]]:
     if not len(seconds):
         return []
-    return list(zip(seconds.times, seconds.columns["boot"], seconds.columns["sequence"], strict=True))
+    return list(zip(seconds.times, *(seconds.columns[name] for name in IDENTITY), strict=True))
 
 
 recorder = Recorder()

@@ -70,14 +70,14 @@ def key_of(column: str) -> Key:
     return Key(Kind.UNEXPLAINED) if word == "unexplained" else Key(FIGURES[column])
 
 
-def figures_of(gpu: GpuSample) -> dict[str, float]:
-    """The GPU's own figures in one sample, by column."""
-    return {
-        "used": float(gpu.used_bytes),
-        "utilization": _or_unknown(gpu.utilization_percent),
-        "temperature": _or_unknown(gpu.temperature_celsius),
-        "power": _or_unknown(gpu.power_milliwatts),
-    }
+def figures_of(gpu: GpuSample) -> tuple[float, ...]:
+    """The GPU's own figures in one sample, in the order of ``FIGURES``."""
+    return (
+        gpu.used_bytes,
+        UNKNOWN if gpu.utilization_percent is None else gpu.utilization_percent,
+        UNKNOWN if gpu.temperature_celsius is None else gpu.temperature_celsius,
+        UNKNOWN if gpu.power_milliwatts is None else gpu.power_milliwatts,
+    )
 
 
 def shares_row(shares: GpuShares, models: Models) -> dict[str, float]:
@@ -99,7 +99,3 @@ def _largest(others: Mapping[str, int]) -> Iterable[tuple[str, int]]:
     ranked = sorted(others.items(), key=lambda item: -item[1])
     rest_bytes = sum(count for _, count in ranked[MOST_OTHERS:])
     return [*ranked[:MOST_OTHERS], *([(SMALLER_PROGRAMS, rest_bytes)] if rest_bytes else [])]
-
-
-def _or_unknown(value: int | None) -> float:
-    return UNKNOWN if value is None else float(value)
