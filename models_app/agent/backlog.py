@@ -90,6 +90,10 @@ class Backlog:
             last = entry.sequence
         return texts, last
 
+    def taken_after(self, sequence: int) -> float | None:
+        """When the next sample after ``sequence`` was taken."""
+        return next((entry.monotonic for entry in self._after(sequence)), None)
+
     def _after(self, sequence: int) -> Iterator[_Entry]:
         first = self._entries[0].sequence if self._entries else 0
         return islice(self._entries, max(0, sequence + 1 - first), None)

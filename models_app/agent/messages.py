@@ -114,10 +114,11 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Everything up to ``sequence`` is stored."""
+    """Everything up to ``sequence`` is stored. The agent may gather samples for so long before it sends them together."""
 
     sequence: int
     time: datetime
+    gather_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

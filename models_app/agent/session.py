@@ -42,6 +42,7 @@ from models_app.probes.types import HostSample
 
 WINDOW = 96
 """Messages with samples on their way at once: more than a panel leaves uncommitted while it keeps up."""
+MOST_GATHER_SECONDS = 10.0
 BATCH_CHARACTERS = MOST_BYTES // 2
 """Names beyond ASCII take more bytes than characters."""
 
@@ -88,6 +89,7 @@ class AgentSession:
         self.state = State.CLOSED
         self.host = ""
         self.sample_seconds, self.observe_seconds = 1.0, 2.0
+        self.gather_seconds = 0.0
         self._identity = identity
         self._clock = clock
         self._asked = asked or NothingAsked()
@@ -105,6 +107,7 @@ class AgentSession:
         self._out.clear()
         self._in_flight.clear()
         self._details.forget()
+        self.gather_seconds = 0.0
         self._nonce = proofs.nonce()
         self.state = State.CHALLENGED
 
@@ -145,7 +148,7 @@ class AgentSession:
         """Everything that can be sent now."""
         texts = list(self._out)
         self._out.clear()
-        while self.state is State.OPEN and len(self._in_flight) < WINDOW:
+        while self.state is State.OPEN and len(self._in_flight) < WINDOW and self._is_gathered():
             samples, last = self.backlog.after(self._sent, BATCH_CHARACTERS)
             self._sent = last
             if not samples:
@@ -153,6 +156,11 @@ class AgentSession:
             self._in_flight.append(last)
             texts.append(batch(samples))
         return texts
+
+    def _is_gathered(self) -> bool:
+        """Whether the oldest sample that was not sent has waited for as long as the panel wishes, or there is none."""
+        since = self.backlog.taken_after(self._sent)
+        return since is None or self._clock.monotonic() - since >= min(self.gather_seconds, MOST_GATHER_SECONDS)
 
     def _be_challenged(self, challenge: Challenge) -> None:
         if challenge.version != VERSION:
@@ -212,6 +220,7 @@ class AgentSession:
         match message:
             case Committed():
                 self.panel_clock.hear(message.time, self._clock.monotonic())
+                self.gather_seconds = message.gather_seconds
                 self.backlog.forget(message.sequence)
                 while self._in_flight and self._in_flight[0] <= message.sequence:
                     self._in_flight.popleft()

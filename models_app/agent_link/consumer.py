@@ -123,6 +123,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
             transmit=lambda text: self.send(text_data=text),
             close=self.close,
             received=greeted.agent.committed,
+            committed=greeted.agent.committed,
         )
         await self._say(greeted.welcome)
         for command_id in greeted.unwanted:
@@ -135,12 +136,12 @@ class AgentConsumer(AsyncWebsocketConsumer):
         match message:
             case Samples():
                 line.take(message.items)
-                board.arrived()
+                board.arrived(line)
             case Announce():
                 await board.in_thread(reports.announced, line.host, message)
             case Observed():
                 line.observe(message)
-                board.arrived()
+                board.arrived(line)
             case Progressed():
                 await board.in_thread(commands.record_progress, line.agent_id, message.id, message.progress)
             case Part():

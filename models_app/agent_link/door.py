@@ -10,12 +10,18 @@ from django.db import transaction
 from models_app import live
 
 GROUP = "agents"
-COMMANDS, GONE = "agents.commands", "agents.gone"
+COMMANDS, GONE, WATCHED = "agents.commands", "agents.gone", "agents.watched"
+WATCHED_SECONDS = 10.0
 
 
 def tell_commands(agent_id: int) -> None:
     """There is something to send to an agent, or to cancel; said once the transaction has committed."""
     _tell({"type": COMMANDS, "agent": agent_id})
+
+
+def watch(host_id: int) -> None:
+    """Somebody looks at a host: for ``WATCHED_SECONDS`` its samples come, and are shown, as soon as they are taken."""
+    _tell({"type": WATCHED, "host": host_id})
 
 
 def tell_gone(agent_id: int) -> None:

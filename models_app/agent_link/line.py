@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from models_app.agent.messages import MOST_ENDPOINTS, Message, Observed, pack
+from django.utils import timezone
+
+from models_app.agent.messages import MOST_ENDPOINTS, Committed, Message, Observed, pack
 from models_app.agent_link.ingest import Reported
 from models_app.agent_link.memory import Memory
 from models_app.agent_link.reports import Seen
@@ -44,7 +46,7 @@ class Allowance:
 class Line:
     """``received`` is the greatest sequence that came, ``pending`` what of it was not taken in yet.
 
-    ``observed`` is what its endpoints said since the last time.
+    ``observed`` is what its endpoints said since the last time, ``committed`` what the agent was told to be stored.
     ``noted`` holds the recorder's tickets of what was taken in, with the sequence up to which each goes.
     """
 
@@ -55,6 +57,7 @@ class Line:
     transmit: Callable[[str], Awaitable[None]]
     close: Callable[[int], Awaitable[None]]
     received: int
+    committed: int = 0
     pending: list[HostSample] = field(default_factory=list)
     noted: deque[tuple[int, int]] = field(default_factory=deque)
     heard_at: float = field(default_factory=time.monotonic)
@@ -77,9 +80,23 @@ class Line:
             raise Flood
 
     @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at the host."""
+        return time.monotonic() < self.memory.known.watched_until
+
+    def commit(self, sequence: int, gather_seconds: float) -> Committed:
+        """Everything up to there is stored, as the agent is to be told."""
+        self.committed = sequence
+        return Committed(sequence, timezone.now(), 0.0 if self.is_watched else gather_seconds)
+
+    @property
     def has_news(self) -> bool:
         """Whether something came that was not taken in."""
         return bool(self.pending or self.observed)
+
+    def owes(self, sequence: int) -> bool:
+        """Whether a sample up to there came and could not be taken in yet."""
+        return bool(self.pending) and self.pending[0].sequence <= sequence
 
     def reported(self) -> Reported:
         """All that came since the last time, to be taken in now."""

@@ -20,13 +20,14 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from models_app import live
-from models_app.agent.messages import Cancel, CloseCode, Committed, Message, Settled
+from models_app.agent.messages import Cancel, CloseCode, Message, Settled
 from models_app.agent_link import commands
-from models_app.agent_link.door import COMMANDS, GROUP
+from models_app.agent_link.door import COMMANDS, GROUP, WATCHED, WATCHED_SECONDS
 from models_app.agent_link.ingest import take_in
 from models_app.agent_link.line import Line
 from models_app.agent_link.models import Agent
 from models_app.telemetry.history.recorder import recorder
+from models_app.telemetry.newest import MANY
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ TAKE_IN_SECONDS = 0.1
 REST = 2
 """A batch rests this many times as long as it took."""
 REMEMBER_SECONDS = 0.5
+GATHER_SECONDS = 1.0
+"""With many lines, agents send two samples in a message, which costs little more than one."""
 LOOK_SECONDS = 1.0
 SEEN_SECONDS = 2.0
 RESUBSCRIBE_SECONDS = 3600
@@ -50,7 +53,7 @@ class Switchboard:
         self.lines: dict[int, Line] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._arrived = asyncio.Event()
+        self._arrived, self._awaited = asyncio.Event(), asyncio.Event()
         self._gone: set[int] = set()
         self._seen_due = 0.0
         self._rows = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-agents")
@@ -63,7 +66,7 @@ class Switchboard:
         self.lines[line.agent_id] = line
         if not self._tasks:
             live.use_loop(asyncio.get_running_loop())
-            work = (self._listen, self._relay, self._take_in, self._remember)
+            work = (self._listen, self._relay, self._take_in, self._take_in_watched, self._remember)
             self._tasks = [asyncio.create_task(self._always(each)) for each in work]
         if before is not None:
             await before.close(CloseCode.REPLACED)
@@ -78,9 +81,9 @@ class Switchboard:
                 task.cancel()
             self._tasks.clear()
 
-    def arrived(self) -> None:
-        """A line has samples."""
-        self._arrived.set()
+    def arrived(self, line: Line) -> None:
+        """A line has news."""
+        (self._awaited if line.is_watched else self._arrived).set()
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Database work, in turn."""
@@ -121,10 +124,21 @@ class Switchboard:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _hear(self, message: dict[str, Any]) -> None:
-        if message["agent"] in self.lines:
+        if message["type"] == WATCHED:
+            self._watch(message["host"])
+        elif message["agent"] in self.lines:
             if message["type"] != COMMANDS:
                 self._gone.add(message["agent"])
             self._wake.set()
+
+    def _watch(self, host_id: int) -> None:
+        """The host's samples are to come one by one, and at once."""
+        for line in self.lines.values():
+            if line.host.pk == host_id:
+                was_watched = line.is_watched
+                line.memory.known.watched_until = time.monotonic() + WATCHED_SECONDS
+                if not was_watched:
+                    self._said = asyncio.ensure_future(self._tell(line, line.commit(line.committed, 0.0)))
 
     # ── going out ────────────────────────────────────────────────────────────
 
@@ -175,22 +189,31 @@ class Switchboard:
     async def _take_in(self) -> None:
         """Record what has come, and say of what is stored that it is."""
         began = time.monotonic()
-        lines = [line for line in self.lines.values() if line.has_news]
-        if lines:
-            batch = [line.reported() for line in lines]
-            try:
-                ticket = await self._run(self._samples, take_in, batch)
-            except BaseException:
-                for line, reported in zip(lines, batch, strict=True):
-                    line.take_back(reported)
-                raise
-            for line, reported in zip(lines, batch, strict=True):
-                if reported.samples:
-                    line.noted.append((ticket, reported.samples[-1].sequence))
+        await self._take([line for line in self.lines.values() if line.has_news])
         await asyncio.sleep(max(TAKE_IN_SECONDS, REST * (time.monotonic() - began)))
         if not any(line.has_news for line in self.lines.values()):
             self._arrived.clear()
             await self._arrived.wait()
+
+    async def _take_in_watched(self) -> None:
+        """The same for hosts that somebody looks at, without a rest."""
+        await self._awaited.wait()
+        self._awaited.clear()
+        await self._take([line for line in self.lines.values() if line.has_news and line.is_watched])
+
+    async def _take(self, lines: list[Line]) -> None:
+        if not lines:
+            return
+        batch = [line.reported() for line in lines]
+        try:
+            ticket = await self._run(self._samples, take_in, batch)
+        except BaseException:
+            for line, reported in zip(lines, batch, strict=True):
+                line.take_back(reported)
+            raise
+        for line, reported in zip(lines, batch, strict=True):
+            if reported.samples:
+                line.noted.append((ticket, reported.samples[-1].sequence))
 
     async def _remember(self) -> None:
         """Have it written, and say so. In a thread of its own: what is new does not wait for it."""
@@ -200,14 +223,14 @@ class Switchboard:
         await self._run(self._history, recorder.flush_when_due)
         stored: dict[int, int] = {}
         for line in self.lines.values():
-            while line.noted and recorder.is_written(line.noted[0][0]):
+            while line.noted and recorder.is_written(line.noted[0][0]) and not line.owes(line.noted[0][1]):
                 stored[line.agent_id] = line.noted.popleft()[1]
         if stored:
             await self._run(self._history, _committed, stored)
-            now = timezone.now()
+            gather_seconds = GATHER_SECONDS if len(self.lines) > MANY else 0.0
             for agent_id, sequence in stored.items():
                 if open_line := self.lines.get(agent_id):
-                    await self._tell(open_line, Committed(sequence, now))
+                    await self._tell(open_line, open_line.commit(sequence, gather_seconds))
 
 
 def _due(agents: dict[int, str]) -> tuple[list[Any], list[tuple[int, int]]]:

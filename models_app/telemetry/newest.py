@@ -37,7 +37,10 @@ Points = dict[str, list[int]]
 
 @dataclass(slots=True)
 class Known:
-    """What is known of one host's rows. ``recent`` is ``None`` until it has been read."""
+    """What is known of one host's rows. ``recent`` is ``None`` until it has been read.
+
+    Until ``watched_until``, in monotonic seconds, somebody looks at the host, and its row does not lag behind.
+    """
 
     recent: Points | None = None
     recent_at: datetime | None = None
@@ -45,6 +48,7 @@ class Known:
     written: float = 0.0
     described: object = None
     trusted_until: float = 0.0
+    watched_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +139,9 @@ def _stored(items: Iterable[Newest]) -> dict[int, LatestSample]:
 
 def _is_due(item: Newest) -> bool:
     """Whether its row is to be written at once; if not, its ring gets the point now."""
+    now = time.monotonic()
     is_same = _description(item.sample) == item.known.described
-    if is_same and time.monotonic() - item.known.written < LAG_SECONDS:
+    if is_same and now - item.known.written < LAG_SECONDS and now >= item.known.watched_until:
         _remember(item, None)
         return False
     return True

@@ -84,10 +84,10 @@ class ScriptedPanel:
                 self.stored += message.items
         return said
 
-    def commit(self, session: AgentSession) -> None:
+    def commit(self, session: AgentSession, gather_seconds: float = 0.0) -> None:
         """Say that all is stored."""
         self.committed = max((sample.sequence for sample in self.stored), default=0)
-        session.receive(pack(Committed(self.committed, self.time)))
+        session.receive(pack(Committed(self.committed, self.time, gather_seconds)))
 
     def _heard(self, session: AgentSession) -> list[Any]:
         return [unpack(text, *FROM_AGENT) for text in session.outgoing()]

@@ -63,6 +63,24 @@ def test_details_are_told_at_first_every_ten_seconds_and_when_something_changes(
     assert details(7, holds=("thermal",)) == [True]
 
 
+def test_samples_are_gathered_for_as_long_as_the_panel_says(
+    session: AgentSession, panel: ScriptedPanel, clock: ManualClock
+) -> None:
+    def said(seconds: int) -> list[int]:
+        messages = []
+        for _ in range(seconds):
+            live(session, clock, 1)
+            messages += panel.listen(session)
+        return [len(message.items) for message in messages if isinstance(message, Samples)]
+
+    panel.connect(session)
+    assert said(2) == [1, 1]
+    panel.commit(session, gather_seconds=1.0)
+    assert said(6) == [2, 2, 2]
+    panel.commit(session)
+    assert said(2) == [1, 1]
+
+
 def sequences(panel: ScriptedPanel) -> list[int]:
     return [sample.sequence for sample in panel.stored]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -21,6 +22,7 @@ from models_app.agent.messages import (
     Announce,
     Challenge,
     CloseCode,
+    Committed,
     Done,
     Hello,
     LocalEndpoint,
@@ -31,7 +33,8 @@ from models_app.agent.messages import (
     unpack,
 )
 from models_app.agent.session import AgentSession, Identity, State
-from models_app.agent_link import line
+from models_app.agent_link import line, switchboard
+from models_app.agent_link.door import watch
 from models_app.agent_link.enrolment import revoke
 from models_app.agent_link.models import Agent, AgentCommand
 from models_app.agent_link.reports import bring_back
@@ -63,6 +66,10 @@ class RawAgent:
     async def say(self, *messages: Any) -> None:
         for message in messages:
             await self.socket.send(message if isinstance(message, str) else pack(message))
+
+    async def heard(self, kind: type[Any]) -> Any:
+        """The panel's next message, which is of this kind."""
+        return unpack(await self.socket.recv(), kind)
 
     async def end(self) -> int | None:
         """Wait for the panel to hang up; the code that it gave."""
@@ -147,6 +154,19 @@ async def test_details_that_are_not_repeated_are_kept(panel_socket: PanelSocket,
         await agent.say(Samples((whole, sample(2))))
         newest = await until(LatestSample.objects.filter(host=agent.host, sequence=2).first, "the second sample")
     assert samples.unpack(bytes(newest.payload))[0].gpus[0].detail == detail
+
+
+async def test_agents_of_many_hosts_gather_their_samples_unless_somebody_looks(
+    panel_socket: PanelSocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switchboard, "MANY", 0)
+    async with raw_agent(panel_socket, tmp_path) as agent:
+        await agent.say(Samples((sample(1),)))
+        assert await agent.heard(Committed) == Committed(1, ANY, switchboard.GATHER_SECONDS)
+        await sync_to_async(watch)(agent.host.pk)
+        assert await agent.heard(Committed) == Committed(1, ANY, 0.0)
+        await agent.say(Samples((sample(2),)))
+        assert await agent.heard(Committed) == Committed(2, ANY, 0.0)
 
 
 async def test_a_sample_that_comes_twice_is_stored_once(panel_socket: PanelSocket, tmp_path: Path) -> None:
