@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from models_app.agent import pinned
 from models_app.agent.config import BadConfig, Config, EndpointConfig
 from models_app.agent.managed import PREFIX, ManagedServers
 from models_app.agent.messages import LocalEndpoint
 from models_app.backends import detect
 from models_app.backends.address import AddressPolicy
-from models_app.backends.errors import AddressRefused, NotFound
+from models_app.backends.errors import AddressRefused, NotFound, Unreachable
 from models_app.backends.names import OLLAMA_REGISTRY
 from models_app.backends.protocol import Backend, BackendKind
 from models_app.probes.servers import Served
@@ -24,10 +25,14 @@ from models_app.probes.servers import Served
 
 @dataclass
 class Machine:
-    """What endpoints may need to know of the machine. ``gpu_index`` maps a GPU's UUID to its number."""
+    """What endpoints may need to know of the machine. ``gpu_index`` maps a GPU's UUID to its number.
+
+    ``ports`` is where the servers listen that the agent itself keeps running, by their endpoints' names.
+    """
 
     config: Config
     gpu_index: Mapping[str, int] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
 
 
 Connect = Callable[[EndpointConfig, Machine], Awaitable[Backend]]
@@ -42,7 +47,7 @@ class Kind:
 
     check: Callable[[EndpointConfig], None]
     connect: Connect
-    served: Callable[[EndpointConfig], Served | None] = lambda _: None
+    served: Callable[[EndpointConfig, Machine], Served | None] = lambda *_: None
     program: str = ""
     """The kind that the panel is told, where it is not the name of this one."""
 
@@ -70,7 +75,7 @@ class Endpoints:
 
     def served(self) -> tuple[Served, ...]:
         """Where the servers listen, as far as that can be told."""
-        found = [kind_of(entry).served(entry) for entry in self._configs.values()]
+        found = [kind_of(entry).served(entry, self._machine) for entry in self._configs.values()]
         return tuple(each for each in found if each is not None)
 
     async def backend(self, name: str) -> Backend:
@@ -143,10 +148,30 @@ async def _connect_http(entry: EndpointConfig, machine: Machine) -> Backend:
     )
 
 
-def _served_over_http(entry: EndpointConfig) -> Served:
+def _served_over_http(entry: EndpointConfig, _: Machine) -> Served:
     parts = urlsplit(_url(entry))
     return Served(entry.name, parts.port or (443 if parts.scheme == "https" else 80), entry.kind)
 
 
 _OVER_HTTP = Kind(_check_http, _connect_http, _served_over_http)
-KINDS: dict[str, Kind] = {kind.value: _OVER_HTTP for kind in BackendKind}
+
+
+# ── Ollama servers that the agent keeps running ──────────────────────────────
+
+
+async def _connect_pinned(entry: EndpointConfig, machine: Machine) -> Backend:
+    port = machine.ports.get(entry.name)
+    if port is None:
+        raise Unreachable("This Ollama does not run.", hint="The agent's log says why.")
+    plain = EndpointConfig(entry.name, BackendKind.OLLAMA, {"url": f"http://127.0.0.1:{port}"})
+    return await _connect_http(plain, machine)
+
+
+def _served_pinned(entry: EndpointConfig, machine: Machine) -> Served | None:
+    port = machine.ports.get(entry.name)
+    return None if port is None else Served(entry.name, port, BackendKind.OLLAMA)
+
+
+_PINNED = Kind(pinned.check, _connect_pinned, _served_pinned, BackendKind.OLLAMA)
+
+KINDS: dict[str, Kind] = {kind.value: _OVER_HTTP for kind in BackendKind} | {pinned.KIND: _PINNED}

@@ -35,7 +35,7 @@ class ManagedServers:
         if unknown := sorted(set(settings) - KEYS):
             raise BadConfig(f"supervision: there is no key “{unknown[0]}”; there are: {', '.join(sorted(KEYS))}")
         self._state = Path(str(settings.get("state_folder", state_folder)))
-        self._supervisor = Supervisor(Path(str(settings.get("allow_file", DEFAULT_ALLOW_FILE))), self._state)
+        self.supervisor = Supervisor(Path(str(settings.get("allow_file", DEFAULT_ALLOW_FILE))), self._state)
 
     def names(self) -> tuple[str, ...]:
         """The endpoints of all servers that the panel has put here."""
@@ -47,35 +47,35 @@ class ManagedServers:
         spec = Folder(self._state, key).read_spec()
         if spec is None:
             raise NotFound("This agent has no such server any more.", hint="Save its settings again.")
-        return ManagedBackend(self._supervisor, key, spec)
+        return ManagedBackend(self.supervisor, key, spec)
 
     async def tend(self) -> None:
         """Restart what has crashed, until cancelled."""
         while True:
-            await asyncio.to_thread(self._supervisor.tick)
+            await asyncio.to_thread(self.supervisor.tick)
             await asyncio.sleep(TEND_SECONDS)
 
     async def programs(self) -> list[str]:
         """The names of the programs that may be started. Raises ``NotAllowed``."""
-        return list((await in_thread(self._supervisor.allowed)).binaries)
+        return list((await in_thread(self.supervisor.allowed)).binaries)
 
     async def list_files(self, wanted: str) -> Listing:
         """The model files that may be used. Raises ``NotAllowed``."""
-        return await in_thread(list_models, await in_thread(self._supervisor.allowed), wanted)
+        return await in_thread(list_models, await in_thread(self.supervisor.allowed), wanted)
 
     async def read_file(self, path: str) -> FileHeader:
         """Size and header of one of them. Raises ``NotAllowed``."""
-        return await in_thread(read_file, await in_thread(self._supervisor.allowed), path)
+        return await in_thread(read_file, await in_thread(self.supervisor.allowed), path)
 
     async def put(self, key: str, spec: ServerSpec) -> None:
         """Keep the settings for the next start. Raises ``NotAllowed`` or ``InvalidOption`` where it would be refused."""
-        await in_thread(self._supervisor.check, spec)
+        await in_thread(self.supervisor.check, spec)
         await in_thread(Folder(self._state, key).write_spec, spec)
 
     async def forget(self, key: str) -> None:
         """Stop it and forget it."""
-        await in_thread(self._supervisor.server(key).forget)
+        await in_thread(self.supervisor.server(key).forget)
 
     async def log_tail(self, key: str, count: int) -> list[str]:
         """The last lines of its log."""
-        return await in_thread(self._supervisor.server(key).log_tail, count)
+        return await in_thread(self.supervisor.server(key).log_tail, count)

@@ -17,6 +17,7 @@ from models_app.agent.endpoints import Endpoints, Machine
 from models_app.agent.link import Link
 from models_app.agent.managed import ManagedServers
 from models_app.agent.messages import Message
+from models_app.agent.pinned import PinnedOllamas
 from models_app.agent.session import AgentSession, Identity
 from models_app.agent.watch import Watch
 from models_app.backends.errors import TimedOut
@@ -39,6 +40,9 @@ class Agent:
         self._clock = clock or SystemClock()
         self.managed = ManagedServers(config.supervision, config.secret_file.parent / "managed")
         self.endpoints = Endpoints(self._machine, self.managed)
+        self._pinned = PinnedOllamas(
+            config.endpoints, self.managed.supervisor, self._machine.ports, self.endpoints.backend, self.endpoints.drop
+        )
         self.desk = Desk(self._target, self._say)
         self.session = AgentSession(
             load(config.secret_file),
@@ -60,6 +64,7 @@ class Agent:
                 tasks.create_task(self._sample_always())
                 tasks.create_task(self._watch.run())
                 tasks.create_task(self.managed.tend())
+                tasks.create_task(self._pinned.tend())
                 tasks.create_task(self.link.run())
         finally:
             await self.desk.aclose()

@@ -9,6 +9,9 @@
     [llama_server]
     stable = "/opt/llama.cpp/llama-server"
 
+    [ollama]
+    stable = "/usr/local/bin/ollama"
+
     [environment]                        # given to the servers, beside PATH, HOME and the like
     GGML_CUDA_ENABLE_UNIFIED_MEMORY = "0"
 
@@ -40,12 +43,12 @@ RESERVED_FLAGS = frozenset(_OWN_FLAGS.split())
 """Berth sets these itself, or they would undo what it sets."""
 
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
-_SETTINGS = {"model_folders", "flags", "ports", "log_folder", "start_seconds", "llama_server", "environment"}
+_SETTINGS = {"model_folders", "flags", "ports", "log_folder", "start_seconds", "llama_server", "ollama", "environment"}
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """``binaries`` are llama-servers by the names that the owner gave them; ``ports`` is an inclusive range."""
+    """``binaries`` and ``ollamas`` are programs by the names that the owner gave them; ``ports`` is an inclusive range."""
 
     source: Path
     binaries: Mapping[str, Path]
@@ -55,12 +58,20 @@ class Allowed:
     log_folder: Path | None = None
     start_seconds: float = DEFAULT_START_SECONDS
     environment: Mapping[str, str] = field(default_factory=dict)
+    ollamas: Mapping[str, Path] = field(default_factory=dict)
 
     def binary(self, name: str) -> Path:
-        """The program of that name, the first one for an empty name. Raises ``NotAllowed``."""
-        path = self.binaries.get(name) if name else next(iter(self.binaries.values()), None)
+        """The llama-server of that name, the first one for an empty name. Raises ``NotAllowed``."""
+        return self._program(self.binaries, name, "llama-server")
+
+    def ollama_binary(self, name: str) -> Path:
+        """The same for an Ollama."""
+        return self._program(self.ollamas, name, "Ollama")
+
+    def _program(self, programs: Mapping[str, Path], name: str, kind: str) -> Path:
+        path = programs.get(name) if name else next(iter(programs.values()), None)
         if path is None:
-            raise NotAllowed(f"{self.source} names no llama-server {name or 'at all'}.", option="binary")
+            raise NotAllowed(f"{self.source} names no {kind} {name or 'at all'}.", option="binary")
         try:
             real = path.resolve(strict=True)
             mode = real.stat().st_mode
@@ -86,6 +97,13 @@ class Allowed:
             raise outside
         if not real.is_file() or given.suffix.lower() != ".gguf":
             raise NotAllowed(f"{path} is no GGUF file.", option="model")
+        return real
+
+    def model_folder(self, path: str) -> Path:
+        """One of the folders, or one within. Raises ``NotAllowed``."""
+        real = Path(path).resolve()
+        if not real.is_dir() or not any(real.is_relative_to(folder.resolve()) for folder in self.model_folders):
+            raise NotAllowed(f"{path} is no folder within those that {self.source} allows.", option="models")
         return real
 
     def check_flags(self, words: Iterable[str]) -> None:
@@ -136,6 +154,7 @@ def _allowed(path: Path, table: Mapping[str, Any]) -> Allowed:
         log_folder=None if log_folder is None else _absolute(log_folder, "log_folder"),
         start_seconds=_seconds(table.get("start_seconds", DEFAULT_START_SECONDS)),
         environment=_words(table, "environment"),
+        ollamas={name: _absolute(text, "ollama") for name, text in _words(table, "ollama").items()},
     )
 
 

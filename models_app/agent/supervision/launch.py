@@ -42,7 +42,7 @@ def launch(spec: ServerSpec, allowed: Allowed, port: int, key_file: Path, marker
         "--api-key-file",
         str(key_file),
     )
-    return Launch((str(program), *fixed, *settings(spec), *spec.extra), _environment(spec, allowed, marker))
+    return Launch((str(program), *fixed, *settings(spec), *spec.extra), environment(allowed, marker) | _shown(spec))
 
 
 def settings(spec: ServerSpec) -> tuple[str, ...]:
@@ -62,7 +62,11 @@ def settings(spec: ServerSpec) -> tuple[str, ...]:
     return tuple(word for flag, value in values.items() if value is not None for word in (flag, str(value)))
 
 
-def _environment(spec: ServerSpec, allowed: Allowed, marker: str) -> dict[str, str]:
+def _shown(spec: ServerSpec) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": ",".join(spec.gpus)} if spec.gpus or spec.gpu_layers == 0 else {}
+
+
+def environment(allowed: Allowed, marker: str) -> dict[str, str]:
+    """What every server gets: what is passed on, what the owner gives, and the mark."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    shown = {"CUDA_VISIBLE_DEVICES": ",".join(spec.gpus)} if spec.gpus or spec.gpu_layers == 0 else {}
-    return kept | dict(allowed.environment) | shown | {MARKER: marker}
+    return kept | dict(allowed.environment) | {MARKER: marker}

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from models_app.agent.supervision.ollama import OllamaSpec
 from models_app.agent.supervision.processes import Identity
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.spec import ServerSpec, Spec
 from models_app.backends.errors import BackendError, Busy, InvalidName
 
 MAX_RECORD_BYTES = 256 * 1024
@@ -34,7 +35,7 @@ class Record:
     unasked, ``problem`` how it did last. ``log_offset`` is where the log of this process begins.
     """
 
-    spec: ServerSpec
+    spec: Spec
     wanted: bool = False
     identity: Identity | None = None
     port: int | None = None
@@ -162,7 +163,8 @@ def folders(parent: Path) -> list[Folder]:
 
 def _record(value: dict[str, Any]) -> Record:
     identity = value["identity"]
-    read = {"spec": ServerSpec.from_json(value["spec"]), "identity": Identity(**identity) if identity else None}
+    kind = OllamaSpec if "models" in value["spec"] else ServerSpec
+    read = {"spec": kind.from_json(value["spec"]), "identity": Identity(**identity) if identity else None}
     return Record(**(value | read | {"crashes": tuple(value["crashes"])}))
 
 

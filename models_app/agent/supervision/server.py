@@ -13,10 +13,10 @@ from pathlib import Path
 from models_app.agent.supervision import logs, processes
 from models_app.agent.supervision.allowed import Allowed, read_allowed
 from models_app.agent.supervision.crashes import Pace, after_crash, ending, state_of
-from models_app.agent.supervision.launch import launch
+from models_app.agent.supervision.ollama import launch_of
 from models_app.agent.supervision.ports import free_port
 from models_app.agent.supervision.records import Folder, Record
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, LoadFailed, Rejected
 from models_app.backends.protocol import ServerProcess, ServerState
 
@@ -44,7 +44,7 @@ class Server:
         """The key that the server asks for."""
         return self._folder.api_key()
 
-    def start(self, spec: ServerSpec, avoid: Collection[int] = ()) -> Running:
+    def start(self, spec: Spec, avoid: Collection[int] = ()) -> Running:
         """Start it, or find it running with this very spec. Returns before it serves.
 
         ``avoid`` are ports that others use. Raises ``NotAllowed``, ``InvalidOption``, ``Rejected`` where it runs with
@@ -166,7 +166,7 @@ class Server:
         except BackendError as error:
             self._crashed(record, error.message)
 
-    def _found(self, record: Record, spec: ServerSpec) -> Running:
+    def _found(self, record: Record, spec: Spec) -> Running:
         if record.spec != spec:
             raise Rejected(f"{spec.name} runs with other settings.", hint="Restart it to apply the new ones.")
         if not record.wanted:
@@ -178,7 +178,7 @@ class Server:
         allowed = read_allowed(self._allow_file)
         port = free_port(allowed.ports, avoid)
         self._folder.api_key()
-        command = launch(record.spec, allowed, port, self._folder.key_file, self._marker)
+        command = launch_of(record.spec, allowed, port, self._folder.key_file, self._marker)
         path = self.log_path(allowed)
         fresh = replace(record, wanted=True, identity=None, port=port, started_at=time.time(), ready_at=None)
         fresh = replace(fresh, restart_at=None, given_up=False, log_offset=logs.size_bytes(path))

@@ -1,4 +1,4 @@
-"""How a llama-server is to be started, as a value."""
+"""How a server is to be started, as a value; and so a llama-server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from models_app.backends.errors import InvalidOption
@@ -25,8 +25,41 @@ _UUID = re.compile(r"[A-Za-z0-9._:/-]{1,96}")
 _CACHE_TYPE = re.compile(r"[a-z0-9_]{1,12}")
 
 
+class Spec:
+    """What all kinds of servers have in common: they are frozen dataclasses that check themselves."""
+
+    __slots__ = ()
+    name: str
+
+    def check(self) -> None:
+        """Raises ``InvalidOption`` or ``InvalidName`` for a value that makes no sense."""
+        raise NotImplementedError
+
+    @property
+    def digest(self) -> str:
+        """The same for two specs that start the same server."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:32]
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON object from which ``from_json`` makes the spec again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The spec. Raises ``InvalidOption`` where this is none."""
+        try:
+            known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+            chosen: dict[str, Any] = {name: item for name, item in value.items() if name in known}
+            lists = {name: tuple(chosen[name]) for name in ("gpus", "extra") if isinstance(chosen.get(name), list)}
+            spec = cls(**(chosen | lists))
+            spec.check()
+        except (TypeError, AttributeError) as error:
+            raise InvalidOption("This is no description of a server.") from error
+        return spec
+
+
 @dataclass(frozen=True, slots=True)
-class ServerSpec:
+class ServerSpec(Spec):
     """``None`` leaves a choice to llama-server.
 
     ``name`` is what the server calls its model, ``model`` the path of its file (of the first, where it is split) and
@@ -52,15 +85,10 @@ class ServerSpec:
     def check(self) -> None:
         """Raises ``InvalidOption`` or ``InvalidName`` for a value that makes no sense."""
         check_served_name(self.name)
-        for name, (least, most) in _LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise InvalidOption(f"{name} is {value}, but from {least:,} to {most:,}.", option=name)
+        check_limits(self, _LIMITS)
         if (self.context_length or 1) * (self.parallel or 1) > _LIMITS["context_length"][1]:
             raise InvalidOption("Context times slots is more than any server counts.", option="context_length")
-        is_set = isinstance(self.gpus, tuple) and len(set(self.gpus)) == len(self.gpus)
-        if not is_set or not all(_UUID.fullmatch(uuid) for uuid in self.gpus):
-            raise InvalidOption("GPUs are given by their UUIDs, each once.", option="gpus")
+        check_gpus(self.gpus)
         for name in ("cache_type_k", "cache_type_v"):
             if not _CACHE_TYPE.fullmatch(getattr(self, name) or "f16"):
                 raise InvalidOption(f"{getattr(self, name)} is no cache type.", option=name)
@@ -68,27 +96,20 @@ class ServerSpec:
         if not are_words or not all(_is_word(word) for word in self.extra):
             raise InvalidOption("These are too many, too long or unprintable words.", option="extra")
 
-    @property
-    def digest(self) -> str:
-        """The same for two specs that start the same server."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
 
-    def as_json(self) -> dict[str, Any]:
-        """A JSON object from which ``from_json`` makes the spec again."""
-        return asdict(self)
+def check_limits(spec: Spec, limits: Mapping[str, tuple[int, int]]) -> None:
+    """Raises ``InvalidOption`` for a number beyond its limits."""
+    for name, (least, most) in limits.items():
+        value = getattr(spec, name)
+        if value is not None and not least <= value <= most:
+            raise InvalidOption(f"{name} is {value}, but from {least:,} to {most:,}.", option=name)
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The spec. Raises ``InvalidOption`` where this is none."""
-        known = {field.name for field in fields(cls)}
-        try:
-            chosen: dict[str, Any] = {name: item for name, item in value.items() if name in known}
-            lists = {name: tuple(chosen[name]) for name in ("gpus", "extra") if isinstance(chosen.get(name), list)}
-            spec = cls(**(chosen | lists))
-            spec.check()
-        except (TypeError, AttributeError) as error:
-            raise InvalidOption("This is no description of a server.") from error
-        return spec
+
+def check_gpus(gpus: tuple[str, ...]) -> None:
+    """Raises ``InvalidOption`` for what are no UUIDs, each once."""
+    is_set = isinstance(gpus, tuple) and len(set(gpus)) == len(gpus)
+    if not is_set or not all(_UUID.fullmatch(uuid) for uuid in gpus):
+        raise InvalidOption("GPUs are given by their UUIDs, each once.", option="gpus")
 
 
 def _is_word(word: object) -> bool:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from models_app.agent.supervision.allowed import Allowed, read_allowed
 from models_app.agent.supervision.crashes import Pace
-from models_app.agent.supervision.launch import launch
+from models_app.agent.supervision.ollama import launch_of
 from models_app.agent.supervision.records import Folder, folders
 from models_app.agent.supervision.server import Server
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, Busy
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,14 @@ class Supervisor:
         """The server of that key, whether or not it was ever started. Raises ``InvalidName``."""
         return Server(Folder(self._state, key), self.allow_file, self._pace)
 
-    def check(self, spec: ServerSpec) -> None:
+    def check(self, spec: Spec) -> None:
         """Raises ``InvalidOption``, ``InvalidName`` or ``NotAllowed`` for what would not be started now."""
         allowed = self.allowed()
-        launch(spec, allowed, allowed.ports[0], self._state, "")
+        launch_of(spec, allowed, allowed.ports[0], self._state, "")
+
+    def keys(self) -> list[str]:
+        """The keys of all servers that were ever started here and are not forgotten."""
+        return [folder.key for folder in folders(self._state)]
 
     def ports(self) -> frozenset[int]:
         """Where the servers that run listen."""
