@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models_app.agent_link import enrolment, reports
 from models_app.agent_link.models import Agent
 from models_app.api.auth import acting
-from models_app.api.endpoints import EndpointOut, endpoint_out
+from models_app.api.endpoints import EndpointOut, get_endpoint
 from models_app.api.errors import Problem
 from models_app.api.paging import Listing, Page
 from models_app.inventory.errors import InventoryRefused
@@ -108,14 +108,14 @@ def revoke_agent(request: HttpRequest, agent_id: int) -> AgentOut:
 
 
 @router.post("/{int:agent_id}/endpoints", response={201: EndpointOut}, summary="List a removed endpoint again")
-def bring_back_endpoint(request: HttpRequest, agent_id: int, body: RemovedIn) -> Status[EndpointOut]:
+def bring_back_endpoint(request: HttpRequest, agent_id: int, body: RemovedIn) -> Status[dict[str, Any]]:
     """One that was removed stays away however often the agent announces it, until it is asked for here."""
     agent = get_object_or_404(_agents(), pk=agent_id)
     try:
         endpoint = reports.bring_back(acting(request), agent.host, body.name)
     except InventoryRefused as refused:
         raise Problem(404, refused.code, refused.message, field="name") from None
-    return Status(201, endpoint_out(endpoint))
+    return Status(201, get_endpoint(request, endpoint.pk))
 
 
 def _agents() -> QuerySet[Agent]:
