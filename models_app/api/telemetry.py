@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
+from msgspec import to_builtins
 from ninja import Router
 from pydantic import BaseModel
 
-from models_app.api.paging import Listing, Page
+from models_app.api.paging import Columns, Listing, Page
 from models_app.inventory.models import Host
 from models_app.telemetry.latest import Latest, latest_by_host
 
@@ -125,28 +126,34 @@ LISTING = Listing[Host](
     filters={"host": "name", "host_id": "id"},
     searches=("name",),
 )
+COLUMNS = Columns({name: name for name in ("id", "name", "gpu_problem")})
 
 
 @router.get(
     "/latest", response=Page[SampleOut], summary="The newest sample of every host", openapi_extra=LISTING.describe()
 )
 def list_latest(request: HttpRequest) -> dict[str, Any]:
-    page = LISTING.page(request, Host.objects.all(), lambda host: host)
-    samples = latest_by_host([host.pk for host in page["items"]])
-    return {**page, "items": [_sample(host, samples.get(host.pk)) for host in page["items"]]}
+    page = LISTING.table(request, Host.objects.all(), COLUMNS)
+    samples = latest_by_host([host["id"] for host in page["items"]], with_recent=False)
+    return {**page, "items": [_sample(host, samples.get(host["id"])) for host in page["items"]]}
 
 
-def _sample(host: Host, latest: Latest | None) -> SampleOut:
-    sample = latest.sample if latest else None
-    return SampleOut(
-        host=host.name,
-        host_id=host.pk,
-        taken_at=sample.taken_at if sample else None,
-        boot_id=sample.boot_id if sample else "",
-        sequence=sample.sequence if sample else None,
-        is_stale=latest.is_stale if latest else True,
-        gpu_problem=sample.nvml_problem if sample else host.gpu_problem,
-        gpus=[GpuSampleOut.model_validate(gpu, from_attributes=True) for gpu in sample.gpus] if sample else [],
-        ram=RamOut.model_validate(sample.ram, from_attributes=True) if sample and sample.ram else None,
-        disks=[DiskOut.model_validate(disk, from_attributes=True) for disk in sample.disks] if sample else [],
-    )
+def _sample(host: dict[str, Any], latest: Latest | None) -> dict[str, Any]:
+    named = {"host": host["name"], "host_id": host["id"]}
+    if latest is None:
+        return {**_NO_SAMPLE, **named, "gpu_problem": host["gpu_problem"]}
+    sample: dict[str, Any] = to_builtins(latest.sample)
+    for gpu, shown in zip(latest.sample.gpus, sample["gpus"], strict=True):
+        shown["uses_mps"] = gpu.uses_mps
+    return {**sample, **named, "is_stale": latest.is_stale, "gpu_problem": latest.sample.nvml_problem}
+
+
+_NO_SAMPLE: dict[str, Any] = {
+    "taken_at": None,
+    "boot_id": "",
+    "sequence": None,
+    "is_stale": True,
+    "gpus": [],
+    "ram": None,
+    "disks": [],
+}

@@ -17,7 +17,7 @@ def sums_of_all() -> Sums:
     """As ``fleet().sums``; what processes do not explain is what the attribution of each sample left over."""
     promises = _promises()
     used_bytes = total_bytes = available_bytes = unexplained_bytes = 0
-    for latest in latest_by_host().values():
+    for latest in latest_by_host(with_recent=False).values():
         for gpu in latest.sample.gpus:
             held = sum(promise.held_bytes(gpu.used_bytes) for promise in promises.get(gpu.uuid, ()))
             used_bytes, total_bytes = used_bytes + gpu.used_bytes, total_bytes + gpu.total_bytes

@@ -32,7 +32,8 @@ class FleetRenderer(RowsRenderer):
     def read(self) -> None:
         """The page's hosts, their rows, operations and alerts."""
         self._page = fleet_page(self._query, self._page)
-        self._rows = read_rows(self._page.host_ids)
+        self.host_ids = self._page.host_ids
+        self._rows = read_rows(self.host_ids)
         self._stories, self._alerts = recent_stories(), open_alerts()
 
     def screens(self, roles: set[Role]) -> dict[Role, Screen]:

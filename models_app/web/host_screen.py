@@ -65,7 +65,7 @@ class HostRenderer(RowsRenderer):
     """The page of one host."""
 
     def __init__(self, host_id: int) -> None:
-        self._host_id = host_id
+        self._host_id, self.host_ids = host_id, (host_id,)
         super().__init__()
 
     def read(self) -> None:

@@ -8,7 +8,6 @@ as it then is.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import defaultdict
@@ -20,10 +19,11 @@ from django.db import close_old_connections
 
 from models_app import live
 from models_app.accounts.roles import Role
-from models_app.accounts.standing import Login, Standing, standings
+from models_app.accounts.standing import standings
 from models_app.web.live_screens import renderer_of
 from models_app.web.screens import Renderer, Screen
 from models_app.web.viewer import Viewer
+from models_app.web.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Hub:
         self._sent: dict[tuple[str, Role], Screen] = {}
         self._renderers: dict[str, Renderer] = {}
         self._checked_at = -CHECK_SECONDS
+        self._watched = Watched()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-hub")
 
     def join(self, viewer: Viewer) -> None:
@@ -123,6 +124,7 @@ class Hub:
             wanted[viewer.screen].add(viewer.role)
         heard, self._heard = self._heard, 0
         revision, screens = await self._in_thread(self._read, dict(wanted), topics, heard)
+        self._sent = {key: screen for key, screen in self._sent.items() if key in screens}
         for key, screen in screens.items():
             self._send(key, screen, revision, sorted(topics))
         self._revision = revision
@@ -143,22 +145,23 @@ class Hub:
     def _prepare(self) -> None:
         for renderer in self._renderers.values():
             renderer.prepare()
+        self._watched.tell(host_id for renderer in self._renderers.values() for host_id in renderer.host_ids)
 
     def _send(self, key: tuple[str, Role], screen: Screen, revision: int, topics: list[str]) -> None:
         before = self._sent.get(key, Screen())
         self._sent[key] = screen
-        changes = _message(screen.since(before), revision, self._revision, topics)
+        changes = screen.since(before).message(revision, self._revision, topics)
         everything = ""
         for viewer in self._viewers:
             if (viewer.screen, viewer.role) != key:
                 continue
             if viewer.wants_everything:
-                everything = everything or _message(screen, revision, None, topics)
+                everything = everything or screen.message(revision, None, topics)
             viewer.offer(everything if viewer.wants_everything else changes)
 
     async def _check_everybody(self) -> None:
         began = time.monotonic()
-        found = await self._in_thread(_standings, {viewer.login for viewer in self._viewers})
+        found = await self._in_thread(standings, {viewer.login for viewer in self._viewers})
         for viewer in list(self._viewers):
             standing = found.get(viewer.login)
             if standing is None:
@@ -179,16 +182,6 @@ def _with_connection(work: Any, *arguments: Any) -> Any:
         return work(*arguments)
     finally:
         close_old_connections()
-
-
-def _standings(logins: set[Login]) -> dict[Login, Standing]:
-    return standings(logins)
-
-
-def _message(screen: Screen, revision: int, after: int | None, topics: list[str]) -> str:
-    """``after`` is the revision of the message before, by which the page notices a gap; ``null`` starts afresh."""
-    parts = {"revision": revision, "after": after, "topics": topics, "fragments": screen.fragments, "lists": screen.lists}
-    return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
 
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from django.template.loader import get_template
@@ -32,6 +33,13 @@ class Screen:
         fragments = {name: html for name, html in self.fragments.items() if before.fragments.get(name) != html}
         lists = {name: ids for name, ids in self.lists.items() if before.lists.get(name) != ids}
         return Screen(fragments, lists)
+
+    def message(self, revision: int, after: int | None, topics: list[str]) -> str:
+        """What a socket is sent. ``after`` is the revision of the message before, by which the page notices a gap; ``None``
+        starts afresh.
+        """
+        parts = {"revision": revision, "after": after, "topics": topics, "fragments": self.fragments, "lists": self.lists}
+        return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
 
 
 MOST_ALERTS = 5
@@ -88,6 +96,8 @@ def alarm_fragments() -> dict[str, str]:
 class Renderer:
     """A screen with the bell and nothing else: its pages fetch themselves again when they hear of an event."""
 
+    host_ids: Collection[int] = ()
+    """The hosts whose samples it shows."""
     _alarm: dict[str, str] | None = None
 
     def render(self, roles: set[Role], topics: set[str]) -> dict[Role, Screen]:

@@ -127,6 +127,17 @@ async def test_the_socket_of_a_host_sends_that_host_alone(rows, as_member):
     assert "9.0" in change["fragments"][f"host-{rows.host.pk}"]
 
 
+async def test_whoever_receives_samples_is_told_which_hosts_are_looked_at(rows, as_member, monkeypatch):
+    told, heard = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+    remember = lambda host_id: heard.append(host_id) or loop.call_soon_threadsafe(told.set)  # noqa: E731
+    monkeypatch.setattr("models_app.web.watched.watch", remember)
+    async with Browser(as_member, f"host-{rows.host.pk}") as browser:
+        await browser.message()
+        await asyncio.wait_for(told.wait(), PATIENCE)
+    assert set(heard) == {rows.host.pk}
+
+
 async def test_the_socket_of_a_page_of_hosts_sends_these_hosts(rows, as_member):
     await in_database(partial(HostFactory, name="borealis"))
     screen = screen_name(QueryDict("q=boreal&page=1"))
