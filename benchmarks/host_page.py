@@ -88,9 +88,8 @@ def _report(hosts: int, seconds: float, seen: list[tuple[float, float]]) -> bool
     p99 = quantiles(taken, n=100)[-1] if len(taken) > 1 else float("inf")
     holds = p99 <= LIMIT_SECONDS
     print(f"P3 with {hosts} hosts × {GPUS} GPUs: p99 {p99 * 1000:.0f} ms, {harness.spread(taken)}")
-    print(
-        f"    limit {LIMIT_SECONDS * 1000:.0f} ms: {'holds' if holds else 'MISSED'}; {len(taken)} samples shown in {seconds:.0f} s"
-    )
+    verdict = "holds" if holds else "MISSED"
+    print(f"    limit {LIMIT_SECONDS * 1000:.0f} ms: {verdict}; {len(taken)} samples shown in {seconds:.0f} s")
     print(f"    load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     return holds
 
