@@ -1,4 +1,4 @@
-"""The acceptance run accepts a panel that measures, and refuses one that does not."""
+"""`make accept` has to refuse a panel that does not measure. That it accepts one that does, it shows by itself."""
 
 from __future__ import annotations
 
@@ -18,13 +18,6 @@ def accept(**environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.acceptance"]
     given = os.environ | environment
     return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_a_panel_that_measures_is_accepted() -> None:
-    run = accept()
-    assert "Accepted: memory and bar moved" in run.stdout, run.stdout + run.stderr
-    assert run.returncode == 0
-    assert run.stdout.count("measured by: process") == 4
 
 
 def test_a_panel_that_believes_what_it_is_told_is_not_accepted() -> None:
