@@ -14,13 +14,10 @@ from enum import StrEnum
 
 from models_app.agent import proofs
 from models_app.agent.asked import Asked, NothingAsked
-from models_app.agent.backlog import Backlog
 from models_app.agent.clock import Clock, PanelClock
 from models_app.agent.codec import Malformed
 from models_app.agent.credentials import Credentials
-from models_app.agent.details import Details
 from models_app.agent.messages import (
-    MOST_BYTES,
     VERSION,
     Announce,
     Ask,
@@ -34,17 +31,11 @@ from models_app.agent.messages import (
     Message,
     Settled,
     Welcome,
-    batch,
     pack,
     unpack,
 )
+from models_app.agent.outbox import Outbox
 from models_app.probes.types import HostSample
-
-WINDOW = 96
-"""Messages with samples on their way at once: more than a panel leaves uncommitted while it keeps up."""
-MOST_GATHER_SECONDS = 10.0
-BATCH_CHARACTERS = MOST_BYTES // 2
-"""Names beyond ASCII take more bytes than characters."""
 
 
 class State(StrEnum):
@@ -84,12 +75,11 @@ class AgentSession:
         on_enrolled: Callable[[Credentials], None] = lambda _: None,
     ) -> None:
         self.credentials = credentials
-        self.backlog = Backlog(identity.boot_id)
+        self.outbox = Outbox(identity.boot_id)
         self.panel_clock = PanelClock()
         self.state = State.CLOSED
         self.host = ""
         self.sample_seconds, self.observe_seconds = 1.0, 2.0
-        self.gather_seconds = 0.0
         self._identity = identity
         self._clock = clock
         self._asked = asked or NothingAsked()
@@ -98,16 +88,11 @@ class AgentSession:
         self._nonce = ""
         self._panel_nonce = ""
         self._out: deque[str] = deque()
-        self._details = Details()
-        self._sent = 0
-        self._in_flight: deque[int] = deque()
 
     def begin(self) -> None:
         """A connection is made."""
         self._out.clear()
-        self._in_flight.clear()
-        self._details.forget()
-        self.gather_seconds = 0.0
+        self.outbox.begin()
         self._nonce = proofs.nonce()
         self.state = State.CHALLENGED
 
@@ -118,7 +103,7 @@ class AgentSession:
     def add(self, sample: HostSample, monotonic: float | None = None) -> None:
         """Keep a sample, taken now or at that monotonic moment, until the panel has stored it."""
         at = self._clock.monotonic() if monotonic is None else monotonic
-        self.backlog.add(self._details.thin(sample, at), at, self.panel_clock.at if self.panel_clock.is_known else None)
+        self.outbox.add(sample, at, self.panel_clock.at if self.panel_clock.is_known else None)
 
     def dated(self, sample: HostSample) -> HostSample:
         """A sample that was taken just now, with its time by the panel's clock."""
@@ -148,19 +133,9 @@ class AgentSession:
         """Everything that can be sent now."""
         texts = list(self._out)
         self._out.clear()
-        while self.state is State.OPEN and len(self._in_flight) < WINDOW and self._is_gathered():
-            samples, last = self.backlog.after(self._sent, BATCH_CHARACTERS)
-            self._sent = last
-            if not samples:
-                break
-            self._in_flight.append(last)
-            texts.append(batch(samples))
+        if self.state is State.OPEN:
+            texts += self.outbox.messages(self._clock.monotonic())
         return texts
-
-    def _is_gathered(self) -> bool:
-        """Whether the oldest sample that was not sent has waited for as long as the panel wishes, or there is none."""
-        since = self.backlog.taken_after(self._sent)
-        return since is None or self._clock.monotonic() - since >= min(self.gather_seconds, MOST_GATHER_SECONDS)
 
     def _be_challenged(self, challenge: Challenge) -> None:
         if challenge.version != VERSION:
@@ -185,18 +160,8 @@ class AgentSession:
         mine = self._identity
         parts = (self.credentials.key_id, self._panel_nonce, self._nonce, mine.boot_id)
         proof = proofs.proof(self.credentials.secret, "agent", *parts)
-        running = self._asked.running()
-        hello = Hello(
-            self.credentials.key_id,
-            self._nonce,
-            proof,
-            mine.boot_id,
-            self._clock.now(),
-            mine.program,
-            mine.hostname,
-            running,
-        )
-        self._out.append(pack(hello))
+        who = (mine.boot_id, self._clock.now(), mine.program, mine.hostname)
+        self._out.append(pack(Hello(self.credentials.key_id, self._nonce, proof, *who, self._asked.running())))
         self.state = State.GREETING
 
     def _be_welcomed(self, welcome: Welcome) -> None:
@@ -205,9 +170,7 @@ class AgentSession:
         self.host = welcome.host
         self.sample_seconds, self.observe_seconds = welcome.sample_seconds, welcome.observe_seconds
         self.panel_clock.hear(welcome.time, self._clock.monotonic())
-        self.backlog.fix_times(self.panel_clock.at)
-        self.backlog.forget(welcome.committed)
-        self._sent = welcome.committed
+        self.outbox.resume(welcome.committed, self.panel_clock.at)
         self.say(Announce(self._endpoints))
         for message in self._asked.unsettled():
             self.say(message)
@@ -220,10 +183,7 @@ class AgentSession:
         match message:
             case Committed():
                 self.panel_clock.hear(message.time, self._clock.monotonic())
-                self.gather_seconds = message.gather_seconds
-                self.backlog.forget(message.sequence)
-                while self._in_flight and self._in_flight[0] <= message.sequence:
-                    self._in_flight.popleft()
+                self.outbox.commit(message.sequence, message.gather_seconds)
             case Ask():
                 self._asked.ask(message)
             case Cancel():

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from django.conf import settings
 from django.db.models import OuterRef, Subquery
 
 from models_app.inventory.models import Host, LoadedModel
@@ -20,9 +19,9 @@ from models_app.probes.types import GpuDetail, GpuSample, GpuState, HostSample
 from models_app.telemetry.attribution import By, Shares
 from models_app.telemetry.gpus import record_gpus
 from models_app.telemetry.models import LatestSample
+from models_app.telemetry.rings import Points, with_points
 from models_app.telemetry.samples import pack
 
-RECENT_POINTS = 150
 MANY = 50
 """Hosts that report at once: with more, rows and sparklines take turns."""
 LAG_SECONDS = 2.0
@@ -30,9 +29,6 @@ LAG_SECONDS = 2.0
 LEAST_CHANGE_BYTES = 1024**2
 """A model's bytes are rewritten only when they changed by more than this on some GPU."""
 TRUST_SECONDS = 60.0
-
-Points = dict[str, list[int]]
-"""Used bytes by GPU's UUID, oldest first, one a period."""
 
 
 @dataclass(slots=True)
@@ -92,20 +88,6 @@ def store_newest(items: Sequence[Newest]) -> int:
     return len(newer)
 
 
-def _with_points(points: Points, points_at: datetime | None, sample: HostSample) -> Points:
-    """The ring with a point of this sample: one a period, so a further sample within it replaces the last point."""
-    period_seconds = settings.SAMPLE_SECONDS
-    silence_seconds = (sample.taken_at - points_at).total_seconds() if points_at else 0
-    if silence_seconds >= RECENT_POINTS * period_seconds:
-        points = {}
-    is_same_period = points_at is not None and _period(points_at) == _period(sample.taken_at)
-    return {
-        gpu.uuid: _with_point(points.get(gpu.uuid, []), gpu, replace_last=is_same_period)
-        for gpu in sample.gpus
-        if gpu.uuid in points or gpu.state is GpuState.OK
-    }
-
-
 def _record_host(host: Host, sample: HostSample) -> bool:
     """Whether something visible of the host itself has changed."""
     described = {"driver_version": sample.driver_version[:40], "gpu_problem": sample.nvml_problem}
@@ -158,7 +140,7 @@ def _remember(item: Newest, row: LatestSample | None) -> None:
     known = item.known
     if known.recent is None:
         known.recent, known.recent_at = (row.recent, row.taken_at) if row else ({}, None)
-    known.recent = _with_points(known.recent, known.recent_at, item.sample)
+    known.recent = with_points(known.recent, known.recent_at, item.sample)
     known.recent_at = item.sample.taken_at
 
 
@@ -207,21 +189,6 @@ def _description(sample: HostSample) -> object:
         for gpu in sample.gpus
     ]
     return gpus, sample.driver_version, sample.nvml_problem
-
-
-def _period(taken_at: datetime) -> float:
-    return taken_at.timestamp() // settings.SAMPLE_SECONDS
-
-
-def _with_point(points: list[int], gpu: GpuSample, *, replace_last: bool) -> list[int]:
-    """In place: a copy of every ring for every sample would cost more than the rest."""
-    if gpu.state is GpuState.OK:
-        if replace_last and points:
-            points[-1] = gpu.used_bytes
-        else:
-            points.append(gpu.used_bytes)
-        del points[:-RECENT_POINTS]
-    return points
 
 
 def _differs(before: dict[str, int], after: dict[str, int]) -> bool:

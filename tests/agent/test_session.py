@@ -12,8 +12,9 @@ from models_app.agent.backlog import MOST_SAMPLES
 from models_app.agent.codec import Malformed
 from models_app.agent.credentials import Credentials
 from models_app.agent.messages import Challenge, Committed, Hello, Samples, Welcome, pack
+from models_app.agent.outbox import WINDOW
 from models_app.agent.proofs import Token, nonce
-from models_app.agent.session import WINDOW, AgentSession, Identity, PanelRefused, State
+from models_app.agent.session import AgentSession, Identity, PanelRefused, State
 from models_app.probes.types import GpuDetail, GpuSample, HostSample
 from tests.agent.panel import NOON, ManualClock, ScriptedPanel
 
@@ -145,9 +146,9 @@ def test_samples_go_out_as_they_come_and_are_forgotten_once_stored(
     live(session, clock, 3)
     panel.listen(session)
     assert sequences(panel) == [1, 2, 3]
-    assert len(session.backlog) == 3
+    assert len(session.outbox.backlog) == 3
     panel.commit(session)
-    assert len(session.backlog) == 0
+    assert len(session.outbox.backlog) == 0
 
 
 def test_ten_minutes_without_the_panel_come_late_without_gap_or_double(
@@ -228,7 +229,7 @@ def test_beyond_its_bound_the_oldest_are_lost_and_counted(
     session: AgentSession, clock: ManualClock, panel: ScriptedPanel
 ) -> None:
     live(session, clock, MOST_SAMPLES + 25)
-    assert (len(session.backlog), session.backlog.lost) == (MOST_SAMPLES, 25)
+    assert (len(session.outbox.backlog), session.outbox.backlog.lost) == (MOST_SAMPLES, 25)
     panel.connect(session)
     assert sequences(panel)[0] == 26
 

@@ -21,7 +21,7 @@ from models_app.telemetry import sources
 from models_app.telemetry.collector import Collector, record_sample
 from models_app.telemetry.latest import is_stale, latest
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.newest import RECENT_POINTS
+from models_app.telemetry.rings import RECENT_POINTS
 from models_app.telemetry.samples import pack, unpack
 from tests.factories import EndpointFactory, HostFactory, LoadedModelFactory
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit, lasting
-from models_app.alerts.rules.past import Past, Stay
+from models_app.alerts.rules.past import Past
+from models_app.alerts.rules.stays import Stay
 from models_app.alerts.rules.subjects import of_endpoint, of_model, restart
 from models_app.operations.fleet_view import EndpointView
 from models_app.operations.wording import gib

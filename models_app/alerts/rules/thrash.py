@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Action, Figure, Limits, Page, Reading, Rule, Severity, Unit, lasting
-from models_app.alerts.rules.past import Past, Stay
+from models_app.alerts.rules.past import Past
+from models_app.alerts.rules.stays import Stay
 from models_app.alerts.rules.subjects import of_endpoint
 
 WINDOW = timedelta(minutes=10)

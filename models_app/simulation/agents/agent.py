@@ -61,7 +61,7 @@ class SimulatedAgent:
     @property
     def sent(self) -> Sent:
         """The count of this moment."""
-        backlog = self.session.backlog
+        backlog = self.session.outbox.backlog
         return Sent(self.session.host, self._samples, dict(self.machine.sampled), len(backlog), backlog.lost)
 
     async def run(self, first: float, until: float) -> None:
@@ -79,7 +79,7 @@ class SimulatedAgent:
         """Stay connected until everything is confirmed, or until then."""
         loop = asyncio.get_running_loop()
         self._connect()
-        while len(self.session.backlog) and loop.time() < until:
+        while len(self.session.outbox.backlog) and loop.time() < until:
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
             self._link.wake.set()
 
@@ -89,8 +89,8 @@ class SimulatedAgent:
         await self._desk.aclose()
 
     def _sample(self) -> None:
-        clock = self.session.panel_clock
-        self.session.backlog.add_written(self.machine.write, self._clock.monotonic(), clock.at if clock.is_known else None)
+        time_of = self.session.panel_clock.at if self.session.panel_clock.is_known else None
+        self.session.outbox.backlog.add_written(self.machine.write, self._clock.monotonic(), time_of)
         self._samples += 1
         self._link.wake.set()
 

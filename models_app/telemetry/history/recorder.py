@@ -10,9 +10,8 @@ import logging
 import threading
 import time
 import zlib
-from array import array
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
@@ -22,9 +21,10 @@ from django.utils import timezone
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.probes.types import GpuState, HostSample
 from models_app.telemetry.attribution import GpuShares, Shares
-from models_app.telemetry.history.series import FIGURES, figures_of, shares_row
+from models_app.telemetry.history.minutes import OWN, Columns, Minute, identities
+from models_app.telemetry.history.series import figures_of, shares_row
 from models_app.telemetry.history.store import DAY_SECONDS, MINUTE_SECONDS, floor, moment
-from models_app.telemetry.history.tables import DamagedChunk, Table, joined, numbers, pack, unpack
+from models_app.telemetry.history.tables import DamagedChunk, Table, joined, pack, unpack
 from models_app.telemetry.models import SecondsChunk
 
 log = logging.getLogger(__name__)
@@ -39,58 +39,15 @@ AHEAD_SECONDS = 3600
 MOST_MINUTES = 30
 """Of each GPU, in memory, while the database cannot be written."""
 
-Columns = tuple[str, ...]
-IDENTITY = ("boot", "sequence")
-OWN = (*IDENTITY, *FIGURES)
-"""The columns of every sample, before those of the shares."""
 Place = tuple[int, str, int]
 """The host's id, the GPU's UUID, and the minute's start in seconds since the epoch."""
-
-
-@dataclass(slots=True)
-class Minute:
-    """One GPU's samples of one minute in this process. ``written`` is its row's payload, where that holds just these.
-
-    ``pieces`` are numbers row by row, a time and then one for each of their columns: the cheapest to add to.
-    """
-
-    pieces: list[tuple[Columns, array[float]]] = field(default_factory=list)
-    latest: float = 0.0
-    written: bytes = b""
-    is_dirty: bool = False
-    since: float = field(default_factory=time.monotonic)
-
-    def add(self, at: float, columns: Columns, values: tuple[float, ...]) -> None:
-        """Add a sample, unless it is here already. The columns begin with those that identify a sample."""
-        if at <= self.latest and (at, *values[: len(IDENTITY)]) in _identities(self.seconds):
-            return
-        if not self.pieces or self.pieces[-1][0] != columns:
-            self.pieces.append((columns, numbers()))
-        self.pieces[-1][1].extend((at, *values))
-        self.latest = max(self.latest, at)
-        self.is_dirty = True
-
-    @property
-    def seconds(self) -> Table:
-        """The samples in the order in which they came."""
-        return joined(map(_table, self.pieces))
-
-    def copy(self) -> Minute:
-        """As it is now."""
-        return Minute([(columns, values[:]) for columns, values in self.pieces], written=self.written)
-
-
-def _table(piece: tuple[Columns, array[float]]) -> Table:
-    columns, values = piece
-    width = len(columns) + 1
-    return Table(values[::width], {name: values[place::width] for place, name in enumerate(columns, 1)})
 
 
 class Recorder:
     """Collects and writes the samples of one process. Safe from several threads."""
 
     def __init__(self) -> None:
-        self._minutes: dict[Place, Minute] = {}
+        self._minutes: defaultdict[Place, Minute] = defaultdict(Minute)
         self._shares: dict[str, tuple[GpuShares, tuple[Columns, tuple[float, ...]]]] = {}
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
@@ -116,7 +73,7 @@ class Recorder:
             for gpu in sample.gpus:
                 if gpu.state is GpuState.OK:
                     columns, held = self._held(gpu.uuid, shares, models)
-                    self._minute((host.pk, gpu.uuid, minute)).add(at, columns, (*identity, *figures_of(gpu), *held))
+                    self._minutes[host.pk, gpu.uuid, minute].add(at, columns, (*identity, *figures_of(gpu), *held))
         if time.monotonic() > self._due + OVERDUE_SECONDS:
             self.flush()
 
@@ -130,12 +87,6 @@ class Recorder:
             row = shares_row(of_gpu, {row.pk: row for row in models})
             known = self._shares[uuid] = of_gpu, ((*OWN, *row), tuple(row.values()))
         return known[1]
-
-    def _minute(self, place: Place) -> Minute:
-        found = self._minutes.get(place)
-        if found is None:
-            found = self._minutes[place] = Minute()
-        return found
 
     def flush_when_due(self) -> None:
         """``flush``, unless it is too soon after the last."""
@@ -231,8 +182,8 @@ def _payload(minute: Minute, stored: bytes, start: int) -> bytes:
     if stored == minute.written:
         return pack(seconds.ordered(), start)
     there = _readable(stored, start)
-    known = _identities(there)
-    news = [row for row, identity in enumerate(_identities(seconds)) if identity not in known]
+    known = identities(there)
+    news = [row for row, identity in enumerate(identities(seconds)) if identity not in known]
     return pack(joined([there, seconds.chosen(news)]).ordered(), start) if news else stored
 
 
@@ -242,12 +193,6 @@ def _readable(stored: bytes, start: int) -> Table:
     except DamagedChunk:
         log.error("the chunk of a GPU at %s was damaged and is written anew", moment(start))
         return Table()
-
-
-def _identities(seconds: Table) -> list[tuple[float, ...]]:
-    if not len(seconds):
-        return []
-    return list(zip(seconds.times, *(seconds.columns[name] for name in IDENTITY), strict=True))
 
 
 recorder = Recorder()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from models_app.alerts.rules.past import MOST_POINTS, MOST_STAYS, Past
+from models_app.alerts.rules.past import MOST_POINTS, Past
+from models_app.alerts.rules.stays import MOST_STAYS
 from tests.alerts.rules.healthy import endpoint, facts, gpu, host, model
 
 
