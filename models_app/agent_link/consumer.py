@@ -61,7 +61,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self._allowance = Allowance()
         self._parts: dict[int, list[str]] = {}
         await self.accept()
-        self._deadline = asyncio.get_running_loop().call_later(GREETING_SECONDS, self._give_up)
+        self._wait_for_greeting()
         await self._say(Challenge(self._nonce, timezone.now()))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -107,14 +107,15 @@ class AgentConsumer(AsyncWebsocketConsumer):
             await switchboard().in_thread(leave, self.line.agent_id, self.line.connection)
 
     async def _be_greeted(self, message: Enrol | Hello) -> None:
+        self._deadline.cancel()  # from here on it is the panel that takes its time, as when a thousand agents return
         if isinstance(message, Enrol):
             agent = await switchboard().in_thread(enrol, message, self._nonce)
             shown = proof(keys.secret_of(agent), "enrolled", agent.key_id, agent.salt)
             await self._say(Enrolled(agent.host.name, shown))
+            self._wait_for_greeting()
             return
         connection = uuid.uuid4().hex
         greeted = await switchboard().in_thread(greet, message, self._nonce, connection, timezone.now())
-        self._deadline.cancel()
         self.line = Line(
             greeted.agent.pk,
             greeted.host,
@@ -172,6 +173,9 @@ class AgentConsumer(AsyncWebsocketConsumer):
     async def _say(self, message: Message) -> None:
         with suppress(OSError, RuntimeError):  # it has gone meanwhile
             await self.send(text_data=pack(message))
+
+    def _wait_for_greeting(self) -> None:
+        self._deadline = asyncio.get_running_loop().call_later(GREETING_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         self._closing = asyncio.ensure_future(self.close(CloseCode.TIMED_OUT))

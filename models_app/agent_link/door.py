@@ -14,6 +14,19 @@ COMMANDS, GONE, WATCHED = "agents.commands", "agents.gone", "agents.watched"
 WATCHED_SECONDS = 10.0
 
 
+_held: set[int] = set()
+
+
+def hold(agent_id: int, *, is_open: bool) -> None:
+    """This process holds an agent's socket now, or no longer."""
+    (_held.add if is_open else _held.discard)(agent_id)
+
+
+def is_held(agent_id: int) -> bool:
+    """Whether this process holds the agent's socket, so that it hears of the end of a command at once."""
+    return agent_id in _held
+
+
 def tell_commands(agent_id: int) -> None:
     """There is something to send to an agent, or to cancel; said once the transaction has committed."""
     _tell({"type": COMMANDS, "agent": agent_id})

@@ -22,7 +22,7 @@ from django.utils import timezone
 from models_app import live
 from models_app.agent.messages import Cancel, CloseCode, Message, Settled
 from models_app.agent_link import commands
-from models_app.agent_link.door import COMMANDS, GROUP, WATCHED, WATCHED_SECONDS
+from models_app.agent_link.door import COMMANDS, GROUP, WATCHED, WATCHED_SECONDS, hold
 from models_app.agent_link.ingest import take_in
 from models_app.agent_link.line import Line
 from models_app.agent_link.models import Agent
@@ -64,6 +64,7 @@ class Switchboard:
         """Serve a line from now on; an earlier one of the same agent closes."""
         before = self.lines.get(line.agent_id)
         self.lines[line.agent_id] = line
+        hold(line.agent_id, is_open=True)
         if not self._tasks:
             live.use_loop(asyncio.get_running_loop())
             work = (self._listen, self._relay, self._take_in, self._take_in_watched, self._remember)
@@ -76,6 +77,7 @@ class Switchboard:
         """Forget a line. With the last one the switchboard rests."""
         if self.lines.get(line.agent_id) is line:
             del self.lines[line.agent_id]
+            hold(line.agent_id, is_open=False)
         if not self.lines:
             for task in self._tasks:
                 task.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from models_app.agent.failures import error_of
 from models_app.agent.messages import Failed
 from models_app.agent_link import commands
 from models_app.agent_link.commands import AWAY_AFTER, State
+from models_app.agent_link.door import is_held
 from models_app.agent_link.models import Agent, AgentCommand
 from models_app.backends.errors import BackendError, BadAnswer, TimedOut, Unreachable
 from models_app.backends.protocol import Progress
@@ -61,7 +63,7 @@ class Asking:
         self._endpoint = endpoint
         self._arguments = arguments
         self._seconds = seconds
-        self._id = 0
+        self._id = self._agent_id = 0
         self._is_open = False
 
     async def steps(self) -> AsyncGenerator[Progress | Done, None]:
@@ -71,7 +73,7 @@ class Asking:
         commands.on_news(self._id, lambda: loop.call_soon_threadsafe(news.set))
         told: dict[str, Any] = {}
         try:
-            for pause in _pauses():
+            for pause in self._pauses():
                 row = await sync_to_async(self._look)()
                 if row.progress != told:
                     lines = commands.new_lines(row.progress, told.get("line_count", 0))
@@ -92,7 +94,7 @@ class Asking:
         self._ask()
         commands.on_news(self._id, news.set)
         try:
-            for pause in _pauses():
+            for pause in self._pauses():
                 row = self._look()
                 if row.state in ENDED:
                     return self._answer(row).answer
@@ -102,13 +104,17 @@ class Asking:
             commands.forget_news(self._id)
         raise AssertionError("pauses never end")
 
+    def _pauses(self) -> Iterator[float]:
+        """Where this process holds the socket it is told, and looks only to be sure."""
+        return itertools.repeat(LONGEST_PAUSE_SECONDS) if is_held(self._agent_id) else _pauses()
+
     def _ask(self) -> AgentCommand:
         agent = Agent.objects.filter(host_id=self._host_id).first()
         error = away_error(agent, self._host)
         if agent is None or error is not None:
             raise error or Unreachable(f"{self._host} has no agent.")
         row = commands.ask(agent, self._call.name, self._endpoint, self._arguments, self._seconds)
-        self._id, self._is_open = row.pk, True
+        self._id, self._agent_id, self._is_open = row.pk, agent.pk, True
         return row
 
     def _look(self) -> AgentCommand:

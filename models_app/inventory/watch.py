@@ -27,6 +27,7 @@ REFRESH_SECONDS = 60.0
 REFRESH_EACH_SECONDS = 1.0
 """With so many endpoints that a minute does not suffice for this, what is installed is read less often."""
 LOOKS_AT_ONCE = 64
+REFRESHES_AT_ONCE = 8
 
 Address = tuple[Any, ...]
 """Everything that a backend is made from: when it changes, another backend is made."""
@@ -54,6 +55,7 @@ class Watcher:
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}
         self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._refreshing = asyncio.Semaphore(REFRESHES_AT_ONCE)
         self._discovery: asyncio.Task[None] | None = None
         self._discovery_due = 0.0
         self._refresh_seconds = REFRESH_SECONDS
@@ -143,7 +145,7 @@ class Watcher:
 
     async def _refresh(self, endpoint: Endpoint, watched: _Watched) -> None:
         try:
-            async with self._slots:
+            async with self._refreshing:
                 await refresh_installed(endpoint, watched.backend)
         except (BackendError, Endpoint.DoesNotExist) as error:
             log.debug("endpoint %s: %s", endpoint.name, error)
