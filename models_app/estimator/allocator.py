@@ -1,95 +1,82 @@
 """How much memory a graph takes on each device: a replay of ``ggml/src/ggml-alloc.c``.
 
-A tensor is allocated when its node comes, freed after its last use, and some operations take over the memory of a
-source of the same layout. All sizes are bytes.
+A section of the graph that meets the memory in a state in which it met it before does the same again, and is not repeated.
+All sizes are bytes.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections import defaultdict
+from collections.abc import Iterable
 
-from models_app.estimator.placement import HOST
-from models_app.estimator.scheduler import scheduled
-from models_app.estimator.tape import Node, Tape
+from models_app.estimator.lifetimes import BEFORE, HERE, LASTING, Action, IrregularGraph, Lifetimes, Section, Step
+from models_app.estimator.repeats import Repeats
+from models_app.estimator.tape import Tape
 
-GPU_ALIGNMENT = 128
-HOST_ALIGNMENT = 32
 _ENDLESS = 1 << 62
 
+_State = tuple[tuple[tuple[tuple[int, int], ...], ...], tuple[tuple[int, int], ...]]
+"""The holes of every memory, and where the tensors lie that the last section left to the next."""
 
-def peak_bytes(tape: Tape, gpu_count: int, copies: int = 1) -> dict[int, int]:
+
+def peak_bytes(tape: Tape, gpu_count: int, copies: int = 1, repeats: Repeats | None = None) -> dict[int, int]:
     """The size of the buffer on every device that computes a part of the graph.
 
-    With several ``copies``, as pipelines keep them, whatever arrives on a device stays to the end.
+    With several ``copies``, as pipelines keep them, whatever arrives on a device stays to the end. ``repeats`` says which
+    layers stand for others. Raises ``IrregularGraph`` where they cannot.
     """
-    nodes = [node for node in scheduled(tape.nodes, gpu_count) if not (node.gpu_only and node.device == HOST)]
-    memory: defaultdict[int, Memory] = defaultdict(Memory)
-    for node in tape.inputs:
-        _allocate_input(node, memory, copies if node.device == HOST else 1)
-    if copies > 1:
-        for node in nodes:
-            if node.is_copy:
-                _allocate_input(node, memory, copies)
-    for node in nodes:
-        if node.owner is not node and node.owner is not None:
-            node.owner.views += 1
-        for source in node.sources:
-            source.children += 1
-    for node in nodes:
-        if node.owner is node and not node.allocated:
-            _place(node, memory)
-        for source in node.sources:
-            _release(source, memory)
-    for node in (*tape.inputs, *nodes):
-        node.owner = None  # A node that owns itself is a cycle, which the garbage collector would have to find.
-    return {device: one.peak for device, one in memory.items()}
+    lifetimes = Lifetimes(tape, gpu_count, copies, repeats)
+    replay = _Replay(len(lifetimes.devices))
+    replay.follow(lifetimes.preparation)
+    for number, is_own in lifetimes.order:
+        section = lifetimes.sections[number]
+        if is_own:
+            replay.follow(section.steps)
+        else:
+            replay.repeat(section)
+    peaks = {device: memory.peak for device, memory in zip(lifetimes.devices, replay.memories, strict=True)}
+    return {device: peak for device, peak in peaks.items() if peak}
 
 
-def _allocate_input(node: Node, memory: defaultdict[int, Memory], copies: int) -> None:
-    node.allocated = True
-    node.pinned = node.pinned or copies > 1
-    node.start = memory[_device(node)].allocate(copies * _size(node))
+class _Replay:
+    """The memories of all devices, and where in them the tensors lie, by bank."""
 
+    def __init__(self, count: int) -> None:
+        self.memories = [Memory() for _ in range(count)]
+        self._starts: list[dict[int, int]] = [{}, {}, {}]
+        self._known: dict[tuple[int, _State], _State] = {}
 
-def _device(node: Node) -> int:
-    return HOST if node.device is None else node.device
-
-
-def _size(node: Node) -> int:
-    """Bytes with padding; a GPU's scratch counts on a GPU only."""
-    on_host = _device(node) == HOST
-    alignment = HOST_ALIGNMENT if on_host else GPU_ALIGNMENT
-    return -(-(node.size if on_host else node.size + node.extra) // alignment) * alignment
-
-
-def _place(node: Node, memory: defaultdict[int, Memory]) -> None:
-    node.allocated = True
-    mine = memory[_device(node)]
-    size = _size(node)
-    if node.in_place:
-        for parent in node.sources:
-            alike = parent.shape == node.shape and parent.size == node.size
-            if alike and parent.allocated and not parent.pinned and parent.children == 1 and parent.views == 0:
-                node.start, parent.allocated = parent.start, False
-                if _size(parent) > size:
-                    mine.free(parent.start + size, _size(parent) - size)
-                return
-    node.start = mine.allocate(size) if size else 0
-
-
-def _release(source: Node, memory: defaultdict[int, Memory]) -> None:
-    source.children -= 1
-    if source.children or source.views:
-        return
-    owner = source.owner
-    if owner is not source and owner is not None:
-        owner.views -= 1
-        if owner.views or owner.children:
+    def repeat(self, section: Section) -> None:
+        """Let a section stand for another one."""
+        before = id(section), self._state()
+        after = self._known.get(before)
+        if after is None:
+            try:
+                self.follow(section.repeated)
+            except KeyError as missing:
+                raise IrregularGraph(f"Tensor {missing} was not left by the section before.") from None
+            self._known[before] = self._state()
             return
-    if owner is not None and owner.allocated and not owner.pinned:
-        memory[_device(owner)].free(owner.start, _size(owner))
-        owner.allocated = False
+        for memory, holes in zip(self.memories, after[0], strict=True):
+            memory.holes[:] = holes
+        self._starts[BEFORE] = dict(after[1])
+
+    def _state(self) -> _State:
+        return tuple(tuple(memory.holes) for memory in self.memories), tuple(self._starts[BEFORE].items())
+
+    def follow(self, steps: Iterable[Step]) -> None:
+        """Take the steps of one section."""
+        starts, memories = self._starts, self.memories
+        for action, bank, key, first, second, third in steps:
+            if action == Action.TAKE:
+                starts[bank][key] = memories[first].allocate(second)
+            elif action == Action.FREE:
+                memories[first].free(starts[bank].pop(key), second)
+            elif action == Action.TAKE_OVER:
+                starts[bank][key] = starts[first].pop(second)
+            else:
+                memories[first].free(starts[bank][key] + third, second)
+        starts[:] = {}, starts[HERE], starts[LASTING]
 
 
 class Memory:
@@ -97,10 +84,11 @@ class Memory:
 
     def __init__(self) -> None:
         self.peak = 0
-        self._holes: list[tuple[int, int]] = [(0, _ENDLESS)]
+        self.holes: list[tuple[int, int]] = [(0, _ENDLESS)]
 
     def allocate(self, size: int) -> int:
-        holes = self._holes
+        """The start of a new allocation."""
+        holes = self.holes
         best = len(holes) - 1
         best_size = _ENDLESS
         for index in range(best):
@@ -112,11 +100,13 @@ class Memory:
             del holes[best]
         else:
             holes[best] = (start + size, hole_size - size)
-        self.peak = max(self.peak, start + size)
+        if start + size > self.peak:
+            self.peak = start + size
         return start
 
     def free(self, start: int, size: int) -> None:
-        holes = self._holes
+        """Give back what was allocated, and merge it with the holes beside it."""
+        holes = self.holes
         for index, (hole_start, hole_size) in enumerate(holes):
             if hole_start + hole_size == start:
                 self._merge(index, hole_start, hole_size + size)
@@ -131,7 +121,7 @@ class Memory:
         insort(holes, (start, size))
 
     def _merge(self, index: int, start: int, size: int) -> None:
-        holes = self._holes
+        holes = self.holes
         if index + 1 < len(holes) and start + size == holes[index + 1][0]:
             size += holes.pop(index + 1)[1]
         holes[index] = (start, size)

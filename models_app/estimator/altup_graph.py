@@ -16,6 +16,11 @@ _SPARSE_LAYERS = 10
 _MOST_STATES = 64
 
 
+def is_sparse(layer: Layer) -> bool:
+    """Whether most of the layer's activations are cut off, if it is of this make."""
+    return layer.index < _SPARSE_LAYERS and ROUTER in layer.tensors
+
+
 class AlternatingUpdates:
     """Writes such layers, and what comes before the first and behind the last of them."""
 
@@ -104,7 +109,7 @@ class AlternatingUpdates:
         normed = graph.layer_norm(source, layer, "ffn_norm.weight")
         up = graph.project(normed, layer, "ffn_up.weight")
         gate = graph.project(normed, layer, "ffn_gate.weight")
-        if layer.index < _SPARSE_LAYERS:
+        if is_sparse(layer):
             mean = tape.op((1, gate.shape[1]), gate)
             spread = graph.norm(tape.op(gate.shape, gate, mean, in_place=True))
             cutoff = tape.op(mean.shape, mean, tape.op(mean.shape, spread))

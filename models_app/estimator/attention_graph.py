@@ -18,6 +18,14 @@ _VALUE_NORM = frozenset({"gemma3n", "gemma4"})
 _GATED_QUERY = frozenset({"qwen3next", "qwen35", "qwen35moe"})
 
 
+def uses_rope(architecture_name: str, layer: Layer) -> bool:
+    """Whether queries and keys are rotated by their positions."""
+    if architecture_name in _ROPE_IN_WINDOWS_ONLY:
+        return layer.is_windowed
+    step = _ROPE_LEFT_OUT_EVERY.get(architecture_name)
+    return architecture_name not in _NO_ROPE and (step is None or (layer.index + 1) % step != 0)
+
+
 class Attention:
     """Writes the attention of layers onto a graph. Inputs are made when first used, once for each cache."""
 
@@ -79,15 +87,9 @@ class Attention:
         source = self.tape.view(source, shape)
         if normed is not None:
             source = self.graph.layer_norm(source, layer, norm)
-        if not self._uses_rope(layer):
+        if not uses_rope(self.plan.name, layer):
             return source
         return self.tape.op(shape, source, self._positions, in_place=True)
-
-    def _uses_rope(self, layer: Layer) -> bool:
-        if self.plan.name in _ROPE_IN_WINDOWS_ONLY:
-            return layer.is_windowed
-        step = _ROPE_LEFT_OUT_EVERY.get(self.plan.name)
-        return self.plan.name not in _NO_ROPE and (step is None or (layer.index + 1) % step != 0)
 
     def _store(self, layer: Layer, query: Node, key: Node, value: Node) -> tuple[Node, Node, Node]:
         """Rotate, write K and V to the cache, and return what the attention reads: queries, keys and values."""

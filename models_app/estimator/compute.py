@@ -14,10 +14,13 @@ from models_app.estimator.altup_graph import ROUTER, AlternatingUpdates
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.block_graph import Block
 from models_app.estimator.cache_inputs import rotation_sizes
-from models_app.estimator.graph import Graph, Plan, UnfamiliarGraph, steady_layers
+from models_app.estimator.graph import Graph, Plan, UnfamiliarGraph
+from models_app.estimator.layer_kinds import layer_kinds
+from models_app.estimator.lifetimes import IrregularGraph
 from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
 from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
+from models_app.estimator.repeats import Repeats, find_repeats, none_repeated
 from models_app.estimator.scheduler import scheduled
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
@@ -31,11 +34,19 @@ def compute_by_device(plan: Plan) -> Counter[int]:
 
     Raises ``UnfamiliarGraph`` where the layers' tensors are of no known make.
     """
-    total = _Writer(plan).run(plan.shape.trunk)
+    total = _peaks(plan, plan.shape.trunk)
     drafting = [layer for layer in plan.shape.layers if layer.is_mtp]
     if plan.settings.draft_length and drafting:
-        total += _Writer(plan).run(drafting)
+        total += _peaks(plan, drafting)
     return total
+
+
+def _peaks(plan: Plan, layers: Sequence[Layer]) -> Counter[int]:
+    """From the layers that stand for all others; from all where the graph is not as regular as the layers look."""
+    try:
+        return _Writer(plan, layers, find_repeats(layer_kinds(plan, layers))).run()
+    except IrregularGraph:
+        return _Writer(plan, layers, none_repeated(len(layers))).run()
 
 
 def flash_attention_strays(plan: Plan) -> bool:
@@ -49,7 +60,8 @@ def flash_attention_strays(plan: Plan) -> bool:
         return False
     probe = replace(plan, context=replace(plan.context, ubatch=plan.context.slots))
     try:
-        return _Writer(probe).flash_strays(plan.shape.trunk)
+        trunk = plan.shape.trunk
+        return _Writer(probe, trunk, find_repeats(layer_kinds(probe, trunk))).flash_strays()
     except UnfamiliarGraph:
         return False
 
@@ -102,26 +114,28 @@ def _input_copies(plan: Plan) -> int:
 class _Writer:
     """Writes down the whole graph of a micro-batch."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, layers: Sequence[Layer], repeats: Repeats) -> None:
         self._plan = plan
+        self._layers = [layers[index] for index in repeats.written]
+        self._repeats = repeats
         self._graph = Graph(plan)
         self._block = Block(self._graph)
 
-    def run(self, layers: Sequence[Layer]) -> Counter[int]:
+    def run(self) -> Counter[int]:
         """The peaks of the buffers in bytes, by device number."""
-        self._write(layers)
+        self._write()
         plan = self._plan
-        return Counter(peak_bytes(self._graph.tape, plan.placement.gpu_count, _input_copies(plan)))
+        return Counter(peak_bytes(self._graph.tape, plan.placement.gpu_count, _input_copies(plan), self._repeats))
 
-    def flash_strays(self, layers: Sequence[Layer]) -> bool:
+    def flash_strays(self) -> bool:
         """Whether any layer's flash attention is computed elsewhere than the layer."""
-        self._write(layers)
+        self._write()
         scheduled(self._graph.tape.nodes, self._plan.placement.gpu_count)
         devices = self._plan.placement.layers
         return any(node.device != devices[layer.index] for layer, node in self._attention.flash_nodes)
 
-    def _write(self, layers: Sequence[Layer]) -> None:
-        graph, plan = self._graph, self._plan
+    def _write(self) -> None:
+        graph, plan, layers = self._graph, self._plan, self._layers
         hidden = self._embeddings()
         rows = graph.input(plan.context.output_rows)
         self._attention = Attention(graph, graph.input(plan.tokens))
@@ -131,13 +145,17 @@ class _Writer:
         if self._own_embeddings is not None and ROUTER in layers[0].tensors:
             updates = AlternatingUpdates(graph, self._attention, self._own_embeddings)
             hidden = updates.start(hidden, layers[0])
+            graph.tape.end_section(hidden)
             for layer in layers:
                 hidden = updates.layer(layer, hidden)
+                graph.tape.end_section(hidden)
             self._block.finish(updates.finish(hidden, rows), rows)
             return
-        for layer in steady_layers(plan, layers):
+        graph.tape.end_section(hidden)
+        for layer in layers:
             is_last = layer is layers[-1] and not self._block.picks_after_norm
             hidden = self._layer(layer, hidden, rows if is_last else None)
+            graph.tape.end_section(hidden)
         self._block.finish(hidden, rows)
 
     def _embeddings(self) -> Node:

@@ -6,9 +6,7 @@ read from its tensors, so that an architecture of a familiar make needs no code 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from math import prod
 
 from models_app.estimator.architectures import Memory
@@ -140,32 +138,3 @@ class Graph:
     def add(self, first: Node, second: Node) -> Node:
         """The sum, in the place of one of both where ggml may."""
         return self.tape.op(first.shape, first, second, in_place=True)
-
-
-def steady_layers(plan: Plan, layers: Sequence[Layer]) -> list[Layer]:
-    """Enough of the layers to reach the peaks: both ends of every stretch that is placed alike.
-
-    All of them where layers share caches: each of them has copies of its own on another device.
-    """
-    if any(not layer.keeps_kv and not layer.keeps_state for layer in layers):
-        return list(layers)
-    chosen: list[Layer] = []
-    for _, stretch in groupby(layers, key=lambda layer: _placed_alike(plan, layer)):
-        alike = list(stretch)
-        ends = _ENDS_OF_EQUALS if len({_make(layer) for layer in alike}) == 1 else _ENDS_OF_PATTERN
-        chosen += alike if len(alike) <= 2 * ends else alike[:ends] + alike[-ends:]
-    return chosen
-
-
-def _placed_alike(plan: Plan, layer: Layer) -> tuple[int, bool]:
-    return plan.placement.layers[layer.index], layer.index < plan.placement.cpu_moe_layers
-
-
-def _make(layer: Layer) -> tuple[object, ...]:
-    """What tells layers apart whose graphs differ."""
-    return layer.is_windowed, layer.keeps_kv, layer.keeps_state, layer.feed_forward_length, len(layer.tensors)
-
-
-_ENDS_OF_EQUALS = 3
-_ENDS_OF_PATTERN = 7
-"""Layers at either end of a stretch: the longest pattern in use repeats after eight layers."""

@@ -59,29 +59,37 @@ class _Splitter:
             if not node.is_view:
                 device = node.device
                 strangers = [source for source in node.sources if source.device != device]
-                fetches = strangers and self._arrivals and any(source.is_weight for source in strangers)
-                if device != current or fetches:
+                if device != current or (
+                    strangers and self._arrivals and any(source.is_weight for source in strangers)
+                ):
                     self._flush()
                     current = device
                 if strangers and device is not None:
                     node.sources = tuple(
-                        self._copy(source, device) if source in strangers else source for source in node.sources
+                        self._copy(source, node.section, device) if source in strangers else source
+                        for source in node.sources
                     )
             self._part.append(node)
         self._flush()
         return self._result
 
     def _flush(self) -> None:
+        first = self._part[0].section if self._part else 0
+        for node in self._arrivals:
+            node.is_ahead = node.is_ahead and node.section > first + 1
+            node.section = first
         self._result += self._arrivals
         self._result += self._part
         self._arrivals, self._part = [], []
 
-    def _copy(self, source: Node, device: int) -> Node:
+    def _copy(self, source: Node, section: int, device: int) -> Node:
         """The copy of ``source`` on ``device``. The original lives until it is made."""
         made = self._copies.get((id(source), device))
         if made is None:
             made = self._copies[id(source), device] = Node(source.shape, source.size, (), device)
             made.is_copy = True
+            made.section = section
+            made.is_ahead = source.owner is None or (source.is_view and bool(source.owner.sources))
             waits = Node((), 0, (source,), source.device)
             waits.owner = None
             self._arrivals += waits, made

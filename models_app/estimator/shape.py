@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from models_app.estimator.architectures import Architecture
 from models_app.gguf.header import TensorInfo
@@ -24,6 +24,10 @@ class Layer:
     keeps_state: bool
     is_mtp: bool
     tensors: Mapping[str, TensorInfo]
+    make: int = 0
+    """The same number for layers of the same dimensions and tensors."""
+    stored_make: int = 0
+    """The same number for layers whose tensors are also stored in the same types."""
 
     @property
     def kv_key_width(self) -> int:
@@ -39,6 +43,28 @@ class Layer:
         """Rows of the matrix ``name`` (its output length), 0 where the layer has none."""
         tensor = self.tensors.get(name)
         return tensor.rows if tensor is not None else 0
+
+
+def with_makes(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The same layers with their ``make`` and ``stored_make``."""
+    makes: dict[Hashable, int] = {}
+    numbered = []
+    for layer in layers:
+        tensors = sorted(layer.tensors.items())
+        make = (
+            *(layer.head_count, layer.kv_head_count, layer.feed_forward_length, layer.key_length, layer.value_length),
+            *(layer.is_windowed, layer.keeps_kv, layer.keeps_state),
+            *((name, tensor.shape) for name, tensor in tensors),
+        )
+        stored_make = make, *(tensor.type.name for _, tensor in tensors)
+        numbered.append(
+            replace(
+                layer,
+                make=makes.setdefault(make, len(makes)),
+                stored_make=makes.setdefault(stored_make, len(makes)),
+            )
+        )
+    return tuple(numbered)
 
 
 @dataclass(frozen=True, slots=True)

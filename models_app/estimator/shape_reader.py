@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from models_app.estimator.architectures import Architecture, Memory, architecture
 from models_app.estimator.keys import Keys, UnsupportedModel
-from models_app.estimator.shape import Layer, RecurrentShape, Shape
+from models_app.estimator.shape import Layer, RecurrentShape, Shape, with_makes
 from models_app.estimator.types import MissingShape
 from models_app.gguf.header import GgufHeader, TensorInfo
 
@@ -126,7 +126,7 @@ def _layers(
                 tensors=tensors.get(i, {}),
             )
         )
-    return tuple(layers)
+    return with_makes(layers)
 
 
 def _lists_feed_forward(keys: Keys) -> bool:

@@ -17,19 +17,24 @@ class Node:
         "allocated",
         "children",
         "device",
+        "ends_section",
         "extra",
         "gpu_only",
         "host_only",
         "in_place",
+        "is_ahead",
         "is_copy",
+        "is_left",
         "is_view",
         "is_weight",
+        "key",
+        "lasts",
         "owner",
         "pinned",
+        "section",
         "shape",
         "size",
         "sources",
-        "start",
         "views",
         "visited",
     )
@@ -40,8 +45,8 @@ class Node:
         self.sources = sources
         self.device = device
         self.owner: Node | None = self
-        self.children = self.views = self.start = self.extra = 0
-        self.allocated = self.visited = self.pinned = False
+        self.children = self.views = self.extra = self.key = self.section = 0
+        self.allocated = self.visited = self.pinned = self.lasts = self.is_left = self.is_ahead = self.ends_section = False
         self.in_place = self.host_only = self.gpu_only = self.is_copy = self.is_view = self.is_weight = False
 
 
@@ -51,6 +56,12 @@ class Tape:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.inputs: list[Node] = []
+        self.section = 0
+
+    def end_section(self, last: Node) -> None:
+        """What follows ``last`` in the graph belongs to the next section: a layer, or the output."""
+        last.ends_section = True
+        self.section += last.visited
 
     def input(self, *shape: int, width: int = 4, device: int = HOST) -> Node:
         """A tensor that no operation makes. ``width`` is bytes per element."""
@@ -120,4 +131,6 @@ class Tape:
         for source in node.sources:
             if not source.visited:
                 self.expand(source)
+        node.section = self.section
         self.nodes.append(node)
+        self.section += node.ends_section

@@ -1,0 +1,36 @@
+"""What tells apart the layers whose graphs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from models_app.estimator.altup_graph import is_sparse
+from models_app.estimator.attention_graph import uses_rope
+from models_app.estimator.graph import Plan
+from models_app.estimator.placement import HOST
+from models_app.estimator.shape import Layer
+
+
+def layer_kinds(plan: Plan, layers: Sequence[Layer]) -> list[Hashable]:
+    """A value for every layer; those of equal value have the same operations on the same devices."""
+    placement = plan.placement
+    keepers: dict[bool, int] = {}
+    kinds: list[Hashable] = []
+    for layer in layers:
+        device = placement.layers[layer.index]
+        if layer.keeps_kv:
+            keepers[layer.is_windowed] = device
+        # weights in host RAM are copied, unless only few rows are left of the batch: their types matter, and which is last
+        fetches = device == HOST or layer.index < placement.cpu_moe_layers
+        kinds.append(
+            (
+                layer.stored_make if fetches else layer.make,
+                device,
+                fetches,
+                fetches and layer is layers[-1],
+                keepers.get(layer.is_windowed) if plan.settings.kv_offload else HOST,
+                uses_rope(plan.name, layer),
+                is_sparse(layer),
+            )
+        )
+    return kinds

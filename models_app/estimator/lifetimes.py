@@ -1,0 +1,215 @@
+"""When every tensor of a graph is allocated, taken over and freed: what ``ggml/src/ggml-alloc.c`` reads from the graph alone.
+
+The result is a list of steps for each section of the graph. A step refers to a tensor by its bank and its key in it, so
+that the steps of one section can stand for those of another: tensors of the section itself, of the section before it, and
+those that last longer. All sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from models_app.estimator.placement import HOST
+from models_app.estimator.repeats import Repeats
+from models_app.estimator.scheduler import scheduled
+from models_app.estimator.tape import Node, Tape
+
+GPU_ALIGNMENT = 128
+HOST_ALIGNMENT = 32
+
+HERE, BEFORE, LASTING = 0, 1, 2
+"""The banks."""
+
+Step = tuple["Action", int, int, int, int, int]
+
+
+class IrregularGraph(ValueError):
+    """A section that should stand for others makes or ends what all of them share."""
+
+
+class Action(IntEnum):
+    """What a step does, and what its numbers are."""
+
+    TAKE = 0
+    """bank, key, memory, size: allocate."""
+    TAKE_OVER = 1
+    """bank, key, bank and key of the tensor that is overwritten."""
+    TRIM = 2
+    """bank, key, memory, size, offset: free the end of a tensor."""
+    FREE = 3
+    """bank, key, memory, size."""
+
+
+@dataclass(slots=True)
+class Section:
+    """The steps of one section: in its own place, and where it stands for another one."""
+
+    steps: list[Step] = field(default_factory=list)
+    repeated: list[Step] = field(default_factory=list)
+
+    def leave_out_shared(self, witness: Section) -> None:
+        """Where the section stands for another one, it does nothing to what lasts: that is there for the first time.
+
+        Raises ``IrregularGraph`` where a later copy of the section, the ``witness``, makes the same again.
+        """
+        shared = [step for step in self.steps if _is_shared(step)]
+        made = self.lasting_sizes()
+        if any(step[0] is Action.TAKE_OVER for step in shared) or (made and made == witness.lasting_sizes()):
+            raise IrregularGraph("A layer that stands for others makes what all of them share.")
+        self.repeated = [step for step in self.steps if not _is_shared(step)]
+
+    def lasting_sizes(self) -> list[int]:
+        """The sizes of what is made for more than the next section."""
+        return [step[4] for step in self.steps if step[0] is Action.TAKE and _is_shared(step)]
+
+
+def _is_shared(step: Step) -> bool:
+    return step[1] == LASTING or (step[0] is Action.TAKE_OVER and step[3] == LASTING)
+
+
+class Lifetimes:
+    """The steps of a graph, and ``devices``, by whose position the steps name the memories.
+
+    Raises ``IrregularGraph``.
+    """
+
+    def __init__(self, tape: Tape, gpu_count: int, copies: int, repeats: Repeats | None) -> None:
+        self.devices = [HOST, *range(gpu_count)]
+        self.preparation: list[Step] = []
+        self._nodes = [node for node in scheduled(tape.nodes, gpu_count) if not (node.gpu_only and node.device == HOST)]
+        self._copies = copies
+        self._lasting = 0
+        self.order = _order(repeats)
+        self.sections = [Section() for _ in range(tape.section + 1)]
+        for node in tape.inputs:
+            node.lasts = True
+        self._count_uses()
+        self._give_keys(repeats is None)
+        self._prepare(tape.inputs)
+        for node in self._nodes:
+            if node.owner is node and not node.allocated:
+                self._place(node)
+            for source in node.sources:
+                self._release(source, node.section)
+        for node in (*tape.inputs, *self._nodes):
+            node.owner = None  # A node that owns itself is a cycle, which the garbage collector would have to find.
+        if repeats is not None:
+            self._repeat(repeats)
+
+    def _prepare(self, inputs: list[Node]) -> None:
+        """Inputs, and in a pipeline whatever is copied, are allocated before anything else."""
+        for node in inputs:
+            self._pin(node, self._copies if node.device == HOST else 1)
+        if self._copies > 1:
+            times = Counter(number for number, _ in self.order)
+            for node in self._nodes:
+                if node.is_copy:
+                    for _ in range(1 if node.lasts else times[node.section]):
+                        self._pin(node, self._copies)
+
+    def _pin(self, node: Node, copies: int) -> None:
+        node.allocated = node.lasts = True
+        node.pinned = node.pinned or copies > 1
+        node.key = self._lasting = self._lasting + 1
+        size = copies * _size(node)
+        if size:
+            self.preparation.append((Action.TAKE, LASTING, node.key, _memory(node), size, 0))
+
+    def _count_uses(self) -> None:
+        for node in self._nodes:
+            if node.owner is not node and node.owner is not None:
+                node.owner.views += 1
+            for source in node.sources:
+                source.children += 1
+                owner = source.owner
+                if owner is not None and node.section > owner.section:
+                    owner.is_left = True
+                    if node.section > owner.section + 1:
+                        owner.lasts = True
+
+    def _give_keys(self, all_last: bool) -> None:
+        """Keys within a section: what it leaves to the next one is counted, so that sections of a kind leave the same."""
+        left: Counter[int] = Counter()
+        for number, node in enumerate(self._nodes):
+            node.lasts = node.lasts or all_last
+            if node.is_left and not node.lasts:
+                left[node.section] += 1
+                node.key = left[node.section]
+            else:
+                node.key = -1 - number
+
+    def _add(self, section: int, node: Node, action: Action, *numbers: int) -> None:
+        first, second, third = (*numbers, 0)[:3]
+        self.sections[section].steps.append((action, _bank(node, section), node.key, first, second, third))
+
+    def _place(self, node: Node) -> None:
+        node.allocated = True
+        size = _size(node)
+        if node.in_place:
+            for parent in node.sources:
+                alike = parent.shape == node.shape and parent.size == node.size
+                if alike and parent.allocated and not parent.pinned and parent.children == 1 and parent.views == 0:
+                    self._take_over(node, parent)
+                    return
+        if size:
+            self._add(node.section, node, Action.TAKE, _memory(node), size)
+
+    def _take_over(self, node: Node, parent: Node) -> None:
+        size, parent_size = _size(node), _size(parent)
+        parent.allocated = False
+        if not size:
+            return
+        self._add(node.section, node, Action.TAKE_OVER, _bank(parent, node.section), parent.key)
+        if parent_size > size:
+            self._add(node.section, node, Action.TRIM, _memory(node), parent_size - size, size)
+
+    def _release(self, source: Node, section: int) -> None:
+        source.children -= 1
+        if source.children or source.views:
+            return
+        owner = source.owner
+        if owner is not source and owner is not None:
+            owner.views -= 1
+            if owner.views or owner.children:
+                return
+        if owner is not None and owner.allocated and not owner.pinned:
+            owner.allocated = False
+            if size := _size(owner):
+                self._add(section, owner, Action.FREE, _memory(owner), size)
+
+    def _repeat(self, repeats: Repeats) -> None:
+        """What a section does where it stands for another one: nothing to what lasts."""
+        if any(node.is_ahead for node in self._nodes) and len(repeats.written) < len(repeats.stands_for):
+            raise IrregularGraph("What a layer alone needs is copied before the layer begins.")
+        numbers = {index: number for number, index in enumerate(repeats.written, 1)}
+        for index, other in enumerate(repeats.stands_for):
+            if index != other and not self.sections[numbers[other]].repeated:
+                witness = self.sections[numbers[repeats.witnesses[other]]]
+                self.sections[numbers[other]].leave_out_shared(witness)
+
+
+def _order(repeats: Repeats | None) -> list[tuple[int, bool]]:
+    """The sections as they run, each with whether it runs in its own place: embeddings, layers, output."""
+    if repeats is None:
+        return [(0, True)]
+    numbers = {index: number for number, index in enumerate(repeats.written, 1)}
+    layers = [(numbers[other], index == other) for index, other in enumerate(repeats.stands_for)]
+    return [(0, True), *layers, (len(numbers) + 1, True)]
+
+
+def _bank(node: Node, section: int) -> int:
+    return LASTING if node.lasts else section - node.section
+
+
+def _memory(node: Node) -> int:
+    """The position of the node's device among all devices."""
+    return 0 if node.device is None else node.device + 1
+
+
+def _size(node: Node) -> int:
+    """Bytes with padding; a GPU's scratch counts on a GPU only."""
+    if node.device is None or node.device == HOST:
+        return -(-node.size // HOST_ALIGNMENT) * HOST_ALIGNMENT
+    return -(-(node.size + node.extra) // GPU_ALIGNMENT) * GPU_ALIGNMENT
