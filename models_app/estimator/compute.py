@@ -14,14 +14,15 @@ from models_app.estimator.altup_graph import ROUTER, AlternatingUpdates
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.block_graph import Block
 from models_app.estimator.cache_inputs import rotation_sizes
-from models_app.estimator.graph import Graph, Plan, UnfamiliarGraph
+from models_app.estimator.flash import is_automatic
+from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph, Plan
 from models_app.estimator.layer_kinds import layer_kinds
 from models_app.estimator.lifetimes import IrregularGraph
 from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
 from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
 from models_app.estimator.repeats import Repeats, find_repeats, none_repeated
-from models_app.estimator.scheduler import scheduled
+from models_app.estimator.scheduler import devices
 from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 
@@ -29,27 +30,35 @@ _PIPELINE_COPIES = 4
 _SCALED_EMBEDDINGS = ("gemma", "granite", "minicpm", "grok")
 
 
-def compute_by_device(plan: Plan) -> Counter[int]:
-    """Bytes of the compute buffer by device number.
+def compute_by_device(plan: Plan) -> tuple[Plan, Counter[int]]:
+    """Bytes of the compute buffer by device number, and the plan with llama.cpp's own choice about flash attention.
 
     Raises ``UnfamiliarGraph`` where the layers' tensors are of no known make.
     """
-    total = _peaks(plan, plan.shape.trunk)
+    trunk = _written(plan, plan.shape.trunk)
+    if plan.flash and is_automatic(plan.settings) and _flash_attention_strays(plan, trunk):
+        plan = replace(plan, flash=False)
+        trunk = _written(plan, plan.shape.trunk)
+    total = _peaks(trunk)
     drafting = [layer for layer in plan.shape.layers if layer.is_mtp]
     if plan.settings.draft_length and drafting:
-        total += _peaks(plan, drafting)
-    return total
+        total += _peaks(_written(plan, drafting))
+    return plan, total
 
 
-def _peaks(plan: Plan, layers: Sequence[Layer]) -> Counter[int]:
+def _written(plan: Plan, layers: Sequence[Layer]) -> _Writer:
+    return _Writer(plan, layers, find_repeats(layer_kinds(plan, layers)))
+
+
+def _peaks(writer: _Writer) -> Counter[int]:
     """From the layers that stand for all others; from all where the graph is not as regular as the layers look."""
     try:
-        return _Writer(plan, layers, find_repeats(layer_kinds(plan, layers))).run()
+        return writer.peaks()
     except IrregularGraph:
-        return _Writer(plan, layers, none_repeated(len(layers))).run()
+        return writer.without_repeats().peaks()
 
 
-def flash_attention_strays(plan: Plan) -> bool:
+def _flash_attention_strays(plan: Plan, writer: _Writer) -> bool:
     """Whether flash attention of a layer would run on another device than the layer's, so that llama.cpp turns it off.
 
     It looks at a batch of one token a slot. Only neighbours whose states lie elsewhere draw an operation away.
@@ -58,12 +67,7 @@ def flash_attention_strays(plan: Plan) -> bool:
     mixed = HOST in placement.layers or not plan.settings.kv_offload
     if not (placement.gpu_count and mixed and any(layer.keeps_state for layer in plan.shape.trunk)):
         return False
-    probe = replace(plan, context=replace(plan.context, ubatch=plan.context.slots))
-    try:
-        trunk = plan.shape.trunk
-        return _Writer(probe, trunk, find_repeats(layer_kinds(probe, trunk))).flash_strays()
-    except UnfamiliarGraph:
-        return False
+    return writer.flash_strays(fetches_weights=plan.context.slots >= SMALLEST_OFFLOADED_BATCH)
 
 
 def formula_by_device(plan: Plan) -> Counter[int]:
@@ -116,23 +120,27 @@ class _Writer:
 
     def __init__(self, plan: Plan, layers: Sequence[Layer], repeats: Repeats) -> None:
         self._plan = plan
+        self._all_layers = layers
         self._layers = [layers[index] for index in repeats.written]
         self._repeats = repeats
         self._graph = Graph(plan)
         self._block = Block(self._graph)
-
-    def run(self) -> Counter[int]:
-        """The peaks of the buffers in bytes, by device number."""
         self._write()
+
+    def peaks(self) -> Counter[int]:
+        """The peaks of the buffers in bytes, by device number. Raises ``IrregularGraph``."""
         plan = self._plan
         return Counter(peak_bytes(self._graph.tape, plan.placement.gpu_count, _input_copies(plan), self._repeats))
 
-    def flash_strays(self) -> bool:
+    def without_repeats(self) -> _Writer:
+        """The same graph with all layers."""
+        return _Writer(self._plan, self._all_layers, none_repeated(len(self._all_layers)))
+
+    def flash_strays(self, *, fetches_weights: bool) -> bool:
         """Whether any layer's flash attention is computed elsewhere than the layer."""
-        self._write()
-        scheduled(self._graph.tape.nodes, self._plan.placement.gpu_count)
-        devices = self._plan.placement.layers
-        return any(node.device != devices[layer.index] for layer, node in self._attention.flash_nodes)
+        found = devices(self._graph.tape.nodes, fetches_weights=fetches_weights)
+        layers = self._plan.placement.layers
+        return any(found[node] != layers[layer.index] for layer, node in self._attention.flash_nodes)
 
     def _write(self) -> None:
         graph, plan, layers = self._graph, self._plan, self._layers

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from models_app.estimator.cache import kv_by_device, recurrent_by_device
-from models_app.estimator.compute import compute_by_device, flash_attention_strays, formula_by_device
+from models_app.estimator.compute import compute_by_device, formula_by_device
 from models_app.estimator.context import Context, resolve_context
-from models_app.estimator.flash import has_kernels, is_automatic, uses_flash_attention
+from models_app.estimator.flash import has_kernels, uses_flash_attention
 from models_app.estimator.graph import Plan, UnfamiliarGraph
 from models_app.estimator.placement import HOST, Placement, place
 from models_app.estimator.profiles import CURRENT, BuildProfile
@@ -49,21 +48,20 @@ def header_estimate(
     flash = uses_flash_attention(shape, settings, placement)
     on_host = flash and placement.gpu_count > 0 and not has_kernels(shape, settings)
     plan = Plan(shape, settings, context, profile, placement, flash, on_host)
-    if flash and is_automatic(settings) and flash_attention_strays(plan):
-        plan, flash = replace(plan, flash=False), False
+    try:
+        (plan, compute), familiar, why = compute_by_device(plan), shape.architecture.known, ()
+    except UnfamiliarGraph as reason:
+        compute, familiar = formula_by_device(plan), False
+        why = (f"The compute buffer is a rule of thumb: {reason}",)
     terms = (
         weights_by_device(shape, placement, settings.draft_length > 0),
         kv_by_device(shape, settings, context, placement, profile, plan.transposes_values),
         recurrent_by_device(shape, settings, context, placement),
     )
-    notes = _notes(shape, settings, context, flash)
+    notes = _notes(shape, settings, context, plan.flash)
     if on_host:
         notes += ("The GPU has no flash attention kernel for this model's heads: attention would run on the CPU.",)
-    try:
-        compute, familiar = compute_by_device(plan), shape.architecture.known
-    except UnfamiliarGraph as reason:
-        compute, familiar = formula_by_device(plan), False
-        notes += (f"The compute buffer is a rule of thumb: {reason}",)
+    notes += why
     devices = _devices((*terms, compute), placement, gpu_bytes or ())
     error_bytes = sum(_error_bytes(device, familiar) for device in devices)
     return Estimate(Grade.HEADER, profile.name, devices, error_bytes, notes)

@@ -18,8 +18,11 @@ def layer_kinds(plan: Plan, layers: Sequence[Layer]) -> list[Hashable]:
     kinds: list[Hashable] = []
     for layer in layers:
         device = placement.layers[layer.index]
+        shared = None
         if layer.keeps_kv:
             keepers[layer.is_windowed] = device
+        elif not layer.keeps_state:
+            shared = keepers.get(layer.is_windowed) if plan.settings.kv_offload else HOST
         # weights in host RAM are copied, unless only few rows are left of the batch: their types matter, and which is last
         fetches = device == HOST or layer.index < placement.cpu_moe_layers
         kinds.append(
@@ -28,7 +31,7 @@ def layer_kinds(plan: Plan, layers: Sequence[Layer]) -> list[Hashable]:
                 device,
                 fetches,
                 fetches and layer is layers[-1],
-                keepers.get(layer.is_windowed) if plan.settings.kv_offload else HOST,
+                shared,
                 uses_rope(plan.name, layer),
                 is_sparse(layer),
             )

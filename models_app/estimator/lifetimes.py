@@ -113,9 +113,9 @@ class Lifetimes:
         node.allocated = node.lasts = True
         node.pinned = node.pinned or copies > 1
         node.key = self._lasting = self._lasting + 1
-        size = copies * _size(node)
-        if size:
-            self.preparation.append((Action.TAKE, LASTING, node.key, _memory(node), size, 0))
+        _measure(node)
+        if node.padded:
+            self.preparation.append((Action.TAKE, LASTING, node.key, node.memory, copies * node.padded, 0))
 
     def _count_uses(self) -> None:
         for node in self._nodes:
@@ -133,6 +133,9 @@ class Lifetimes:
         """Keys within a section: what it leaves to the next one is counted, so that sections of a kind leave the same."""
         left: Counter[int] = Counter()
         for number, node in enumerate(self._nodes):
+            if node.owner is not node:
+                continue
+            _measure(node)
             node.lasts = node.lasts or all_last
             if node.is_left and not node.lasts:
                 left[node.section] += 1
@@ -140,30 +143,27 @@ class Lifetimes:
             else:
                 node.key = -1 - number
 
-    def _add(self, section: int, node: Node, action: Action, *numbers: int) -> None:
-        first, second, third = (*numbers, 0)[:3]
-        self.sections[section].steps.append((action, _bank(node, section), node.key, first, second, third))
-
     def _place(self, node: Node) -> None:
         node.allocated = True
-        size = _size(node)
         if node.in_place:
             for parent in node.sources:
                 alike = parent.shape == node.shape and parent.size == node.size
                 if alike and parent.allocated and not parent.pinned and parent.children == 1 and parent.views == 0:
                     self._take_over(node, parent)
                     return
-        if size:
-            self._add(node.section, node, Action.TAKE, _memory(node), size)
+        if node.padded:
+            bank = LASTING if node.lasts else HERE
+            self.sections[node.section].steps.append((Action.TAKE, bank, node.key, node.memory, node.padded, 0))
 
     def _take_over(self, node: Node, parent: Node) -> None:
-        size, parent_size = _size(node), _size(parent)
         parent.allocated = False
-        if not size:
+        if not node.padded:
             return
-        self._add(node.section, node, Action.TAKE_OVER, _bank(parent, node.section), parent.key)
-        if parent_size > size:
-            self._add(node.section, node, Action.TRIM, _memory(node), parent_size - size, size)
+        steps, section = self.sections[node.section].steps, node.section
+        bank = _bank(node, section)
+        steps.append((Action.TAKE_OVER, bank, node.key, _bank(parent, section), parent.key, 0))
+        if parent.padded > node.padded:
+            steps.append((Action.TRIM, bank, node.key, node.memory, parent.padded - node.padded, node.padded))
 
     def _release(self, source: Node, section: int) -> None:
         source.children -= 1
@@ -176,8 +176,9 @@ class Lifetimes:
                 return
         if owner is not None and owner.allocated and not owner.pinned:
             owner.allocated = False
-            if size := _size(owner):
-                self._add(section, owner, Action.FREE, _memory(owner), size)
+            if owner.padded:
+                bank = LASTING if owner.lasts else section - owner.section
+                self.sections[section].steps.append((Action.FREE, bank, owner.key, owner.memory, owner.padded, 0))
 
     def _repeat(self, repeats: Repeats) -> None:
         """What a section does where it stands for another one: nothing to what lasts."""
@@ -203,13 +204,11 @@ def _bank(node: Node, section: int) -> int:
     return LASTING if node.lasts else section - node.section
 
 
-def _memory(node: Node) -> int:
-    """The position of the node's device among all devices."""
-    return 0 if node.device is None else node.device + 1
-
-
-def _size(node: Node) -> int:
-    """Bytes with padding; a GPU's scratch counts on a GPU only."""
-    if node.device is None or node.device == HOST:
-        return -(-node.size // HOST_ALIGNMENT) * HOST_ALIGNMENT
-    return -(-(node.size + node.extra) // GPU_ALIGNMENT) * GPU_ALIGNMENT
+def _measure(node: Node) -> None:
+    """The position of the node's device among all devices, and its bytes there; a GPU's scratch counts on a GPU only."""
+    device = HOST if node.device is None else node.device
+    node.memory = device + 1
+    if device == HOST:
+        node.padded = -(-node.size // HOST_ALIGNMENT) * HOST_ALIGNMENT
+    else:
+        node.padded = -(-(node.size + node.extra) // GPU_ALIGNMENT) * GPU_ALIGNMENT

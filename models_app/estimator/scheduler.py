@@ -25,6 +25,21 @@ def scheduled(nodes: list[Node], gpu_count: int) -> list[Node]:
     return _Splitter().run(nodes)
 
 
+def devices(nodes: list[Node], *, fetches_weights: bool) -> dict[Node, int | None]:
+    """The device of every operation; in small batches, those with weights in host RAM run there. Nothing is changed."""
+    operations = [node for node in nodes if not node.is_view]
+    known = [node.device for node in operations]
+    if not fetches_weights:
+        for node in operations:
+            if node.sources and node.sources[0].is_weight:
+                node.device = HOST
+    _assign(operations)
+    found = {node: node.device for node in operations}
+    for node, device in zip(operations, known, strict=True):
+        node.device = device
+    return found
+
+
 def _assign(operations: list[Node]) -> None:
     """Give every operation a device: GPUs spread first, down the graph and up; what remains follows any neighbour."""
     for is_gpu_pass in (True, False):

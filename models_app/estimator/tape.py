@@ -29,7 +29,9 @@ class Node:
         "is_weight",
         "key",
         "lasts",
+        "memory",
         "owner",
+        "padded",
         "pinned",
         "section",
         "shape",
@@ -45,7 +47,7 @@ class Node:
         self.sources = sources
         self.device = device
         self.owner: Node | None = self
-        self.children = self.views = self.extra = self.key = self.section = 0
+        self.children = self.views = self.extra = self.key = self.section = self.memory = self.padded = 0
         self.allocated = self.visited = self.pinned = self.lasts = self.is_left = self.is_ahead = self.ends_section = False
         self.in_place = self.host_only = self.gpu_only = self.is_copy = self.is_view = self.is_weight = False
 

@@ -11,7 +11,7 @@ from collections import Counter
 from models_app.estimator.architectures import Memory
 from models_app.estimator.context import padded
 from models_app.estimator.placement import HOST, Placement
-from models_app.estimator.shape import Shape
+from models_app.estimator.shape import Layer, Shape
 from models_app.gguf.header import TensorInfo
 from models_app.gguf.tensor_types import TensorType
 
@@ -40,14 +40,24 @@ def gpu_bytes(kind: TensorType, row_elements: int, size_bytes: int) -> int:
 def weights_by_device(shape: Shape, placement: Placement, with_mtp: bool) -> Counter[int]:
     """Bytes of the weights by device number. MTP layers count only where they are used."""
     total: Counter[int] = Counter()
+    known: dict[tuple[int, int, bool], Counter[int]] = {}
     for layer in shape.layers:
         if layer.is_mtp and not with_mtp:
             continue
-        for name, tensor in layer.tensors.items():
-            _add(total, tensor, placement.of_tensor(layer.index, name))
+        alike = layer.stored_make, placement.layers[layer.index], layer.index < placement.cpu_moe_layers
+        if alike not in known:
+            known[alike] = _layer_bytes(layer, placement)
+        total.update(known[alike])
     for tensor in shape.other_tensors.values():
         for device in _devices_outside_layers(tensor, shape, placement):
             _add(total, tensor, device)
+    return total
+
+
+def _layer_bytes(layer: Layer, placement: Placement) -> Counter[int]:
+    total: Counter[int] = Counter()
+    for name, tensor in layer.tensors.items():
+        _add(total, tensor, placement.of_tensor(layer.index, name))
     return total
 
 
