@@ -21,6 +21,7 @@ OPTION_SCHEMA = {
     "cache_type_k": {"type": "string", "description": "f16, q8_0, …"},
     "cache_type_v": {"type": "string", "description": "f16, q8_0, …"},
     "flash_attention": {"type": "boolean"},
+    "kv_offload": {"type": "boolean", "description": "Whether the KV cache is on the GPU, not in host RAM."},
     "keep_alive": {"description": "Seconds, a duration such as `10m`, or `forever`; negative means for ever."},
     "pinned": {"type": "boolean", "description": "Never chosen for eviction by Berth."},
 }

@@ -51,6 +51,7 @@ class SettingsIn(Schema):
     cache_type_k: str | None = None
     cache_type_v: str | None = None
     flash_attention: bool | None = None
+    kv_offload: bool | None = Field(None, description="False for a KV cache in host RAM.")
     threads: int | None = None
     extra: list[str] = Field(
         [], description="Further words of the command line, of flags that the owner allows.", max_length=64

@@ -53,7 +53,8 @@ class LoadOptions:
     """How a model is to be loaded. ``None`` leaves the choice to the backend.
 
     ``keep_alive_seconds`` is a whole number of seconds; a negative one means for ever. ``gpu`` is a GPU's UUID. ``batch``
-    and ``context_length`` are tokens; ``context_length`` is per slot. ``pinned`` is Berth's own: never chosen for eviction.
+    and ``context_length`` are tokens; ``context_length`` is per slot. Without
+    ``kv_offload`` the KV cache stays in host RAM. ``pinned`` is Berth's own: never chosen for eviction.
     """
 
     context_length: int | None = None
@@ -64,6 +65,7 @@ class LoadOptions:
     cache_type_k: str | None = None
     cache_type_v: str | None = None
     flash_attention: bool | None = None
+    kv_offload: bool | None = None
     keep_alive_seconds: int | None = None
     pinned: bool = False
 

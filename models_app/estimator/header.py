@@ -48,8 +48,9 @@ def header_estimate(
     flash = uses_flash_attention(shape, settings, placement)
     on_host = flash and placement.gpu_count > 0 and not has_kernels(shape, settings)
     plan = Plan(shape, settings, context, profile, placement, flash, on_host)
+    why: tuple[str, ...] = ()
     try:
-        (plan, compute), familiar, why = compute_by_device(plan), shape.architecture.known, ()
+        (plan, compute), familiar = compute_by_device(plan), shape.architecture.known
     except UnfamiliarGraph as reason:
         compute, familiar = formula_by_device(plan), False
         why = (f"The compute buffer is a rule of thumb: {reason}",)

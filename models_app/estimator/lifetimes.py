@@ -1,4 +1,4 @@
-"""When every tensor of a graph is allocated, taken over and freed: what ``ggml/src/ggml-alloc.c`` reads from the graph alone.
+"""When the tensors of a graph are allocated, taken over and freed: what ``ggml/src/ggml-alloc.c`` reads from it alone.
 
 The result is a list of steps for each section of the graph. A step refers to a tensor by its bank and its key in it, so
 that the steps of one section can stand for those of another: tensors of the section itself, of the section before it, and

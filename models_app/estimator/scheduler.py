@@ -74,9 +74,7 @@ class _Splitter:
             if not node.is_view:
                 device = node.device
                 strangers = [source for source in node.sources if source.device != device]
-                if device != current or (
-                    strangers and self._arrivals and any(source.is_weight for source in strangers)
-                ):
+                if device != current or (strangers and self._arrivals and any(source.is_weight for source in strangers)):
                     self._flush()
                     current = device
                 if strangers and device is not None:

@@ -58,6 +58,7 @@ def _ollama(options: LoadOptions, situation: Situation) -> tuple[LoadSettings, t
         gpu_layers=options.gpu_layers,
         batch=batch,
         ubatch=batch,
+        kv_offload=options.kv_offload is not False,
         embedding=situation.is_embedding and not situation.has_own_runner,
         **_cache(options, {}),
     ), assumed
@@ -96,7 +97,7 @@ def _llama_server(options: LoadOptions, situation: Situation) -> tuple[LoadSetti
         ubatch=min(launch.get("ubatch_size", _LLAMA_UBATCH), batch),
         split=tuple(launch.get("tensor_split", ())),
         swa_full=bool(launch.get("swa_full", False)),
-        kv_offload=bool(launch.get("kv_offload", True)),
+        kv_offload=launch.get("kv_offload", True) if options.kv_offload is None else options.kv_offload,
         cpu_moe_layers=launch.get("n_cpu_moe", 0),
         embedding=situation.is_embedding or bool(launch.get("embedding", False)),
         **_cache(options, launch),

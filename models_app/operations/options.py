@@ -130,6 +130,7 @@ _READERS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "cache_type_k": ("cache_type_k", _cache_type),
     "cache_type_v": ("cache_type_v", _cache_type),
     "flash_attention": ("flash_attention", _choice),
+    "kv_offload": ("kv_offload", _choice),
     "keep_alive": ("keep_alive_seconds", parse_keep_alive),
     "pinned": ("pinned", _flag),
 }

@@ -25,7 +25,9 @@ from models_app.operations.rooms import rooms
 from models_app.operations.subject import Subject
 from models_app.telemetry.sources import sample_now
 
-OPTIONS = ("context_length", "parallel", "gpu_layers", "batch", "cache_type_k", "cache_type_v", "flash_attention")
+OPTIONS = (
+    "context_length", "parallel", "gpu_layers", "batch", "cache_type_k", "cache_type_v", "flash_attention", "kv_offload",
+)  # fmt: skip
 """Those that a load has as well."""
 SPEC_NAMES = ("name", "model", "binary", "gpus", *OPTIONS, "threads", "extra")
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from django.http import QueryDict
 from django.urls import reverse
 
 from models_app.estimator.advice import Advice, Remedy
+from models_app.inventory.managed import is_managed
 from models_app.operations.models import Operation
 from models_app.web.load_form import REQUESTS, LoadForm
 
 
 def offer_link(form: LoadForm, advice: Advice) -> str:
-    """The form with the advice filled in; empty where it has no field for it."""
+    """The form with the advice filled in; of a managed server, its settings; empty where neither has a field for it."""
     settings = advice.settings
     values = {
         Remedy.CONTEXT: ("context_length", settings.context_length),
         Remedy.BATCH: ("batch", settings.ubatch),
         Remedy.LAYERS: ("gpu_layers", settings.gpu_layers),
+        Remedy.KV_IN_RAM: ("kv_offload", "off"),
     }
     name, value = values.get(advice.remedy, ("", None))
-    return link(form, **{name: str(value)}) if name in form.option_fields() and value else ""
+    if name in form.option_fields() and value:
+        return link(form, **{name: str(value)})
+    if name and value and form.endpoint is not None and is_managed(form.endpoint):
+        return f"{reverse('server_edit', args=[form.endpoint.pk])}?{urlencode({name: value})}"
+    return ""
 
 
 def swap_link(form: LoadForm, loaded_ids: Sequence[int], **options: str) -> str:

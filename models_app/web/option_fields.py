@@ -40,6 +40,7 @@ OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
     "cache_type_k": lambda: _cache_type("K cache type"),
     "cache_type_v": lambda: _cache_type("V cache type"),
     "flash_attention": lambda: pick("Flash attention", [("", "auto"), ("on", "on"), ("off", "off")]),
+    "kv_offload": lambda: pick("KV cache", [("", "server's choice"), ("on", "on the GPU"), ("off", "in host RAM")]),
     "pinned": lambda: forms.BooleanField(label="Pin: never chosen for eviction", required=False),
 }
 
@@ -60,6 +61,7 @@ OPTION_WORDS = {
     "cache_type_k": "K cache type",
     "cache_type_v": "V cache type",
     "flash_attention": "Flash attention",
+    "kv_offload": "KV cache on the GPU",
     "keep_alive_seconds": "Keep-alive",
     "pinned": "Pinned",
 }

@@ -74,8 +74,8 @@ class ServerForm(RefusableForm):
 def initial_of(spec: ServerSpec) -> dict[str, Any]:
     """A spec as one would type it."""
     typed = {name: "" if value is None else value for name, value in spec.as_json().items()}
-    flash = {True: "on", False: "off", "": ""}[typed["flash_attention"]]
-    return typed | {"flash_attention": flash, "extra": shlex.join(spec.extra), "gpus": list(spec.gpus)}
+    switches = {name: {True: "on", False: "off", "": ""}[typed[name]] for name in ("flash_attention", "kv_offload")}
+    return typed | switches | {"extra": shlex.join(spec.extra), "gpus": list(spec.gpus)}
 
 
 def initial_for(path: str) -> dict[str, Any]:

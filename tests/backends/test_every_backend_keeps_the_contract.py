@@ -319,6 +319,7 @@ async def test_an_option_that_cannot_be_honoured_is_named(endpoint: Endpoint, ba
         "cache_type_k": LoadOptions(cache_type_k="q8_0"),
         "cache_type_v": LoadOptions(cache_type_v="q8_0"),
         "flash_attention": LoadOptions(flash_attention=False),
+        "kv_offload": LoadOptions(kv_offload=False),
         "keep_alive_seconds": LoadOptions(keep_alive_seconds=60),
     }
     for name in options.keys() - honoured:

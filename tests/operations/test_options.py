@@ -19,10 +19,11 @@ def test_every_option_is_read() -> None:
         "cache_type_k": "Q8_0",
         "cache_type_v": "f16",
         "flash_attention": "on",
+        "kv_offload": "off",
         "keep_alive": "1h30m",
         "pinned": True,
     }
-    assert parse_options(raw) == LoadOptions(8192, 2, 33, "GPU-1", 512, "q8_0", "f16", True, 5400, True)
+    assert parse_options(raw) == LoadOptions(8192, 2, 33, "GPU-1", 512, "q8_0", "f16", True, False, 5400, True)
 
 
 def test_empty_fields_leave_the_choice_to_the_backend() -> None:

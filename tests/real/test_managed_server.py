@@ -68,6 +68,7 @@ def test_it_is_loaded_killed_restarted_adopted_and_unloaded(panel: Panel, model_
     with panel.signed_in() as browser:
         host = browser.get("/api/v1/hosts?is_local=true").json()["items"][0]["id"]
         settings = {"host": host, "name": "m100", "model": str(model_files["m100"].resolve()), "context_length": 512}
+        settings["kv_offload"] = False
         server = browser.post("/api/v1/managed-servers", json=settings).json()
         loaded = operate(browser, "load", server["endpoint_id"])
         assert loaded["verified_by"] == "process"
@@ -77,6 +78,7 @@ def test_it_is_loaded_killed_restarted_adopted_and_unloaded(panel: Panel, model_
         first = running(browser, server["id"], 0)
         process = psutil.Process(first["process_id"])
         assert process.memory_info().rss >= LEAST_BYTES
+        assert "--no-kv-offload" in process.cmdline()
         os.kill(process.pid, signal.SIGKILL)
         again = awaited(lambda: running(browser, server["id"], 1), "it runs again")
         assert again["process_id"] != process.pid

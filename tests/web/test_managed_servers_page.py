@@ -10,10 +10,15 @@ import pytest
 from django.test import Client
 
 from models_app.accounts.models import AuditEntry
+from models_app.estimator.advice import Advice, Remedy
+from models_app.estimator.speed import speed_unchanged
+from models_app.estimator.types import LoadSettings
 from models_app.inventory.hosts import ensure_local_host
 from models_app.inventory.models import Endpoint, Host, ManagedServer
 from models_app.inventory.server_hosts import supervisor
 from models_app.operations.models import Operation
+from models_app.web.fit_links import offer_link
+from models_app.web.load_form import LoadForm
 from tests.factories import GpuFactory, HostFactory
 from tests.fixtures.managed import Machine
 
@@ -139,6 +144,15 @@ def test_changed_settings_of_a_server_that_runs_ask_for_a_restart(as_admin: Clie
     assert "renamed is saved. It runs with its former settings until it is restarted." in page
     ManagedServer.objects.update(**RUNS)
     assert "Restart it to apply the new ones" in as_admin.get(f"/servers/{server.endpoint_id}/").content.decode()
+
+
+def test_an_advice_fills_in_the_settings(as_admin: Client, server: ManagedServer) -> None:
+    form = LoadForm({"kind": "load", "endpoint": str(server.endpoint_id), "model": "tiny"})
+    kv_in_ram = Advice(Remedy.KV_IN_RAM, "", LoadSettings(kv_offload=False), "", 0, 1, True, speed_unchanged(None))
+    offered = offer_link(form, kv_in_ram)
+    assert offered == f"/servers/{server.endpoint_id}/edit/?kv_offload=off"
+    page = as_admin.get(offered).content.decode()
+    assert '<option value="off" selected>in host RAM</option>' in page
 
 
 def test_the_model_of_a_server_that_runs_keeps_its_name(as_admin: Client, server: ManagedServer) -> None:

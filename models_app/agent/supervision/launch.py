@@ -59,7 +59,9 @@ def settings(spec: ServerSpec) -> tuple[str, ...]:
         "--flash-attn": flash_attention,
         "--threads": spec.threads,
     }
-    return tuple(word for flag, value in values.items() if value is not None for word in (flag, str(value)))
+    words = tuple(word for flag, value in values.items() if value is not None for word in (flag, str(value)))
+    switch = {None: (), True: ("--kv-offload",), False: ("--no-kv-offload",)}[spec.kv_offload]
+    return (*words, *switch)
 
 
 def _shown(spec: ServerSpec) -> dict[str, str]:

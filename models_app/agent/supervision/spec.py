@@ -79,6 +79,7 @@ class ServerSpec(Spec):
     cache_type_k: str | None = None
     cache_type_v: str | None = None
     flash_attention: bool | None = None
+    kv_offload: bool | None = None
     threads: int | None = None
     extra: tuple[str, ...] = ()
 

@@ -21,7 +21,7 @@ from models_app.inventory.server_hosts import server_host, supervisor
 from models_app.operations.in_use import in_use
 from models_app.operations.preview import FitPreview
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.server_specs import spec_preview
+from models_app.operations.server_specs import OPTIONS, spec_preview
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
 from models_app.web.connection import look_again
@@ -72,7 +72,8 @@ def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     except BackendError as error:
         file, binaries = FileHeader(spec.model, 0, problem=error.message), []
     data = request.POST or (request.GET if "name" in request.GET else None)
-    form = ServerForm(endpoint.host, binaries, data, initial=initial_of(spec) | {"endpoint_name": endpoint.name})
+    offered = {name: request.GET[name] for name in OPTIONS if name in request.GET}
+    form = ServerForm(endpoint.host, binaries, data, initial=initial_of(spec) | {"endpoint_name": endpoint.name} | offered)
     if request.method == "POST" and _update(request, endpoint, form):
         return redirect("server", endpoint.pk)
     return _settings(request, "servers/edit.html", form, file, {"endpoint": endpoint, "address": request.path})

@@ -51,7 +51,9 @@ async def test_the_key_is_no_part_of_the_command_line_and_secrets_are_not_passed
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BERTH_SECRET_KEY", "a secret of the panel")
-    backend = machine.backend(machine.spec(gpus=("GPU-2", "GPU-1"), context_length=2048, parallel=2, cache_type_k="q8_0"))
+    backend = machine.backend(
+        machine.spec(gpus=("GPU-2", "GPU-1"), context_length=2048, parallel=2, cache_type_k="q8_0", kv_offload=False)
+    )
     await load(backend)
     process = psutil.Process((await backend.observe()).resident[0].process_id)
     await backend.aclose()
@@ -63,6 +65,7 @@ async def test_the_key_is_no_part_of_the_command_line_and_secrets_are_not_passed
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-2,GPU-1"
     assert arguments[arguments.index("--ctx-size") + 1] == "4096"
     assert arguments[arguments.index("--cache-type-k") + 1] == "q8_0"
+    assert "--no-kv-offload" in arguments
     assert (machine.state / KEY / "api-key").stat().st_mode & 0o077 == 0
 
 
