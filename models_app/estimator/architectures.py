@@ -53,6 +53,7 @@ class Architecture:
 
 _ATTENTION = Architecture()
 _RECURRENT = Architecture(Memory.RECURRENT)
+_APPROXIMATE = Architecture(Memory.RECURRENT, known=False)
 _HYBRID = Architecture(Memory.HYBRID)
 _ENCODER = Architecture(Memory.NONE)
 _DELTA_NET = Architecture(Memory.HYBRID, default_full_attention_interval=4)
@@ -91,8 +92,8 @@ ARCHITECTURES: dict[str, Architecture] = dict.fromkeys(_PLAIN.split(), _ATTENTIO
     "deepseek32": _ATTENTION,
     "mamba": _RECURRENT,
     "mamba2": _RECURRENT,
-    "rwkv6": _RECURRENT,
-    "rwkv7": _RECURRENT,
+    "rwkv6": _APPROXIMATE,
+    "rwkv7": _APPROXIMATE,
     "jamba": _HYBRID,
     "granitehybrid": _HYBRID,
     "nemotron_h": _HYBRID,

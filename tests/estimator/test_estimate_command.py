@@ -82,8 +82,9 @@ def test_no_free_bytes_at_all_means_no_gpu(model: Path) -> None:
     ],
 )
 def test_bad_input_is_refused_with_the_reason(model: Path, arguments: list[str], message: str) -> None:
-    with pytest.raises(CommandError, match=message):
+    with pytest.raises(CommandError, match=message) as caught:
         run(*(argument.format(model=model) for argument in arguments))
+    assert caught.value.returncode == 2
 
 
 def test_the_planner_of_llama_cpp_can_be_asked_instead(model: Path, tmp_path: Path) -> None:

@@ -62,15 +62,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if (options["file"] is None) == (options["model"] is None):
-            raise CommandError("Give a GGUF file, or --model and a name of the catalog.")
+            raise CommandError("Give a GGUF file, or --model and a name of the catalog.", returncode=2)
         if options["oracle"] and options["file"] is None:
-            raise CommandError("The planner reads a file: give one.")
+            raise CommandError("The planner reads a file: give one.", returncode=2)
         try:
             estimate = _of_file(options) if options["model"] is None else _of_catalog(options)
         except (GgufError, EstimateError, PlannerFailed) as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error), returncode=2) from None
         except OSError as error:
-            raise CommandError(f"{options['file']}: {error.strerror}") from None
+            raise CommandError(f"{options['file']}: {error.strerror}", returncode=2) from None
         self.stdout.write(json.dumps(as_json(estimate), indent=2) if options["json"] else as_table(estimate))
 
 
@@ -106,9 +106,9 @@ def _of_catalog(options: dict[str, Any]) -> Estimate:
     try:
         variant = find_variant(options["model"])
     except DatabaseError as error:
-        raise CommandError(f"The catalog cannot be read: {error}") from None
+        raise CommandError(f"The catalog cannot be read: {error}", returncode=2) from None
     if variant is None:
-        raise CommandError(f"The catalog has no model {options['model']!r}.")
+        raise CommandError(f"The catalog has no model {options['model']!r}.", returncode=2)
     return variant_estimate(variant, _settings(options), build_profile(options["build"]), options["gpu_bytes"])
 
 
