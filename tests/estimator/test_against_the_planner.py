@@ -1,6 +1,6 @@
 """The header grade against what llama.cpp's own planner says: of 71 models in 25 settings, a sample.
 
-Each model is tested in every setting on one full GPU and in a third of the others, each of these with a third of the models.
+Each model is tested in every setting on one full GPU, and in a third of the others.
 ``benchmarks/estimate_accuracy.py`` compares all.
 """
 
