@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from models_app.plans.fingerprint import fingerprint
@@ -20,12 +20,16 @@ MOST_NOTES = 40
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """An answer with everything that it was found from. ``target`` is the placement and what stays beside it."""
+    """An answer with everything that it was found from. ``target`` is the placement and what stays beside it.
+
+    ``pulls`` are what could be installed for demands that are not met.
+    """
 
     posed: Posed
     placement: Placement
     target: tuple[Assignment, ...]
     way: Transition
+    pulls: dict[str, RemedyRow]
     enumerate_seconds: float
     solve_seconds: float
 
@@ -33,7 +37,7 @@ class Solved:
 def answer_columns(solved: Solved, seconds: float) -> dict[str, Any]:
     """What the plan's row keeps of an answer."""
     posed, placement = solved.posed, solved.placement
-    steps, unmet = _steps(posed, solved.way), _unmet(posed, placement)
+    steps, unmet = _steps(posed, solved.way), _unmet(solved)
     return {
         "state": Plan.State.DRAFT,
         "fleet": posed.fleet.row(),
@@ -106,9 +110,14 @@ def _goals(placement: Placement) -> list[GoalRow]:
     ]
 
 
-def _unmet(posed: Posed, placement: Placement) -> list[UnmetRow]:
-    missing = [UnmetRow(each.spec.name, each.code, 0, each.spec.replicas, each.reason, 0, 0) for each in posed.unplaceable]
-    return [*missing, *(_unmet_row(posed, each) for each in placement.unmet)]
+def _unmet(solved: Solved) -> list[UnmetRow]:
+    """A pull comes first: it takes nothing from anybody."""
+    lines = [
+        UnmetRow(each.spec.name, each.code, 0, each.spec.replicas, each.reason, 0, 0) for each in solved.posed.unplaceable
+    ]
+    lines += [_unmet_row(solved.posed, each) for each in solved.placement.unmet]
+    pulls = solved.pulls
+    return [replace(row, remedies=(pulls[row.demand], *row.remedies)) if row.demand in pulls else row for row in lines]
 
 
 def _unmet_row(posed: Posed, found: Unmet) -> UnmetRow:

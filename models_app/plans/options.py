@@ -7,7 +7,7 @@ once a process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from models_app.operations.advising import layer_count_of, layers_that_fit_on
@@ -49,6 +49,7 @@ class Enumerator:
         self._fleet = fleet
         self._library = library
         self._times = times
+        self._reckoned: dict[Hashable, Reckoning | None] = {}
         self._loaded: dict[tuple[int, str], Instance] = {(each.endpoint_id, each.model): each for each in fleet.loaded}
 
     def enumerate(self, spec: DemandSpec) -> Enumerated:
@@ -108,7 +109,7 @@ class Enumerator:
         wanted = {int(count * quarter) for quarter in QUARTERS}
         if not self._fits(server, subject, 1):
             roomiest = max((self._fleet.pool[uuid] for uuid in server.gpus), key=lambda pool: pool.usable_bytes)
-            wanted.add(layers_that_fit_on(subject, _room(roomiest)) or 0)
+            wanted.add(layers_that_fit_on(subject, room_of(roomiest)) or 0)
         for layers in sorted({*wanted, 0}, reverse=True):
             part = with_settings(subject, replace(subject.settings, gpu_layers=layers))
             reckoning = self._reckon(server, part, 1 if layers else 0)
@@ -138,10 +139,19 @@ class Enumerator:
         )
 
     def _reckon(self, server: Server, subject: Subject, size: int) -> Reckoning | None:
-        """The estimate for ``size`` GPUs of the server, the dearest of those that differ; ``None`` where it has none."""
-        pools = [self._fleet.pool[uuid] for uuid in server.gpus]
+        """The estimate for ``size`` GPUs of the server, once for all servers that are alike."""
+        pools = [self._fleet.pool[uuid] for uuid in server.gpus] if size else []
+        gpus = tuple((pool.name, pool.total_bytes, pool.usable_bytes if size > 1 else 0) for pool in pools)
+        variant = subject.variant.pk if subject.variant else None
+        loaded_as = (variant, subject.size_bytes, subject.settings, subject.profile, subject.companions, server.kind)
+        if (*loaded_as, size, gpus) not in self._reckoned:
+            self._reckoned[*loaded_as, size, gpus] = self._dearest(pools, subject, size)
+        return self._reckoned[*loaded_as, size, gpus]
+
+    def _dearest(self, pools: list[Pool], subject: Subject, size: int) -> Reckoning | None:
+        """Of the GPUs that differ, the estimate that takes most; ``None`` where there is none."""
         sets = [[]] if size == 0 else [pools[:size]] if size > 1 else [[pool] for pool in _kinds(pools)]
-        found = [reckon(subject, [_room(pool) for pool in each]) for each in sets]
+        found = [reckon(subject, [room_of(pool) for pool in each]) for each in sets]
         if not found or not all(reckoning.devices for reckoning in found):
             return None
         return max(found, key=lambda reckoning: sum(upper_shares(reckoning)))
@@ -157,7 +167,8 @@ def _smallest(cases: Iterable[Case]) -> list[Case]:
     return list(found.values())
 
 
-def _room(pool: Pool) -> Room:
+def room_of(pool: Pool) -> Room:
+    """A pool as estimates know it."""
     free = pool.usable_bytes + pool.headroom_bytes
     return Room(pool.id, pool.label, pool.total_bytes, free, 0, pool.headroom_bytes, 0, gpu_name=pool.name[:120])
 

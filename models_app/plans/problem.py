@@ -32,7 +32,7 @@ def pose(fleet: Fleet, specs: Sequence[DemandSpec], found: dict[str, Enumerated]
     missing = {each.spec.name for each in unplaceable}
     placeable = [spec for spec in specs if spec.name not in missing]
     names = {spec.name for spec in placeable}
-    demands = tuple(_demand(spec, fleet, found[spec.name]) for spec in placeable)
+    demands = tuple(demand_of(spec, fleet, found[spec.name].options) for spec in placeable)
     views = {name for demand in demands for option in demand.options for name in option.endpoints or ()}
     current = tuple(_current(fleet, placeable, found))
     problem = Problem(
@@ -70,10 +70,11 @@ def _nowhere(spec: DemandSpec, hosts: set[str], gpus: set[str]) -> bool:
     return bool((spec.hosts and not hosts & set(spec.hosts)) or (spec.gpus and not gpus & set(spec.gpus)))
 
 
-def _demand(spec: DemandSpec, fleet: Fleet, found: Enumerated) -> Demand:
+def demand_of(spec: DemandSpec, fleet: Fleet, options: Sequence[Option]) -> Demand:
+    """The solver's demand with these options."""
     return Demand(
         name=spec.name,
-        options=tuple(found.options),
+        options=tuple(options),
         priority=spec.priority,
         replicas=spec.replicas,
         always_on=not spec.on_demand,

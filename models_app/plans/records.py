@@ -98,7 +98,7 @@ class GoalRow:
 
 @dataclass(frozen=True, slots=True)
 class RemedyRow:
-    """A change that would meet a demand, as ``solver.result.Remedy`` has it."""
+    """A change that would meet a demand, as ``solver.result.Remedy`` has it; a pull names the endpoint and the model."""
 
     change: str
     description: str
@@ -106,6 +106,8 @@ class RemedyRow:
     demands: tuple[str, ...] = ()
     context_length: int | None = None
     on_demand: bool = False
+    endpoint_id: int | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

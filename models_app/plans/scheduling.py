@@ -23,6 +23,8 @@ from models_app.plans.waking import wake
 LATE = timedelta(minutes=10)
 """A firing that is noticed later than this, because the panel was not running, is told and not caught up with."""
 LONGEST_WAIT = timedelta(hours=1)
+PLANS_KEPT = 10
+"""Of those that a schedule had solved, beside the active one and any that a schedule applies."""
 
 
 def save_schedule(
@@ -119,7 +121,7 @@ def _go_on(row: Schedule, now: datetime) -> None:
 
 
 def _fire(row: Schedule, since: datetime) -> None:
-    actor = Actor(None, f"schedule {row.name}"[:150], Via.PANEL)
+    actor = Actor(None, _requester(row), Via.PANEL)
     at = _clock(row, since)
     if row.demand is not None:
         woken = wake(actor, row.demand)
@@ -148,7 +150,19 @@ def _tell(row: Schedule, outcome: str) -> None:
 def _end(row: Schedule, outcome: str, operation: Operation | None = None) -> None:
     columns = {"waiting_since": None, "solving": None, "operation": operation, "outcome": outcome}
     Schedule.objects.filter(pk=row.pk).update(**columns)
+    _prune(row)
     publish(Topic.PLAN)
+
+
+def _requester(row: Schedule) -> str:
+    return f"schedule {row.name}"[:150]
+
+
+def _prune(row: Schedule) -> None:
+    """Forget the plans of its earlier firings. What a person asked for is never touched."""
+    mine = Plan.objects.filter(requested_by=_requester(row), user=None)
+    kept = list(mine.values_list("pk", flat=True)[:PLANS_KEPT])
+    mine.exclude(pk__in=kept).exclude(state=Plan.State.APPLIED).filter(schedules=None).delete()
 
 
 def _clock(row: Schedule, moment: datetime) -> str:

@@ -21,6 +21,7 @@ from models_app.plans.naming import Library
 from models_app.plans.options import Enumerator
 from models_app.plans.posed import is_unclaimed
 from models_app.plans.problem import pose
+from models_app.plans.pulling import pulls
 from models_app.plans.snapshot import take_snapshot
 from models_app.solver.goals import same_load
 from models_app.solver.ledger import Ledger
@@ -57,13 +58,14 @@ def solve_plan(plan_id: int) -> None:
 def solve(fleet: Fleet, specs: Sequence[DemandSpec], seconds: float = DEFAULT_SECONDS) -> Solved:
     """The best placement found within about ``seconds`` of work. Raises ``InvalidProblem``."""
     began = time.monotonic()
-    endpoints = Endpoint.objects.filter(pk__in=fleet.server).select_related("host")
+    endpoints = list(Endpoint.objects.filter(pk__in=fleet.server).select_related("host"))
     enumerator = Enumerator(fleet, Library(installed_facts(endpoints)), LoadTimes())
     posed = pose(fleet, specs, {spec.name: enumerator.enumerate(spec) for spec in specs})
     enumerated = time.monotonic()
     placement = place(posed.problem, seconds, wall_seconds=WALL_FACTOR * seconds)
     target, way = _way_there(posed.problem, placement.assignments)
-    return Solved(posed, placement, target, way, enumerated - began, time.monotonic() - enumerated)
+    found = pulls(posed, placement.assignments, endpoints)
+    return Solved(posed, placement, target, way, found, enumerated - began, time.monotonic() - enumerated)
 
 
 def _way_there(problem: Problem, placed: tuple[Assignment, ...]) -> tuple[tuple[Assignment, ...], Transition]:

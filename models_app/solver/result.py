@@ -54,6 +54,8 @@ class Change(StrEnum):
     ADD_RAM = "add_ram"
     RELAX = "relax"
     """Lift the pin, the allowed hosts, the tolerance or the rule that stands in the way."""
+    PULL = "pull"
+    """Install it where there is room. The solver itself knows no files; who poses the problem may offer this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
 
 from models_app.plans import records
 from models_app.plans.comparing import in_words
@@ -26,6 +29,7 @@ GOALS = {
 _ICONS = {
     Change.QUANTISE: "download",
     Change.SHORTEN: "memory-stick",
+    Change.PULL: "download",
     Change.DROP: "x",
     Change.ADD_GPU: "plus",
     Change.ADD_RAM: "memory-stick",
@@ -50,11 +54,15 @@ class GoalLine:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A change as a button: ``fields`` are those of a what-if that has it solved; empty where Berth cannot suppose it."""
+    """A change as a button: ``fields`` are those of a what-if that has it solved; empty where Berth cannot suppose it.
+
+    ``url`` is the page that carries it out, where it is not a supposition.
+    """
 
     remedy: RemedyRow
     icon: str
     fields: tuple[tuple[str, str], ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +182,17 @@ def _moves(plan: Plan, fleet: Fleet) -> tuple[Move, ...]:
 
 
 def _offers(plan: Plan, fleet: Fleet, row: UnmetRow) -> tuple[Offer, ...]:
-    return tuple(Offer(remedy, _ICONS[Change(remedy.change)], _fields(plan, fleet, row, remedy)) for remedy in row.remedies)
+    return tuple(
+        Offer(remedy, _ICONS[Change(remedy.change)], _fields(plan, fleet, row, remedy), _url(remedy))
+        for remedy in row.remedies
+    )
+
+
+def _url(remedy: RemedyRow) -> str:
+    """Where a pull is asked for, filled in."""
+    if remedy.change != Change.PULL:
+        return ""
+    return f"{reverse('model_pull')}?{urlencode({'endpoint': remedy.endpoint_id, 'model': remedy.model})}"
 
 
 def _fields(plan: Plan, fleet: Fleet, row: UnmetRow, remedy: RemedyRow) -> tuple[tuple[str, str], ...]:

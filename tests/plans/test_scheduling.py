@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from models_app.operations.advance import advance
@@ -15,7 +16,7 @@ from models_app.operations.refusals import RequestRefused
 from models_app.plans.applying import active_plan, settle
 from models_app.plans.models import Demand, Plan
 from models_app.plans.schedules import Schedule
-from models_app.plans.scheduling import delete_schedule, run_due, save_schedule
+from models_app.plans.scheduling import PLANS_KEPT, delete_schedule, run_due, save_schedule
 from models_app.plans.solving import solve_plan
 from tests.operations.applies import work
 from tests.operations.conftest import EMBEDDING, MIDDLE, SMALL
@@ -155,3 +156,18 @@ def test_a_name_is_taken_once(planner: Planner, plan: Plan) -> None:
     assert schedule(planner, plan=plan, row=row, cron="0 21 * * *").cron == "0 21 * * *"
     delete_schedule(planner.stage.admin, row)
     assert schedule(planner, plan=plan)
+
+
+def test_plans_of_earlier_firings_are_forgotten_but_not_the_active_one_or_a_persons(planner: Planner) -> None:
+    planner.demand("chat", MIDDLE)
+    row = schedule(planner, demand=Demand.objects.get())
+    told: dict[str, Any] = {"requested_by": "schedule evening", "state": Plan.State.STALE}
+    active = Plan.objects.create(**told | {"state": Plan.State.APPLIED})
+    persons = Plan.objects.create(**told, user=User.objects.get(username="ada"))
+    used, old = Plan.objects.create(**told), Plan.objects.create(**told)
+    schedule(planner, name="night", plan=used)
+    latest = [Plan.objects.create(**told) for _ in range(PLANS_KEPT)]
+    due(row)
+    kept = {active, persons, used, *latest}
+    assert set(Plan.objects.all()) == kept
+    assert old not in kept

@@ -153,6 +153,16 @@ def test_an_unmet_demand_offers_its_changes_as_buttons_that_solve_them(host: One
     assert "imaginary" in text_of(as_admin.get(reverse("plan", args=[supposed.pk])))
 
 
+def test_a_model_that_another_host_has_room_for_is_offered_to_pull_there(host: OneHost, as_admin: Client) -> None:
+    host.sample(others_gib=(22, 22), ram_gib=4)
+    roomy = one_host()
+    save_demand(ADA, CHAT)
+    plan = made(as_admin.post(reverse("plan_make")))
+    page = text_of(as_admin.get(reverse("plan", args=[plan.pk])))
+    assert f"{reverse('model_pull')}?endpoint={roomy.endpoint.pk}&amp;model=llama3.1%3A8b" in page
+    assert f"Pull llama3.1:8b to {roomy.endpoint.name}" in page
+
+
 def test_a_what_if_leaves_out_demands_and_gpus_and_the_plan_stays_as_it_is(
     host: OneHost, plan: Plan, as_admin: Client
 ) -> None:
