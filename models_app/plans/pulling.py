@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from django.db.models import Q
 
-from models_app.backends.protocol import Capability, LoadOptions
+from models_app.backends.protocol import BackendKind, Capability, LoadOptions
 from models_app.catalog.models import Installation, Variant
 from models_app.inventory.models import Endpoint
 from models_app.operations.reckoning import reckon
@@ -32,9 +32,9 @@ MOST_TRIED = 24
 def pulls(posed: Posed, placed: Sequence[Assignment], endpoints: Iterable[Endpoint]) -> dict[str, RemedyRow]:
     """By the names of demands that lack an instance: the first variant and server that would serve one after a pull.
 
-    Only what some endpoint that pulls has under this name is offered: then the name can be pulled, and the size is known.
+    Only what some Ollama has under this name is offered: then any Ollama can pull the name, and the size is known.
     """
-    able = [endpoint for endpoint in endpoints if Capability.PULL in endpoint.capabilities]
+    able = [endpoint for endpoint in endpoints if _pulls(endpoint)]
     lacking = [spec for spec in posed.specs.values() if sum(it.demand == spec.name for it in placed) < spec.replicas]
     lacking += [each.spec for each in posed.unplaceable if each.code == "names_nothing"]
     ledger = Ledger.of(posed.problem, placed)
@@ -80,7 +80,7 @@ def _option(fleet: Fleet, endpoint: Endpoint, variant: Variant, spec: DemandSpec
 
 
 def _pullable(spec: DemandSpec) -> Iterator[tuple[Variant, str, set[int]]]:
-    """The variants that a demand names, the names under which endpoints that pull have them, and who has them."""
+    """The variants that a demand names, the names under which Ollamas have them, and the ids of who has them."""
     for wanted in spec.variants or (spec.model,):
         named = Q(name__in=[wanted, f"{wanted}:latest"])
         family = named if spec.variants else Q(variant__model__name__iexact=wanted)
@@ -89,5 +89,9 @@ def _pullable(spec: DemandSpec) -> Iterator[tuple[Variant, str, set[int]]]:
         for row in rows.order_by("-size_bytes", "name"):
             by_name.setdefault(row.name, []).append(row)
         for name, held in by_name.items():
-            if any(Capability.PULL in row.endpoint.capabilities for row in held):
+            if any(_pulls(row.endpoint) for row in held):
                 yield held[0].variant, name, {row.endpoint_id for row in held}
+
+
+def _pulls(endpoint: Endpoint) -> bool:
+    return endpoint.kind == BackendKind.OLLAMA and Capability.PULL in endpoint.capabilities

@@ -75,7 +75,7 @@ def _reason(problem: Problem, demand: Demand, smallest: Option, rooms: dict[str,
     roomiest = max(rooms, key=lambda name: rooms[name])
     left = gib(rooms[roomiest])
     if rooms[roomiest] < _largest_share(smallest):
-        return f"{needs}; the most that is left is {left}, on {roomiest}."
+        return f"{needs}; the most that is left where it may run is {left}, on {roomiest}."
     if len(smallest.device_bytes) > 1:
         return f"{needs}; {roomiest} has {left} left, but not enough others of its endpoint have."
     return f"{needs}; {roomiest} has {left} left, but a rule, a replica or the endpoint's limit forbids it."

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from models_app.plans import records
 from models_app.plans.comparing import in_words
+from models_app.plans.demand import read_demand
 from models_app.plans.fleet import Fleet, fleet_of, label_of
 from models_app.plans.freshness import differences, outdated_demands
 from models_app.plans.models import Plan
@@ -70,6 +71,7 @@ class UnmetLine:
     """A demand that is not fully met, with the changes that would meet it."""
 
     row: UnmetRow
+    priority: int
     offers: tuple[Offer, ...]
 
 
@@ -149,7 +151,7 @@ def plan_page(plan: Plan) -> PlanPage:
         fleet=fleet,
         hosts=host_rows(fleet, today, planned, plan.swap_bytes),
         goals=tuple(_goal(row) for row in records.goals(plan.goals) if row.goal != Goal.PINS or row.bound),
-        unmet=tuple(UnmetLine(row, _offers(plan, fleet, row)) for row in records.unmet(plan.unmet)),
+        unmet=_unmet(plan, fleet),
         placed=tuple(_placed(each, fleet, today) for each in planned),
         moves=_moves(plan, fleet),
         impossible=tuple(in_words(each, fleet) for each in records.instances(plan.impossible)),
@@ -179,6 +181,13 @@ def _moves(plan: Plan, fleet: Fleet) -> tuple[Move, ...]:
         waits = set(step.after) - {earlier for number in step.after for earlier in plan.steps[number]["after"]}
         found.append(Move(step, where, tuple(number + 1 for number in sorted(waits))))
     return tuple(found)
+
+
+def _unmet(plan: Plan, fleet: Fleet) -> tuple[UnmetLine, ...]:
+    """The first priority first."""
+    priority = {document["name"]: read_demand(document).priority for document in plan.demands}
+    lines = [UnmetLine(row, priority.get(row.demand, 0), _offers(plan, fleet, row)) for row in records.unmet(plan.unmet)]
+    return tuple(sorted(lines, key=lambda line: line.priority))
 
 
 def _offers(plan: Plan, fleet: Fleet, row: UnmetRow) -> tuple[Offer, ...]:
