@@ -9,6 +9,7 @@ loses more than lies between the bound and what is looked for can be left out.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -84,9 +85,9 @@ class Relaxation:
                 swaps = any(programme.choices[programme.seat_choice[seat.at]].swapped for seat in here)
                 self._add(number, Pattern(0.0, tuple(here), swaps))
 
-    def tighten(self, seconds: float, reached: int) -> None:
-        """Adds patterns until the bound is the programme's, or proves ``reached``, or the work is done."""
-        while self.seconds < seconds and self.bound >= reached + 1 - NOISE:
+    def tighten(self, seconds: float, reached: int, ends: float = math.inf) -> None:
+        """Adds patterns until the bound is the programme's or proves ``reached``, or time is up (``ends`` is monotonic)."""
+        while self.seconds < seconds and self.bound >= reached + 1 - NOISE and time.monotonic() < ends:
             self.seconds += SECONDS_A_ROUND + SECONDS_A_PATTERN * len(self._known)
             if self._lp.Solve() != pywraplp.Solver.OPTIMAL:
                 return

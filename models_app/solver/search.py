@@ -38,6 +38,8 @@ SHARE_OF_THE_BOUND = 0.5
 """Of a goal's work, what its bound may take before the search begins."""
 SHARE_OF_WINDOWS = 0.7
 """Of a goal's work, what looking below the bound may take; if it does not settle the goal, the rest is for climbing."""
+MOST_SEATS_BOUNDED = 12_000
+"""Of a problem whose bound is worth its time; beyond, climbing alone gets further."""
 FIRST_WINDOW = 0.3
 """Of what lies between the value and its bound."""
 WORK_A_SECOND = 1.0
@@ -77,7 +79,7 @@ class Search:
         if min(self._ends - time.monotonic(), self._work) < self._building_seconds(self._left(goal)):
             return
         work = self._work * SHARES[goal]
-        if goal.maximised:
+        if goal.maximised and _seats(self._left(goal)) <= MOST_SEATS_BOUNDED:
             work -= self._narrow(at, goal, work * SHARE_OF_WINDOWS)
         if self._values[at] != self._bounds[at] and work > self._building_seconds(self._left(goal)):
             self._climb(at, goal, work)
@@ -91,7 +93,7 @@ class Search:
         floors = dict(zip(list(Goal)[:at], self._values, strict=False))
         relaxation = Relaxation(self._problem, self._left(goal), goal, floors)
         relaxation.start(self._best)
-        relaxation.tighten(work * SHARE_OF_THE_BOUND, self._values[at])
+        relaxation.tighten(work * SHARE_OF_THE_BOUND, self._values[at], self._ends)
         spent = self._spent(relaxation.seconds)
         self._bound(at, goal, rounded_down(relaxation.bound + NOISE))
         window = max(1.0, FIRST_WINDOW * (relaxation.bound - self._values[at]))
@@ -141,8 +143,7 @@ class Search:
 
     def _building_seconds(self, choices: Choices) -> float:
         """What a model of these choices takes to build and to begin with: not worth it in less time."""
-        seats = sum(1 + len(choice.devices) for listed in choices.values() for choice in listed)
-        return LEAST_SECONDS + SECONDS_A_SEAT * seats
+        return LEAST_SECONDS + SECONDS_A_SEAT * _seats(choices)
 
     def _model(self, at: int, goal: Goal, choices: Choices) -> PlacementModel:
         """The model for a goal: the goals before it stay at least as good as they are."""
@@ -175,3 +176,8 @@ class Search:
         tighter = min(bound, self._bounds[at]) if goal.maximised else max(bound, self._bounds[at])
         reached = self._values[at]
         self._bounds[at] = max(tighter, reached) if goal.maximised else min(tighter, reached)
+
+
+def _seats(choices: Choices) -> int:
+    """How many variables a model of these choices has, about."""
+    return sum(1 + len(choice.devices) for listed in choices.values() for choice in listed)
