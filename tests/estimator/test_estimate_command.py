@@ -82,7 +82,13 @@ def test_no_free_bytes_at_all_means_no_gpu(model: Path) -> None:
     ],
 )
 def test_bad_input_is_refused_with_the_reason(model: Path, arguments: list[str], message: str) -> None:
-    with pytest.raises(CommandError, match=message) as caught:
+    with pytest.raises(CommandError, match=message):
+        run(*(argument.format(model=model) for argument in arguments))
+
+
+@pytest.mark.parametrize("arguments", [["/nowhere/model.gguf"], ["{model}", "--ctx", "-5"], []])
+def test_a_refusal_ends_with_status_two(model: Path, arguments: list[str]) -> None:
+    with pytest.raises(CommandError) as caught:
         run(*(argument.format(model=model) for argument in arguments))
     assert caught.value.returncode == 2
 
