@@ -25,7 +25,7 @@ from models_app.catalog.headers import encoded
 from models_app.catalog.models import Installation, VariantHeader
 from models_app.gguf.ollama_show import header_from_show
 from models_app.inventory.models import Endpoint
-from models_app.operations.subject import installed_facts
+from models_app.operations.facts import installed_facts
 from models_app.plans import solving
 from models_app.plans.answers import answer_columns
 from models_app.plans.demand import DemandSpec

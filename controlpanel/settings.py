@@ -240,10 +240,9 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # ── Celery ───────────────────────────────────────────────────────────────────
-CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
-    {"socket_connect_timeout": 3, "socket_timeout": 5} if REDIS_URL else {"polling_interval": 0.01}
-)
+CELERY_BROKER_URL = REDIS_URL or "localhost"
+CELERY_BROKER_TRANSPORT = None if REDIS_URL else "models_app.runtime.queue:Transport"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"socket_connect_timeout": 3, "socket_timeout": 5} if REDIS_URL else {}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what a busy worker has taken would wait while another one is idle
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -15,6 +15,7 @@ from controlpanel.settings import *  # noqa: F403
 from controlpanel.settings import DATA_DIR, DATABASES
 
 DATABASES["default"].setdefault("TEST", {})
+DATABASES["default"]["CONN_MAX_AGE"] = 0  # PostgreSQL drops no database to which an idle thread is still connected
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"]["NAME"] = str(DATA_DIR / "test.sqlite3")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from ninja import Router, Status
+from ninja import Query, Router, Status
 
 from models_app.api.apply_steps import apply_step_out
 from models_app.api.auth import acting
@@ -19,6 +19,7 @@ from models_app.api.operation_schemas import LogLineOut, OperationDetail, Operat
 from models_app.api.paging import Columns, Listing, Page
 from models_app.inventory.models import Endpoint
 from models_app.operations.apply_steps import ApplyStep
+from models_app.operations.ends import MOST_WAIT_SECONDS, wait_for_end
 from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.options import OPTION_NAMES, parse_options
 from models_app.operations.refusals import RequestRefused
@@ -53,7 +54,12 @@ def list_operations(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.get("/{int:operation_id}", response=OperationDetail, summary="One operation")
-def get_operation(request: HttpRequest, operation_id: int) -> dict[str, Any]:
+def get_operation(
+    request: HttpRequest, operation_id: int, wait: Annotated[float, Query(ge=0, le=MOST_WAIT_SECONDS)] = 0
+) -> dict[str, Any]:
+    """`wait` holds the answer back until the operation has ended, for so many seconds at most: no need to poll."""
+    if wait:
+        wait_for_end(operation_id, wait)
     return detail_of(operation_id)
 
 

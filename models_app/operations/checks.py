@@ -13,13 +13,13 @@ from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import Installation
 from models_app.inventory.connect import backend_for
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.operations.facts import installed_variant
 from models_app.operations.matching import differing_options
 from models_app.operations.models import Operation
 from models_app.operations.option_checks import check_keep_alive, check_options
 from models_app.operations.preview import FitPreview, Verdict, fit_preview
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
-from models_app.operations.subject import installed_variant
 
 Kind = Operation.Kind
 _NEEDED = {

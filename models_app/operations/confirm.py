@@ -16,9 +16,12 @@ from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outcome
 from models_app.operations.verify import Judgement, Reading, judge_load, judge_unload
 from models_app.operations.wording import gib
+from models_app.probes.exits import wait_for_exit
 
-FIRST_PAUSE_SECONDS = 0.01
+FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.25
+MOST_EXIT_SECONDS = 0.5
+"""The memory is looked at when the model's processes have ended; where they take longer, again and again."""
 REPEAT_AFTER_SECONDS = 1.0
 """A model still listed as loaded this long after its unload was accepted has been loaded again."""
 MAX_UNLOADS = 3
@@ -72,6 +75,8 @@ async def _gone_or_back(job: Job, step: OperationStep, before: Reading | None) -
     """The outcome once the model has left and stays away; ``None`` once it is back. Raises ``Failure``."""
     asked_at, deadline, has_left = _now(), _deadline(), False
     must_settle = job.operation.kind == Operation.Kind.UNLOAD
+    if before is not None and before.pids:
+        await wait_for_exit(before.pids, MOST_EXIT_SECONDS)
     for pause in _pauses():
         reading = await job.read(step.model_name)
         judgement = judge_unload(

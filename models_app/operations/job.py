@@ -15,11 +15,12 @@ from models_app.inventory.models import Endpoint
 from models_app.operations import records
 from models_app.operations.database import Database
 from models_app.operations.models import Operation, OperationLog, OperationStep
-from models_app.operations.records import Lease, Line
+from models_app.operations.outcomes import Outcome
+from models_app.operations.records import Lease, Line, News
 from models_app.operations.rooms import used_by_gpu
 from models_app.operations.verify import Reading, risen
 from models_app.probes.types import HostSample
-from models_app.telemetry.attribution import model_bytes
+from models_app.telemetry.attribution import held_by, model_pids
 from models_app.telemetry.resident import model_ram_bytes
 from models_app.telemetry.sources import sample_now_async
 
@@ -41,6 +42,7 @@ class Job:
     database: Database
     backend: Backend
     fresh: tuple[str, Reading] | None = None
+    _units: list[Callable[[], object]] = field(default_factory=list)
     _lines: list[Line] = field(default_factory=list)
     _server_lines: int = 0
     _progress: dict[str, Any] = field(default_factory=dict)
@@ -68,18 +70,30 @@ class Job:
             self.say("The server logs more than an operation keeps; its own log has the rest.")
         self._server_lines += len(lines)
 
-    def taken_lines(self) -> list[Line]:
-        """The lines that are not written yet; the caller writes them."""
-        lines, self._lines = self._lines, []
-        return lines
+    def settle(self, step: OperationStep, outcome: Outcome) -> None:
+        """The step is done. It is written with the next unit, so that a step that follows costs no further transaction.
+
+        A crash before that finds the step begun, as one before its measurement would.
+        """
+        records.end_step(step, outcome)
+        self.later(records.settle_step, self.operation, step, outcome)
+
+    def later(self, unit: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run a unit of database work with the next one, in its transaction."""
+        self._units.append(partial(unit, *args, **kwargs))
+
+    def taken_news(self) -> News:
+        """What is not written yet; the caller writes it."""
+        news, self._units, self._lines = News(self._units, self._lines), [], []
+        return news
 
     async def write(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of database work as the owner of the operation. Raises ``LeaseLost``."""
-        return await self.database(records.as_owner, self.lease, self.taken_lines(), partial(unit, *args, **kwargs), {})
+        return await self.database(records.as_owner, self.lease, self.taken_news(), partial(unit, *args, **kwargs), {})
 
     async def update(self, **columns: Any) -> None:
         """Write columns of the operation. Raises ``LeaseLost``."""
-        await self.database(records.as_owner, self.lease, self.taken_lines(), _nothing, columns)
+        await self.database(records.as_owner, self.lease, self.taken_news(), _nothing, columns)
 
     async def sample(self) -> HostSample | None:
         """A fresh sweep of the host's GPUs; ``None`` where the host has no telemetry."""
@@ -92,9 +106,16 @@ class Job:
         if sample is None or not sample.gpus:
             ram_bytes = await self.database(model_ram_bytes, self.endpoint, model, observation)
             return Reading(observation, observed_at, sample, ram_bytes=ram_bytes)
-        held = await self.database(model_bytes, self.endpoint, model, sample, observation)
+        pids = await self.database(model_pids, self.endpoint, model, sample, observation)
         resident = observation.find(model)
-        return Reading(observation, observed_at, sample, held, resident.host_ram_bytes if resident else None)
+        return Reading(
+            observation,
+            observed_at,
+            sample,
+            process_bytes=None if pids is None else held_by(pids, sample),
+            ram_bytes=resident.host_ram_bytes if resident else None,
+            pids=pids if pids and self.endpoint.host.is_local else frozenset(),
+        )
 
     async def read_before(self, model: str) -> Reading:
         """A reading from before an effect: the fresh one if there is one of this model. Raises ``BackendError``."""
@@ -113,9 +134,9 @@ class Job:
         self._progress |= columns
 
     async def flush(self) -> None:
-        """Write the latest progress and log lines, if there are any. Raises ``LeaseLost``."""
+        """Write the latest progress and what else is not written yet, if anything. Raises ``LeaseLost``."""
         columns, self._progress = self._progress, {}
-        if columns or self._lines:
+        if columns or self._units or self._lines:
             await self.update(**columns)
 
 

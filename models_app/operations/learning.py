@@ -1,5 +1,7 @@
 """Writes down what a verified load took, so that the next estimate of the same model starts from it.
 
+The rows are read while the server loads, so that a success waits for nothing but the reckoning.
+
 Bytes of the model's own process are its own, whatever happens beside it. A rise of the whole GPU is this load's only while
 nobody else moves: otherwise the measurement is kept, named an outlier, and nothing is learnt from it.
 """
@@ -7,10 +9,11 @@ nobody else moves: otherwise the measurement is kept, named an outlier, and noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from models_app.backends.protocol import ResidentModel
 from models_app.catalog.models import Variant
+from models_app.operations.facts import Facts, facts_of
 from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.options import stored_options
@@ -19,7 +22,7 @@ from models_app.operations.reckoned import Reckoning
 from models_app.operations.reckoning import gpu_names, reckon_unlearned
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.rooms import Room, rooms
-from models_app.operations.subject import Subject, installed_subject, settings_key
+from models_app.operations.subject import Subject, settings_key
 from models_app.operations.verify import PARTLY_SHARE
 from models_app.operations.wording import gib
 from models_app.probes.types import GpuSample, HostSample
@@ -35,34 +38,52 @@ FAR_SHARE = 0.25
 """Further than this from the estimate a rise is not believed where no process list says who it was."""
 
 
-def learn(operation: Operation, step: OperationStep, outcome: Outcome, before: HostSample | None) -> None:
-    """Keep the measurement of a load that went from ``before`` to ``outcome``; nothing where nothing was measured."""
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is known of a load before it has ended: the model, the sample from before, and its devices."""
+
+    facts: Facts
+    before: HostSample
+    rooms: Sequence[Room]
+
+
+def lesson_of(operation: Operation, step: OperationStep, before: HostSample | None) -> Lesson | None:
+    """Read what a load that begins at ``before`` can teach; ``None`` where nothing is measured."""
+    if before is None:
+        return None
+    facts = facts_of(operation.site, step.model_name, past=False)
+    return Lesson(facts, before, rooms(before, [], operation.pk))
+
+
+def learnt(lesson: Lesson | None, operation: Operation, step: OperationStep, outcome: Outcome) -> LoadMeasurement | None:
+    """The measurement of a load, to be saved; ``None`` where nothing was measured. Reads no rows."""
     resident = outcome.observation.find(step.model_name) if outcome.observation else None
-    if before is None or resident is None or outcome.verified_by not in LEARNT_FROM:
-        return
-    subject = _as_loaded(operation, step, resident)
-    gpus = _gpus_of(outcome.gpu_bytes, before)
+    if lesson is None or resident is None or outcome.verified_by not in LEARNT_FROM:
+        return None
+    subject = _as_loaded(lesson.facts, step, resident)
+    gpus = _gpus_of(outcome.gpu_bytes, lesson.rooms)
     if subject is None or subject.variant is None or not gpus:
-        return
+        return None
     reckoning = reckon_unlearned(subject, gpus)
-    if reckoning.needed_bytes:
-        why = _outlier_reason(outcome, resident, reckoning, before, gpus)
-        _write(operation, step, subject.variant, subject, reckoning, outcome, gpus, why)
+    if not reckoning.needed_bytes:
+        return None
+    why = _outlier_reason(outcome, resident, reckoning, lesson.before, gpus)
+    return _measurement(operation, step, subject.variant, subject, reckoning, outcome, gpus, why)
 
 
-def _as_loaded(operation: Operation, step: OperationStep, resident: ResidentModel) -> Subject | None:
+def _as_loaded(facts: Facts, step: OperationStep, resident: ResidentModel) -> Subject | None:
     """The subject with the context that the endpoint really chose; ``None`` for options that it should have refused."""
     options = stored_options(step.options)
     options = replace(options, context_length=resident.context_length or options.context_length)
     try:
-        return installed_subject(operation.site, step.model_name, options)
+        return facts.subject(options)
     except RequestRefused:
         return None
 
 
-def _gpus_of(gpu_bytes: Mapping[str, int], before: HostSample) -> list[Room]:
+def _gpus_of(gpu_bytes: Mapping[str, int], devices: Sequence[Room]) -> list[Room]:
     least_bytes = LEAST_GPU_SHARE * sum(gpu_bytes.values())
-    return [room for room in rooms(before, []) if room.uuid and gpu_bytes.get(room.uuid, 0) > least_bytes]
+    return [room for room in devices if room.uuid and gpu_bytes.get(room.uuid, 0) > least_bytes]
 
 
 def _outlier_reason(
@@ -101,7 +122,7 @@ def _by_pid(gpu: GpuSample) -> dict[int, int]:
     return {process.pid: process.used_bytes or 0 for process in gpu.processes or ()}
 
 
-def _write(
+def _measurement(
     operation: Operation,
     step: OperationStep,
     variant: Variant,
@@ -110,10 +131,10 @@ def _write(
     outcome: Outcome,
     gpus: Sequence[Room],
     outlier_reason: str,
-) -> None:
+) -> LoadMeasurement:
     endpoint = operation.site
     predicted = operation.estimate if step.action == OperationStep.Action.LOAD else {}
-    LoadMeasurement.objects.create(
+    return LoadMeasurement(
         variant=variant,
         endpoint=endpoint,
         backend_kind=endpoint.kind,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Endpoint, Gpu
+from models_app.operations.facts import installed_variant
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
-from models_app.operations.subject import installed_variant
 
 
 def check_options(request: Request) -> None:

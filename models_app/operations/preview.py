@@ -11,9 +11,10 @@ from models_app.backends.protocol import LoadOptions
 from models_app.estimator.types import Grade
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.advising import server_fit_note
+from models_app.operations.facts import installed_subject
 from models_app.operations.placing import Placing, place
 from models_app.operations.rooms import Room, bytes_of, rooms
-from models_app.operations.subject import Subject, installed_subject
+from models_app.operations.subject import Subject
 from models_app.operations.wording import gib
 from models_app.probes.types import HostSample
 from models_app.telemetry.sources import sample_now

@@ -39,6 +39,13 @@ class Line(NamedTuple):
     source: str = ""
 
 
+class News(NamedTuple):
+    """What a runner has found out and not written yet: units of database work, and log lines."""
+
+    units: Sequence[Callable[[], object]] = ()
+    lines: Sequence[Line] = ()
+
+
 def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | None:
     """The operation with its lease and the steps that an earlier runner wrote; ``None`` where there is nothing to do."""
     token = states.take_lease(operation_id)
@@ -48,8 +55,8 @@ def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | No
     return operation, Lease(operation_id, token), list(operation.steps.all())
 
 
-def as_owner(lease: Lease, lines: Sequence[Line], unit: Callable[[], T], columns: Mapping[str, Any]) -> T:
-    """Run ``unit`` in a transaction in which the operation is certainly ours; ``columns`` of it and log lines go along.
+def as_owner(lease: Lease, news: News, unit: Callable[[], T], columns: Mapping[str, Any]) -> T:
+    """Run ``unit`` in a transaction in which the operation is certainly ours; ``columns`` of it and ``news`` go along.
 
     Renews the lease. Raises ``LeaseLost``, and then nothing was written.
     """
@@ -57,8 +64,8 @@ def as_owner(lease: Lease, lines: Sequence[Line], unit: Callable[[], T], columns
         mine = Operation.objects.filter(pk=lease.operation_id, state=State.RUNNING, lease_token=lease.token)
         if not mine.update(lease_expires_at=timezone.now() + states.LEASE_DURATION, **columns):
             raise LeaseLost
+        _write_news(lease, news)
         result = unit()
-        _write_log(lease.operation_id, lines)
         publish(Topic.OPERATION, lease.operation_id)
     return result
 
@@ -80,13 +87,17 @@ def start_step(step: OperationStep, baseline: Mapping[str, int]) -> None:
     step.save(update_fields=["state", "baseline", "before_bytes", "started_at"])
 
 
-def settle_step(operation: Operation, step: OperationStep, outcome: Outcome) -> None:
-    """The step is done: its figures, what is in memory now, and what Berth intends to be there."""
+def end_step(step: OperationStep, outcome: Outcome) -> None:
+    """The step is done: its figures, to be written by ``settle_step``."""
     step.state = StepState.SKIPPED if outcome.skipped else StepState.DONE
     step.finished_at = timezone.now()
     step.after_bytes = sum(outcome.used.values()) if outcome.used else None
     step.verified_by = outcome.verified_by
     step.detail = " ".join(filter(None, (outcome.skipped, *outcome.notes)))
+
+
+def settle_step(operation: Operation, step: OperationStep, outcome: Outcome) -> None:
+    """Write an ended step, what is in memory now, and what Berth intends to be there."""
     step.save(update_fields=["state", "finished_at", "after_bytes", "verified_by", "detail"])
     if outcome.observation and outcome.observed_at:
         record_observation(operation.site, outcome.observation, outcome.observed_at)
@@ -100,7 +111,7 @@ def fail_step(step: OperationStep, why: str) -> None:
     step.save(update_fields=["state", "finished_at", "detail"])
 
 
-def finish(operation: Operation, lease: Lease, state: State, lines: Sequence[Line], columns: Mapping[str, Any]) -> bool:
+def finish(operation: Operation, lease: Lease, state: State, news: News, columns: Mapping[str, Any]) -> bool:
     """End the operation. ``True`` unless the lease was lost.
 
     Reservations go with a success that was measured; others stay until a later sample.
@@ -110,19 +121,19 @@ def finish(operation: Operation, lease: Lease, state: State, lines: Sequence[Lin
             return False
         if state is State.SUCCEEDED:
             Reservation.objects.filter(operation_id=lease.operation_id).delete()
-        _write_log(lease.operation_id, lines)
+        _write_news(lease, news)
         _wake_waiters(lease.operation_id)
         publish(Topic.INVENTORY, operation.site.pk)
     return True
 
 
-def put_back(lease: Lease, due_at: datetime, lines: Sequence[Line], columns: Mapping[str, Any]) -> None:
+def put_back(lease: Lease, due_at: datetime, news: News, columns: Mapping[str, Any]) -> None:
     """Back to the queue until ``due_at``; its steps stand, its reservations go."""
     with transaction.atomic():
         again = {"due_at": due_at, "enqueued_at": None} | dict(columns)
         if states.transition(lease.operation_id, State.RUNNING, State.QUEUED, lease.token, **again):
             Reservation.objects.filter(operation_id=lease.operation_id).delete()
-            _write_log(lease.operation_id, lines)
+            _write_news(lease, news)
 
 
 def is_cancel_requested(lease: Lease) -> bool:
@@ -180,9 +191,11 @@ _INTENTIONS: dict[str, Callable[[Operation, OperationStep, Outcome], None]] = {
 }
 
 
-def _write_log(operation_id: int, lines: Sequence[Line]) -> None:
+def _write_news(lease: Lease, news: News) -> None:
+    for unit in news.units:
+        unit()
     OperationLog.objects.bulk_create(
-        OperationLog(operation_id=operation_id, text=line.text, source=line.source) for line in lines
+        OperationLog(operation_id=lease.operation_id, text=line.text, source=line.source) for line in news.lines
     )
 
 

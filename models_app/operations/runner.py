@@ -6,6 +6,7 @@ Everything that must survive this process is in rows before it happens, so that 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
@@ -77,9 +78,20 @@ async def _forward(job: Job) -> None:
     for step in job.steps:
         if step.state in OPEN:
             outcome = await perform(job, step)
-            await job.write(records.settle_step, job.operation, step, outcome)
+            job.settle(step, outcome)
+            job.fresh = _reading_for_next(step, outcome, job.steps)
             outcomes.append(outcome)
     await _succeed(job, outcomes)
+
+
+def _reading_for_next(step: OperationStep, outcome: Outcome, steps: Sequence[OperationStep]) -> tuple[str, Reading] | None:
+    """What proved an unload is what the load that follows begins from."""
+    following = next((one for one in steps if one.position == step.position + 1), None)
+    if following is None or following.action != OperationStep.Action.LOAD or outcome.sample is None:
+        return None
+    if outcome.observation is None or outcome.observed_at is None:
+        return None
+    return following.model_name, Reading(outcome.observation, outcome.observed_at, outcome.sample)
 
 
 async def _prepare(job: Job) -> None:
@@ -114,7 +126,7 @@ async def _succeed(job: Job, outcomes: list[Outcome]) -> None:
         "after_bytes": sum(used.values()) if used else None,
         "result": _result(job, outcomes),
     }
-    if not await job.database(records.finish, job.operation, job.lease, State.SUCCEEDED, job.taken_lines(), columns):
+    if not await job.database(records.finish, job.operation, job.lease, State.SUCCEEDED, job.taken_news(), columns):
         raise LeaseLost
 
 
@@ -138,7 +150,7 @@ async def _wait(job: Job, waiting: Waiting) -> None:
     if job.operation.phase != str(waiting):
         job.say(f"{str(waiting).capitalize()}.")
     columns = {"phase": str(waiting), "waiting_for_id": waiting.operation_id, "attempt": F("attempt") - 1}
-    await job.database(records.put_back, job.lease, timezone.now() + WAIT, job.taken_lines(), columns)
+    await job.database(records.put_back, job.lease, timezone.now() + WAIT, job.taken_news(), columns)
 
 
 def _may_retry(job: Job, failure: Failure) -> bool:
@@ -152,4 +164,4 @@ async def _retry(job: Job, failure: Failure) -> None:
     job.say(f"{failure.message} Trying again in {pause_seconds} s.")
     due_at = timezone.now() + timedelta(seconds=pause_seconds)
     columns = {"phase": f"waiting to try again: {failure.code}"}
-    await job.database(records.put_back, job.lease, due_at, job.taken_lines(), columns)
+    await job.database(records.put_back, job.lease, due_at, job.taken_news(), columns)

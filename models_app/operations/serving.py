@@ -16,11 +16,12 @@ from models_app.catalog.models import Installation, Variant
 from models_app.estimator.strategy import SWAP_SECONDS, StrategyAdvice, advise_strategy
 from models_app.estimator.types import Grade
 from models_app.inventory.models import Endpoint, Host, LoadedModel
+from models_app.operations.facts import foreign_subject, installed_subject
 from models_app.operations.reckoned import Reckoning
 from models_app.operations.reckoning import reckon
 from models_app.operations.reloads import Reload, reload_of
 from models_app.operations.rooms import Room, rooms
-from models_app.operations.subject import Subject, foreign_subject, installed_subject
+from models_app.operations.subject import Subject
 from models_app.probes.types import HostSample
 
 DEFAULT_CONTEXT_LENGTH = 8192

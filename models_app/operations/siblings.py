@@ -9,11 +9,11 @@ from models_app.backends.protocol import LoadOptions
 from models_app.catalog.models import Installation, Variant
 from models_app.estimator.speed import MEASURED, Speed, speed_of_quantization
 from models_app.inventory.models import Endpoint
+from models_app.operations.facts import installed_subject
 from models_app.operations.placing import place
 from models_app.operations.reckoning import gpu_names
 from models_app.operations.rooms import Room
 from models_app.operations.speeds import measured_speeds
-from models_app.operations.subject import installed_subject
 
 MOST_SIBLINGS = 5
 SAME_WEIGHTS = 0.02

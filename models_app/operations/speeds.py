@@ -9,11 +9,12 @@ from models_app.backends.protocol import Generation, ResidentModel
 from models_app.catalog.models import Variant
 from models_app.estimator.types import LoadSettings
 from models_app.inventory.models import Endpoint, Gpu, LoadedModel
+from models_app.operations.facts import installed_subject
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.subject import Subject, installed_subject
+from models_app.operations.subject import Subject
 
 TOKENS = 64
 """What a model is asked to write: a second or two on a GPU, and enough for the rate to settle."""

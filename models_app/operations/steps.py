@@ -19,7 +19,7 @@ from models_app.inventory.refresh import refresh_installed
 from models_app.operations import records
 from models_app.operations.confirm import confirm_load, confirm_unload
 from models_app.operations.job import Job
-from models_app.operations.learning import learn
+from models_app.operations.learning import learnt, lesson_of
 from models_app.operations.matching import differing_options
 from models_app.operations.models import OperationStep
 from models_app.operations.options import stored_options
@@ -45,13 +45,15 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
         return _found(step, resident, reading)
     if not was_begun:
         await _begin(job, step, reading, f"Loading {step.model_name}.")
-    if was_begun and resident is not None and resident.state in IN_MEMORY:
-        job.say(f"{step.model_name} is loaded: an earlier worker had begun it.")
-    else:
-        await _call_load(job, step)
-    outcome = await confirm_load(job, step, reading.observation)
-    if not was_begun:
-        await job.write(learn, job.operation, step, outcome, reading.sample)
+    before = None if was_begun else reading.sample
+    async with in_background(job.database(lesson_of, job.operation, step, before)) as lesson:
+        if was_begun and resident is not None and resident.state in IN_MEMORY:
+            job.say(f"{step.model_name} is loaded: an earlier worker had begun it.")
+        else:
+            await _call_load(job, step)
+        outcome = await confirm_load(job, step, reading.observation)
+        if measurement := await asyncio.to_thread(learnt, await lesson, job.operation, step, outcome):
+            job.later(measurement.save)
     return outcome
 
 
@@ -153,7 +155,7 @@ async def _measure(job: Job, step: OperationStep) -> Outcome:
     if wrote.token_count < LEAST_TOKENS:
         message = f"{step.model_name} stopped after {wrote.token_count} tokens, too few to tell its speed."
         raise Failure("too_few_tokens", message)
-    await job.write(record_speed, job.operation, step, resident, wrote)
+    job.later(record_speed, job.operation, step, resident, wrote)
     job.say(f"{step.model_name} writes {wrote.tokens_per_second:.1f} tokens/s, measured over {wrote.token_count} tokens.")
     return Outcome("endpoint", tokens_per_second=wrote.tokens_per_second)
 

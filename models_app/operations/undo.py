@@ -84,7 +84,7 @@ async def _put_back(job: Job, step: OperationStep) -> None:
     except BackendError as error:
         await _give_up(job, step, Failure.of(error))
         return
-    await job.write(records.settle_step, job.operation, step, outcome)
+    job.settle(step, outcome)
 
 
 async def _perform_patiently(job: Job, step: OperationStep) -> Outcome:
@@ -113,7 +113,7 @@ async def _end(job: Job) -> None:
         "after_bytes": sum(used.values()) if used else None,
         "result": _result(job),
     }
-    if not await job.database(records.finish, operation, job.lease, state, job.taken_lines(), columns):
+    if not await job.database(records.finish, operation, job.lease, state, job.taken_news(), columns):
         raise LeaseLost
 
 

@@ -31,7 +31,7 @@ class Reading:
     """The endpoint and the GPUs at one moment.
 
     ``process_bytes`` are the model's own by GPU, ``ram_bytes`` what its processes hold resident in host RAM; ``None`` where
-    they do not show.
+    they do not show. ``pids`` are those processes as far as they are this machine's.
     """
 
     observation: Observation
@@ -39,6 +39,7 @@ class Reading:
     sample: HostSample | None
     process_bytes: Mapping[str, int] | None = None
     ram_bytes: int | None = None
+    pids: frozenset[int] = frozenset()
 
     @property
     def used(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.estimator.quick import bytes_per_weight
 from models_app.estimator.types import EstimateError
 from models_app.inventory.models import Gpu, Host
-from models_app.operations.subject import Facts
+from models_app.operations.facts import Facts
 from models_app.plans.demand import DemandSpec
 
 MOST_VARIANTS = 8

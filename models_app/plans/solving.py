@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from models_app.inventory.models import Endpoint
 from models_app.live import Topic, publish
-from models_app.operations.subject import installed_facts
+from models_app.operations.facts import installed_facts
 from models_app.plans.answers import Solved, answer_columns
 from models_app.plans.changes import read_changes
 from models_app.plans.demand import DemandSpec, read_demand

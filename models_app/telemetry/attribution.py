@@ -177,7 +177,7 @@ def _by_rank(found: EndpointProcesses, rows: Iterable[LoadedModel], sample: Host
     Two models that are confused by this are of about the same size.
     """
     unknown = [row for row in rows if row.name not in found.by_model]
-    held = {pid: sum(_held_bytes(frozenset({pid}), sample).values()) for pid in found.unassigned}
+    held = {pid: sum(held_by(frozenset({pid}), sample).values()) for pid in found.unassigned}
     if len(unknown) != len(held):
         return {}
     by_claim = sorted(unknown, key=lambda row: row.vram_bytes or row.size_bytes or 0)
@@ -203,16 +203,24 @@ def model_bytes(
     An empty mapping says that no process of the endpoint holds anything for it, so that an unload can be verified.
     ``observation`` is what the endpoint says now, where that is newer than the rows.
     """
+    pids = model_pids(endpoint, name, sample, observation)
+    return None if pids is None else held_by(pids, sample)
+
+
+def model_pids(
+    endpoint: Endpoint, name: str, sample: HostSample, observation: Observation | None = None
+) -> frozenset[int] | None:
+    """The processes of one model, as ``model_bytes`` counts them; ``None`` where processes do not tell."""
     found = _visible_processes(endpoint, sample, {*loaded_names(endpoint), name}, observation)
     if found is None or (name not in found.by_model and found.unassigned):
         return None
-    return _held_bytes(found.by_model.get(name, frozenset()), sample)
+    return found.by_model.get(name, frozenset())
 
 
 def endpoint_bytes(endpoint: Endpoint, sample: HostSample) -> dict[str, int] | None:
     """Bytes by GPU's UUID that all processes of an endpoint hold; ``None`` where processes do not tell."""
     found = _visible_processes(endpoint, sample, loaded_names(endpoint))
-    return None if found is None else _held_bytes(found.pids, sample)
+    return None if found is None else held_by(found.pids, sample)
 
 
 def _visible_processes(
@@ -224,6 +232,7 @@ def _visible_processes(
     return processes_of(endpoint, names, sample, observation) if sample.gpus else None
 
 
-def _held_bytes(pids: frozenset[int], sample: HostSample) -> dict[str, int]:
+def held_by(pids: frozenset[int], sample: HostSample) -> dict[str, int]:
+    """Bytes by GPU's UUID that processes hold; GPUs without any are left out."""
     owned = {gpu.uuid: attribute(gpu, {"ours": pids}).owner_bytes.get("ours", 0) for gpu in sample.gpus}
     return {uuid: held for uuid, held in owned.items() if held}

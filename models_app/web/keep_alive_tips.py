@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models_app.inventory.models import Endpoint
+from models_app.operations.facts import installed_variant
 from models_app.operations.reloads import KeepAlive, keep_alive_of
-from models_app.operations.subject import installed_variant
 
 MOST_REQUESTS = 1_000_000
 

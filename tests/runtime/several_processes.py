@@ -152,7 +152,7 @@ class Web:
         """The operation, once it has ended."""
 
         def look() -> dict[str, Any] | None:
-            row: dict[str, Any] = self.get(f"operations/{operation}")
+            row: dict[str, Any] = self.get(f"operations/{operation}?wait=10")
             return row if row["finished_at"] else None
 
         return wait_for(look, f"operation {operation} to end")

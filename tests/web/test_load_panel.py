@@ -15,8 +15,9 @@ from models_app.catalog.headers import FoundHeader, record_headers
 from models_app.catalog.models import Variant, VariantHeader
 from models_app.gguf.ollama_show import header_from_show
 from models_app.inventory.models import Residency
+from models_app.operations.facts import installed_subject
 from models_app.operations.measurements import LoadMeasurement
-from models_app.operations.subject import installed_subject, settings_key
+from models_app.operations.subject import settings_key
 from models_app.simulation.catalogue import CATALOGUE
 from models_app.simulation.ollama_describe import show
 from models_app.telemetry.models import LatestSample
