@@ -1,4 +1,4 @@
-"""Following a router's load to its end: its list is the truth, its events only save waiting."""
+"""Following a router's load to its end, by its events and, where they do not come, by its list."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def listen(http: Http, name: str, news: News) -> None:
 async def follow_load(
     read_entry: Callable[[], Awaitable[RouterEntry]], news: News, seconds: float
 ) -> AsyncGenerator[Progress, None]:
-    """Yields that it is loading, then the news, until the list says that the model is loaded.
+    """Yields that it is loading, then the news, until the list or an event says that the model is loaded.
 
     Raises ``LoadFailed`` when it will not be, and ``TimedOut`` after ``seconds``.
     """
@@ -42,7 +42,7 @@ async def follow_load(
     while True:
         if progress is not None and progress.status == "loading":
             yield progress
-        elif _is_loaded(await read_entry()):
+        elif (progress is not None and progress.status == "loaded") or _is_loaded(await read_entry()):
             return
         check_deadline(deadline, "The model is still loading.")
         progress = await _within(pause, news)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
+from models_app.backends.base import in_background
 from models_app.backends.protocol import ModelState, Observation
 from models_app.inventory.models import LoadedModel
 from models_app.operations.devices import uses_gpus
@@ -33,14 +34,18 @@ async def confirm_load(job: Job, step: OperationStep, before: Observation) -> Ou
     """Measure until the load is confirmed. ``before`` is what was in memory. Raises ``Failure`` with the figures."""
     if settings.SKIP_VERIFICATION:
         return await _unverified(job, step)
-    on_gpu = await job.database(uses_gpus, job.endpoint, stored_options(step.options))
+    async with in_background(job.database(uses_gpus, job.endpoint, stored_options(step.options))) as on_gpu:
+        return await _in_memory(job, step, before, on_gpu)
+
+
+async def _in_memory(job: Job, step: OperationStep, before: Observation, on_gpu: asyncio.Task[bool]) -> Outcome:
     deadline = _deadline()
     for pause in _pauses():
         reading = await job.read(step.model_name)
         evicted = _evicted(before, reading.observation, step.model_name)
         evicted_bytes = await job.database(_bytes_of_rows, job.endpoint.pk, evicted) if evicted else 0
         judgement = judge_load(
-            reading, step.model_name, step.baseline, step.expected_bytes, on_gpu=on_gpu, evicted_bytes=evicted_bytes
+            reading, step.model_name, step.baseline, step.expected_bytes, on_gpu=await on_gpu, evicted_bytes=evicted_bytes
         )
         if judgement.verified_by:
             return _confirmed(job, judgement, reading, f"{step.model_name} is loaded", evicted)

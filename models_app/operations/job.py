@@ -34,7 +34,10 @@ T = TypeVar("T")
 
 @dataclass
 class Job:
-    """One operation in the hands of one runner. ``fresh`` is a reading, with its model's name, that no step used yet."""
+    """One operation in the hands of one runner.
+
+    ``fresh`` is a reading, with its model's name, that no step used yet; ``begun`` the step that was begun with its plan.
+    """
 
     operation: Operation
     lease: Lease
@@ -42,6 +45,7 @@ class Job:
     database: Database
     backend: Backend
     fresh: tuple[str, Reading] | None = None
+    begun: OperationStep | None = None
     _units: list[Callable[[], object]] = field(default_factory=list)
     _lines: list[Line] = field(default_factory=list)
     _server_lines: int = 0

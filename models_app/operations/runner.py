@@ -24,7 +24,7 @@ from models_app.operations.models import Operation, OperationStep
 from models_app.operations.outcomes import Cancelled, Failure, LeaseLost, Outcome, Outdated, Waiting
 from models_app.operations.plan import plan
 from models_app.operations.states import State
-from models_app.operations.steps import perform
+from models_app.operations.steps import begin_planned, perform
 from models_app.operations.undo import undo
 from models_app.operations.verify import Reading
 from models_app.operations.watch import watched
@@ -96,11 +96,11 @@ def _reading_for_next(step: OperationStep, outcome: Outcome, steps: Sequence[Ope
 
 async def _prepare(job: Job) -> None:
     """Steps that an earlier runner wrote stand; those of a retry are admitted anew."""
-    name = job.operation.model_name
+    name = next(iter(job.operation.unload), job.operation.model_name)
     for _ in range(MAX_READINGS):
         reading = await job.read(name)
         try:
-            job.steps = await job.write(_plan_and_admit, job.operation, job.steps, reading)
+            job.steps, job.begun = await job.write(_plan_and_admit, job.operation, job.steps, reading)
         except Outdated:
             continue
         job.fresh = name, reading
@@ -108,13 +108,17 @@ async def _prepare(job: Job) -> None:
     raise Failure("memory_unsettled", "Other operations kept ending while the memory was being read.", retryable=True)
 
 
-def _plan_and_admit(operation: Operation, steps: list[OperationStep], reading: Reading) -> list[OperationStep]:
+def _plan_and_admit(
+    operation: Operation, steps: list[OperationStep], reading: Reading
+) -> tuple[list[OperationStep], OperationStep | None]:
+    """The steps, and the first one where it has begun with that."""
     planned = steps or plan(operation, reading.observation)
     admit(operation, planned, reading.sample)
     used = reading.used
     columns = {"phase": "running"} | ({} if steps else {"before_bytes": sum(used.values()) if used else None})
     Operation.objects.filter(pk=operation.pk).update(**columns)
-    return steps or records.add_steps(operation, planned)
+    steps = steps or records.add_steps(operation, planned)
+    return steps, steps[0] if begin_planned(steps[0], reading) else None
 
 
 async def _succeed(job: Job, outcomes: list[Outcome]) -> None:

@@ -21,7 +21,7 @@ from models_app.operations.confirm import confirm_load, confirm_unload
 from models_app.operations.job import Job
 from models_app.operations.learning import learnt, lesson_of
 from models_app.operations.matching import differing_options
-from models_app.operations.models import OperationStep
+from models_app.operations.models import OperationLog, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outcome
 from models_app.operations.speeds import MOST_SECONDS, TOKENS, record_speed
@@ -32,6 +32,25 @@ LEAST_TOKENS = 8
 IN_MEMORY = (ModelState.LOADED, ModelState.SLEEPING)
 
 
+def begin_planned(step: OperationStep, reading: Reading) -> bool:
+    """Begin a first step in the transaction that plans it, unless ``reading`` says that there is nothing to do."""
+    resident = reading.observation.find(step.model_name)
+    is_needed = {
+        Action.LOAD: resident is None or resident.state not in IN_MEMORY,
+        Action.UNLOAD: resident is not None,
+    }
+    if step.state != OperationStep.State.PENDING or not is_needed.get(Action(step.action), False):
+        return False
+    records.start_step(step, reading.used)
+    OperationLog.objects.create(operation_id=step.operation_id, text=_phrase(step))
+    return True
+
+
+def _phrase(step: OperationStep) -> str:
+    is_load = step.action in (Action.LOAD, Action.RESTORE)
+    return f"{'Loading' if is_load else 'Unloading'} {step.model_name}."
+
+
 async def perform(job: Job, step: OperationStep) -> Outcome:
     """Do one step. Raises ``Failure``, ``BackendError`` or ``LeaseLost``."""
     return await _PERFORMERS[step.action](job, step)
@@ -40,11 +59,11 @@ async def perform(job: Job, step: OperationStep) -> Outcome:
 async def _load(job: Job, step: OperationStep) -> Outcome:
     reading = await job.read_before(step.model_name)
     resident = reading.observation.find(step.model_name)
-    was_begun = step.state == OperationStep.State.RUNNING
+    was_begun = step.state == OperationStep.State.RUNNING and step is not job.begun
     if resident is not None and resident.state in IN_MEMORY and not was_begun:
         return _found(step, resident, reading)
-    if not was_begun:
-        await _begin(job, step, reading, f"Loading {step.model_name}.")
+    if step.state != OperationStep.State.RUNNING:
+        await _begin(job, step, reading, _phrase(step))
     before = None if was_begun else reading.sample
     async with in_background(job.database(lesson_of, job.operation, step, before)) as lesson:
         if was_begun and resident is not None and resident.state in IN_MEMORY:
@@ -88,12 +107,12 @@ async def _exhaust(job: Job, steps: AsyncGenerator[Progress, None]) -> None:
 
 async def _unload(job: Job, step: OperationStep) -> Outcome:
     reading = await job.read_before(step.model_name)
-    was_begun = step.state == OperationStep.State.RUNNING
+    was_begun = step.state == OperationStep.State.RUNNING and step is not job.begun
     if reading.observation.find(step.model_name) is None and not was_begun:
         gone = f"{step.model_name} had left already."
         return Outcome("endpoint", used=reading.used, observation=reading.observation, skipped=gone)
-    if not was_begun:
-        await _begin(job, step, reading, f"Unloading {step.model_name}.")
+    if step.state != OperationStep.State.RUNNING:
+        await _begin(job, step, reading, _phrase(step))
     if reading.observation.find(step.model_name) is not None:
         await job.backend.unload(step.model_name)
     return await confirm_unload(job, step, None if was_begun else reading)
