@@ -10,17 +10,15 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import transaction
 from django.utils import timezone
 
-from models_app.backends.protocol import LoadOptions
-from models_app.inventory.models import LoadedModel, Residency
 from models_app.inventory.observe import record_observation
 from models_app.live import Topic, publish
 from models_app.operations import states
+from models_app.operations.intentions import intend
 from models_app.operations.models import Operation, OperationLog, OperationStep, Reservation
 from models_app.operations.outcomes import LeaseLost, Outcome
 from models_app.operations.states import State
 
 T = TypeVar("T")
-Action = OperationStep.Action
 StepState = OperationStep.State
 
 
@@ -102,7 +100,7 @@ def settle_step(operation: Operation, step: OperationStep, outcome: Outcome) -> 
     if outcome.observation and outcome.observed_at:
         record_observation(operation.site, outcome.observation, outcome.observed_at)
     if not outcome.skipped:
-        _INTENTIONS[step.action](operation, step, outcome)
+        intend(operation, step, outcome)
 
 
 def fail_step(step: OperationStep, why: str) -> None:
@@ -143,52 +141,6 @@ def is_cancel_requested(lease: Lease) -> bool:
     if not row:
         raise LeaseLost
     return row[0] is not None
-
-
-def remember_load(operation: Operation, step: OperationStep, gpu_bytes: Mapping[str, int], verified_by: str) -> None:
-    """Berth loaded this model, with these options; where processes do not show, its bytes are what rose."""
-    residency = {
-        "options": step.options,
-        "pinned": LoadOptions(**step.options).pinned,
-        "requested_by": operation.requested_by,
-        "operation_id": operation.pk,
-        "since": timezone.now(),
-        "lost_at": None,
-    }
-    where: dict[str, Any] = {"endpoint": operation.site, "name": step.model_name}
-    Residency.objects.update_or_create(**where, defaults=residency)
-    if gpu_bytes:
-        attributed = {"gpu_bytes": dict(gpu_bytes), "attributed_by": verified_by}
-        LoadedModel.objects.filter(**where).update(**attributed)
-
-
-def _loaded(operation: Operation, step: OperationStep, outcome: Outcome) -> None:
-    remember_load(operation, step, outcome.gpu_bytes, outcome.verified_by)
-
-
-def _unloaded(operation: Operation, step: OperationStep, _outcome: Outcome) -> None:
-    Residency.objects.filter(endpoint=operation.site, name=step.model_name).delete()
-
-
-def _kept(operation: Operation, step: OperationStep, _outcome: Outcome) -> None:
-    row = Residency.objects.filter(endpoint=operation.site, name=step.model_name)
-    row.update(options=step.options)
-
-
-def _no_intention(_operation: Operation, _step: OperationStep, _outcome: Outcome) -> None:
-    """Files on disk and a measured speed are no intention about memory."""
-
-
-_INTENTIONS: dict[str, Callable[[Operation, OperationStep, Outcome], None]] = {
-    Action.LOAD: _loaded,
-    Action.RESTORE: _loaded,
-    Action.UNLOAD: _unloaded,
-    Action.CLEAN_UP: _unloaded,
-    Action.KEEP_ALIVE: _kept,
-    Action.PULL: _no_intention,
-    Action.DELETE: _no_intention,
-    Action.MEASURE: _no_intention,
-}
 
 
 def _write_news(lease: Lease, news: News) -> None:

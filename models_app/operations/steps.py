@@ -13,11 +13,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from models_app.backends.base import in_background
-from models_app.backends.errors import NotFound, TimedOut
+from models_app.backends.errors import TimedOut
 from models_app.backends.protocol import ModelState, Progress, ResidentModel
-from models_app.inventory.refresh import refresh_installed
 from models_app.operations import records
 from models_app.operations.confirm import confirm_load, confirm_unload
+from models_app.operations.disk_steps import begin_without_memory, delete, pull
 from models_app.operations.job import Job
 from models_app.operations.learning import learnt, lesson_of
 from models_app.operations.matching import differing_options
@@ -118,41 +118,11 @@ async def _unload(job: Job, step: OperationStep) -> Outcome:
     return await confirm_unload(job, step, None if was_begun else reading)
 
 
-async def _pull(job: Job, step: OperationStep) -> Outcome:
-    await _begin_on_disk(job, step, f"Downloading {step.model_name}.")
-    try:
-        async with asyncio.timeout(settings.PULL_TIMEOUT_SECONDS), aclosing(job.backend.pull(step.model_name)) as news:
-            async for progress in news:
-                _report_pull(job, progress)
-    except TimeoutError as error:
-        message = f"The download took longer than {settings.PULL_TIMEOUT_SECONDS:g} seconds."
-        raise Failure("pull_timed_out", message) from error
-    if not await _is_installed(job, step.model_name):
-        raise Failure("not_installed", f"The download ended, but {job.endpoint.name} does not list {step.model_name}.")
-    return Outcome("endpoint")
-
-
-def _report_pull(job: Job, progress: Progress) -> None:
-    done, total = progress.completed_bytes, progress.total_bytes
-    job.progress(phase=progress.status[:60], progress_bytes=done, progress_total_bytes=total)
-
-
-async def _delete(job: Job, step: OperationStep) -> Outcome:
-    await _begin_on_disk(job, step, f"Deleting {step.model_name}.")
-    try:
-        await job.backend.delete(step.model_name)
-    except NotFound:
-        job.say(f"{step.model_name} had been deleted already.")
-    if await _is_installed(job, step.model_name):
-        raise Failure("not_deleted", f"{job.endpoint.name} still lists {step.model_name}.")
-    return Outcome("endpoint")
-
-
 async def _keep_alive(job: Job, step: OperationStep) -> Outcome:
     observation = await job.backend.observe()
     if observation.find(step.model_name) is None:
         raise Failure("not_loaded", f"{step.model_name} is no longer loaded.")
-    await _begin_on_disk(job, step, f"Changing how long {step.model_name} stays.")
+    await begin_without_memory(job, step, f"Changing how long {step.model_name} stays.")
     options = stored_options(step.options)
     await job.backend.set_keep_alive(step.model_name, options.keep_alive_seconds or 0, options)
     observed_at = timezone.now()
@@ -164,7 +134,7 @@ async def _measure(job: Job, step: OperationStep) -> Outcome:
     resident = (await job.backend.observe()).find(step.model_name)
     if resident is None or resident.state is not ModelState.LOADED:
         raise Failure("not_loaded", f"{step.model_name} is not in memory now.")
-    await _begin_on_disk(job, step, f"Having {step.model_name} write {TOKENS} tokens.")
+    await begin_without_memory(job, step, f"Having {step.model_name} write {TOKENS} tokens.")
     try:
         async with asyncio.timeout(MOST_SECONDS):
             wrote = await job.backend.generate(step.model_name, TOKENS, stored_options(step.options))
@@ -179,20 +149,9 @@ async def _measure(job: Job, step: OperationStep) -> Outcome:
     return Outcome("endpoint", tokens_per_second=wrote.tokens_per_second)
 
 
-async def _is_installed(job: Job, name: str) -> bool:
-    installed = await job.backend.installed()
-    await refresh_installed(job.endpoint, job.backend)
-    return any(model.name == name for model in installed)
-
-
 async def _begin(job: Job, step: OperationStep, reading: Reading, phrase: str) -> None:
     job.say(phrase)
     await job.write(records.start_step, step, reading.used)
-
-
-async def _begin_on_disk(job: Job, step: OperationStep, phrase: str) -> None:
-    job.say(phrase)
-    await job.write(records.start_step, step, {})
 
 
 _PERFORMERS: dict[str, Callable[[Job, OperationStep], Awaitable[Outcome]]] = {
@@ -200,8 +159,8 @@ _PERFORMERS: dict[str, Callable[[Job, OperationStep], Awaitable[Outcome]]] = {
     Action.RESTORE: _load,
     Action.UNLOAD: _unload,
     Action.CLEAN_UP: _unload,
-    Action.PULL: _pull,
-    Action.DELETE: _delete,
+    Action.PULL: pull,
+    Action.DELETE: delete,
     Action.KEEP_ALIVE: _keep_alive,
     Action.MEASURE: _measure,
 }

@@ -9,6 +9,7 @@ from models_app.backends.errors import BackendError
 from models_app.backends.protocol import Observation
 from models_app.inventory.observe import record_observation
 from models_app.operations import records
+from models_app.operations.intentions import remember_load
 from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.outcomes import Failure, LeaseLost, Outcome
@@ -69,7 +70,7 @@ def _settle_failed(
     """A model that stays loaded, though not as measured, is still one that Berth loaded."""
     records.fail_step(step, failure.message)
     if step.action == Action.LOAD and is_kept and observation and observation.find(step.model_name):
-        records.remember_load(operation, step, {}, "")
+        remember_load(operation, step, {}, "")
 
 
 async def _put_back(job: Job, step: OperationStep) -> None:

@@ -17,9 +17,7 @@ def running(db: None) -> Operation:
     return Operation.objects.create(kind="load", state="running", endpoint=EndpointFactory(), model_name="llama", via="api")
 
 
-def test_the_answer_is_held_back_until_the_end(
-    reader: Script, running: Operation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_answer_is_held_back_until_the_end(reader: Script, running: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
     def end_meanwhile(_seconds: float) -> None:
         Operation.objects.filter(pk=running.pk).update(state="succeeded")
 
