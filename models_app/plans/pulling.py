@@ -9,9 +9,9 @@ from django.db.models import Q
 from models_app.backends.protocol import BackendKind, Capability, LoadOptions
 from models_app.catalog.models import Installation, Variant
 from models_app.inventory.models import Endpoint
+from models_app.operations.facts import foreign_subject
 from models_app.operations.reckoning import reckon
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.subject import foreign_subject
 from models_app.plans.demand import DemandSpec
 from models_app.plans.fleet import Fleet
 from models_app.plans.options import room_of
