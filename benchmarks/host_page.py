@@ -46,7 +46,7 @@ def measure(hosts: int, seconds: float) -> bool:
         os.environ |= {"BERTH_ADMIN_USER": "ada", "BERTH_ADMIN_PASSWORD": harness.PASSWORD}
         panel.start()
         try:
-            whole = hosts / CONNECT_A_SECOND + SETTLE_SECONDS + seconds + 10
+            whole = hosts / CONNECT_A_SECOND + SETTLE_SECONDS + seconds + 120
             with _simulator(panel, hosts, GPUS, whole, Path(name) / "report.json"):
                 time.sleep(hosts / CONNECT_A_SECOND + SETTLE_SECONDS)
                 return _report(hosts, seconds, _watch(panel, seconds))
