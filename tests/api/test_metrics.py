@@ -16,8 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from prometheus_client.parser import text_string_to_metric_families
 
 from models_app.accounts.models import ApiToken
+from models_app.api.telemetry import SampleOut
 from models_app.inventory.models import Host
-from models_app.probes.types import DiskSample, GpuDetail, GpuState, MemoryPressure, MigInstance, RamSample
+from models_app.probes.types import DiskSample, GpuDetail, GpuProcess, GpuState, MemoryPressure, MigInstance, RamSample
 from models_app.simulation.devices import GIB
 from models_app.simulation.hardware import SimulatedGpu, SimulatedHost
 from models_app.telemetry.collector import record_sample
@@ -175,3 +176,16 @@ def test_the_newest_sample_has_the_details(reader: Script, host: Host, machine: 
     assert sample["ram"]["pressure"] == {"some_percent": 12, "full_percent": 3}
     [part] = sample["gpus"][0]["detail"]["mig_instances"]
     assert part == {"uuid": "MIG-a", "name": "1g.12gb", "total_bytes": 11 * GIB, "used_bytes": None}
+
+
+def test_the_newest_sample_has_exactly_the_members_that_are_described(
+    reader: Script, host: Host, machine: SimulatedHost
+) -> None:
+    machine.gpus[0].detail = GpuDetail(mig_is_on=True, mig_instances=(MigInstance("MIG-a", "1g.12gb"),))
+    ram = RamSample(64 * GIB, 48 * GIB, pressure=MemoryPressure(12, 3))
+    sample = machine.sample()
+    gpus = tuple(replace(gpu, processes=(GpuProcess(7, GIB, "ollama", 1, 5.0),)) for gpu in sample.gpus)
+    record_sample(host, replace(sample, gpus=gpus, ram=ram, disks=(DiskSample("/models", 100, 40),)))
+    HostFactory()
+    for item in reader.get("telemetry/latest").json()["items"]:
+        assert item == SampleOut.model_validate(item).model_dump(mode="json")
