@@ -1,16 +1,14 @@
-"""Which layers of a long model stand for others: of a pattern that repeats, the first and the last copy are written down.
+"""Which layers of a long model stand for others, so that only those are written down.
 
-The graph of a micro-batch repeats as the layers do. What a layer does to the memory depends on its kind, on its
-neighbours' kinds, and on the state in which it meets the memory; so two copies are enough to know what all the others do.
+The graph of a micro-batch repeats as the layers do. What a layer does to the memory depends on its kind, on the kind of the
+layer before it, and on the state in which it meets the memory. The first layer of a kind makes what all of them share, and
+the last one gives it back; both are always written down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-
-_LONGEST_PATTERN = 8
-"""Layers of the longest pattern in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +17,7 @@ class Repeats:
 
     stands_for: tuple[int, ...]
     witnesses: Mapping[int, int]
-    """For a layer of a first copy that stands for others, the same layer of the last copy; for others, themselves."""
+    """For a layer that stands for others, the last one of its kind, if it is the first one; otherwise itself."""
 
     @property
     def written(self) -> list[int]:
@@ -33,53 +31,37 @@ def none_repeated(count: int) -> Repeats:
 
 
 def find_repeats(kinds: Sequence[Hashable]) -> Repeats:
-    """Leave out what repeats: first single layers, then patterns of what remains."""
-    finder = _Finder(kinds)
-    for period in range(1, _LONGEST_PATTERN + 1):
-        finder.leave_out(period)
-    return finder.found()
+    """Leave out every layer for which another one can stand: of its kind, behind a layer of the same kind."""
+    first: dict[Hashable, int] = {}
+    final: dict[Hashable, int] = {}
+    for index, kind in enumerate(kinds):
+        first.setdefault(kind, index)
+        final[kind] = index
+    pairs = list(zip([None, *kinds], kinds, [*kinds[1:], None], strict=False))
+    examples = _examples(pairs, {*first.values(), *final.values()})
+    written = _connected(kinds, {*first.values(), *final.values(), *examples.values()})
+    stands_for = tuple(index if index in written else examples[pair] for index, pair in enumerate(pairs))
+    return Repeats(
+        stands_for,
+        {index: final[kinds[index]] if first[kinds[index]] == index else index for index in set(stands_for)},
+    )
 
 
-class _Finder:
-    def __init__(self, kinds: Sequence[Hashable]) -> None:
-        self._kinds = kinds
-        self._kept = list(range(len(kinds)))
-        self._stands_for = list(range(len(kinds)))
-        self._witnesses: dict[int, int] = {}
+def _examples(pairs: Sequence[Hashable], needed: set[int]) -> dict[Hashable, int]:
+    """A layer for each pair of kinds, one of the needed ones if possible; not the last layer, which differs."""
+    before_last = len(pairs) - 1
+    examples = {pair: index for index, pair in enumerate(pairs[:before_last])}
+    return examples | {pairs[index]: index for index in sorted(needed) if index < before_last}
 
-    def leave_out(self, period: int) -> None:
-        """Leave out the middle copies of every pattern of this length."""
-        start = 0
-        while start + period < len(self._kept):
-            copies = self._copies(start, period)
-            start += self._without_middle(start, period, copies) if copies > 1 else 1
 
-    def found(self) -> Repeats:
-        """The result, with chains of representatives followed to their ends."""
-        ends = self._stands_for
-        for index in range(len(ends)):
-            while ends[ends[index]] != ends[index]:
-                ends[index] = ends[ends[index]]
-        return Repeats(tuple(ends), {index: self._witnesses.get(index, index) for index in set(ends)})
-
-    def _copies(self, start: int, period: int) -> int:
-        """How often the pattern at ``start`` comes in a row."""
-        kept, kinds, end = self._kept, self._kinds, start + period
-        while end < len(kept) and kinds[kept[end]] == kinds[kept[end - period]]:
-            end += 1
-        return (end - start) // period
-
-    def _without_middle(self, start: int, period: int, copies: int) -> int:
-        """Drop the middle copies, one of which stays where a pattern is a single layer; the layers that remain."""
-        first = min(copies, 2) if period == 1 else 1
-        pattern = self._kept[start : start + period * copies]
-        last = pattern[-period:]
-        for position, index in enumerate(pattern[first * period : -period]):
-            phase = position % period
-            # the last layer of a copy has its neighbours in the first copy, every other one in the last copy
-            self._stands_for[index] = pattern[first * period - 1] if phase == period - 1 else last[phase]
-        if period > 1:
-            self._witnesses[pattern[period - 1]] = last[-1]
-        remaining = [*pattern[: first * period], *(last if copies > first else ())]
-        self._kept[start : start + len(pattern)] = remaining
-        return len(remaining)
+def _connected(kinds: Sequence[Hashable], needed: set[int]) -> set[int]:
+    """The needed layers, and as few others as let each follow a layer of the kind that it follows in the model."""
+    written: set[int] = set()
+    current = -1
+    for target in sorted(needed):
+        while current >= 0 and (kinds[target - 1] != kinds[current] or kinds[current+1] != kinds[target]):
+            current = next(index for index in range(target - 1, current, -1) if kinds[index - 1] == kinds[current] and kinds[current+1]==kinds[index])
+            written.add(current)
+        written.add(target)
+        current = target
+    return written
