@@ -16,7 +16,7 @@ from models_app.estimator.block_graph import Block
 from models_app.estimator.cache_inputs import rotation_sizes
 from models_app.estimator.flash import is_automatic
 from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph, Plan
-from models_app.estimator.layer_kinds import layer_kinds
+from models_app.estimator.layer_kinds import layer_kinds, looks_ahead
 from models_app.estimator.lifetimes import IrregularGraph
 from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
 from models_app.estimator.placement import HOST
@@ -47,7 +47,7 @@ def compute_by_device(plan: Plan) -> tuple[Plan, Counter[int]]:
 
 
 def _written(plan: Plan, layers: Sequence[Layer]) -> _Writer:
-    return _Writer(plan, layers, find_repeats(layer_kinds(plan, layers)))
+    return _Writer(plan, layers, find_repeats(layer_kinds(plan, layers), looks_ahead(plan, layers)))
 
 
 def _peaks(writer: _Writer) -> Counter[int]:

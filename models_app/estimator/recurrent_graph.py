@@ -14,6 +14,11 @@ from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 
 
+def is_delta_net(layer: Layer) -> bool:
+    """Whether the layer, if it is recurrent, is a gated delta net: these write down their input before their states."""
+    return not any(name in layer.tensors for name in ("shortconv.conv.weight", "ssm_x.weight", "ssm_d"))
+
+
 class Recurrence:
     """Writes the recurrent mixers of layers onto a graph. ``rows`` says which rows of the states the batch needs."""
 
@@ -28,13 +33,13 @@ class Recurrence:
 
     def write(self, layer: Layer, normed: Node) -> Node:
         """The mixer that the layer's tensors call for."""
+        if is_delta_net(layer):
+            return self._delta_net(layer, normed)
         if "shortconv.conv.weight" in layer.tensors:
             return self._short_convolution(layer, normed)
         if "ssm_x.weight" in layer.tensors:
             return self._mamba(layer, normed)
-        if "ssm_d" in layer.tensors:
-            return self._mamba2(layer, normed)
-        return self._delta_net(layer, normed)
+        return self._mamba2(layer, normed)
 
     def _device(self, layer: Layer) -> int:
         """Where the layer's states lie."""

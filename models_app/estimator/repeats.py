@@ -30,38 +30,59 @@ def none_repeated(count: int) -> Repeats:
     return Repeats(tuple(range(count)), {})
 
 
-def find_repeats(kinds: Sequence[Hashable]) -> Repeats:
-    """Leave out every layer for which another one can stand: of its kind, behind a layer of the same kind."""
-    first: dict[Hashable, int] = {}
-    final: dict[Hashable, int] = {}
-    for index, kind in enumerate(kinds):
-        first.setdefault(kind, index)
-        final[kind] = index
-    pairs = list(zip([None, *kinds], kinds, [*kinds[1:], None], strict=False))
-    examples = _examples(pairs, {*first.values(), *final.values()})
-    written = _connected(kinds, {*first.values(), *final.values(), *examples.values()})
-    stands_for = tuple(index if index in written else examples[pair] for index, pair in enumerate(pairs))
-    return Repeats(
-        stands_for,
-        {index: final[kinds[index]] if first[kinds[index]] == index else index for index in set(stands_for)},
-    )
+def find_repeats(kinds: Sequence[Hashable], looks_ahead: Sequence[bool]) -> Repeats:
+    """Leave out every layer for which another one can stand: of its kind, behind a layer of the same kind.
+
+    Where a layer ``looks_ahead``, the kind of the layer after it counts too.
+    """
+    return _Finder(kinds, looks_ahead).found()
 
 
-def _examples(pairs: Sequence[Hashable], needed: set[int]) -> dict[Hashable, int]:
-    """A layer for each pair of kinds, one of the needed ones if possible; not the last layer, which differs."""
-    before_last = len(pairs) - 1
-    examples = {pair: index for index, pair in enumerate(pairs[:before_last])}
-    return examples | {pairs[index]: index for index in sorted(needed) if index < before_last}
+class _Finder:
+    def __init__(self, kinds: Sequence[Hashable], looks_ahead: Sequence[bool]) -> None:
+        self._kinds = kinds
+        self._final = {kind: index for index, kind in enumerate(kinds)}
+        self._first = {kind: index for index, kind in reversed(list(enumerate(kinds)))}
+        self._ends = {*self._first.values(), *self._final.values()}
+        self._following = [kind if ahead else None for kind, ahead in zip([*kinds[1:], None], looks_ahead, strict=False)]
+        self._places = list(zip([None, *kinds], kinds, self._following, strict=False))
 
+    def found(self) -> Repeats:
+        """Who stands for whom."""
+        examples = self._examples()
+        written = self._connected(self._ends.union(examples.values()))
+        stands_for = tuple(
+            index if index in written else examples[place] for index, place in enumerate(self._places)
+        )
+        return Repeats(stands_for, {index: self._witness(index) for index in set(stands_for)})
 
-def _connected(kinds: Sequence[Hashable], needed: set[int]) -> set[int]:
-    """The needed layers, and as few others as let each follow a layer of the kind that it follows in the model."""
-    written: set[int] = set()
-    current = -1
-    for target in sorted(needed):
-        while current >= 0 and (kinds[target - 1] != kinds[current] or kinds[current+1] != kinds[target]):
-            current = next(index for index in range(target - 1, current, -1) if kinds[index - 1] == kinds[current] and kinds[current+1]==kinds[index])
-            written.add(current)
-        written.add(target)
-        current = target
-    return written
+    def _examples(self) -> dict[Hashable, int]:
+        """A layer for each place, the first or last of a kind if possible; not the last of all, which differs."""
+        before_last = len(self._places) - 1
+        examples: dict[Hashable, int] = {place: index for index, place in enumerate(self._places[:before_last])}
+        return examples | {self._places[index]: index for index in self._ends if index < before_last}
+
+    def _witness(self, index: int) -> int:
+        kind = self._kinds[index]
+        return self._final[kind] if self._first[kind] == index else index
+
+    def _connected(self, needed: set[int]) -> set[int]:
+        """The needed layers, and as few others as let each have the neighbours that it has in the model."""
+        written = {0} if needed else set()
+        current = 0
+        for target in sorted(needed):
+            while current != target:
+                current = next(index for index in range(target, current, -1) if self._may_follow(index, current))
+                written.add(current)
+        return written
+
+    def _may_follow(self, index: int, current: int) -> bool:
+        """Whether one layer may be written behind another one as if none were between them.
+
+        What the first layer of a kind makes for others would seem to be made for its neighbour alone.
+        """
+        if index == current + 1:
+            return True
+        if current == self._first[self._kinds[current]] and index in self._ends:
+            return False
+        return self._kinds[index - 1] == self._kinds[current] and self._following[current] in (None, self._kinds[index])
