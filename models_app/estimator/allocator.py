@@ -28,12 +28,15 @@ def peak_bytes(tape: Tape, gpu_count: int, copies: int = 1, repeats: Repeats | N
     lifetimes = Lifetimes(tape, gpu_count, copies, repeats)
     replay = _Replay(len(lifetimes.devices))
     replay.follow(lifetimes.preparation)
-    for number, is_own in lifetimes.order:
-        section = lifetimes.sections[number]
-        if is_own:
-            replay.follow(section.steps)
-        else:
-            replay.repeat(section)
+    try:
+        for number, is_own in lifetimes.order:
+            section = lifetimes.sections[number]
+            if is_own:
+                replay.follow(section.steps)
+            else:
+                replay.repeat(section)
+    except KeyError as missing:
+        raise IrregularGraph(f"Tensor {missing} was not left by the section before.") from None
     peaks = {device: memory.peak for device, memory in zip(lifetimes.devices, replay.memories, strict=True)}
     return {device: peak for device, peak in peaks.items() if peak}
 
@@ -51,10 +54,7 @@ class _Replay:
         before = id(section), self._state()
         after = self._known.get(before)
         if after is None:
-            try:
-                self.follow(section.repeated)
-            except KeyError as missing:
-                raise IrregularGraph(f"Tensor {missing} was not left by the section before.") from None
+            self.follow(section.repeated)
             self._known[before] = self._state()
             return
         for memory, holes in zip(self.memories, after[0], strict=True):

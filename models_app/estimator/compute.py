@@ -16,9 +16,9 @@ from models_app.estimator.block_graph import Block
 from models_app.estimator.cache_inputs import rotation_sizes
 from models_app.estimator.flash import is_automatic
 from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph, Plan
-from models_app.estimator.layer_kinds import layer_kinds, looks_ahead
+from models_app.estimator.layer_kinds import Group, group_kinds, layer_groups, looks_ahead
 from models_app.estimator.lifetimes import IrregularGraph
-from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings
+from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings, adds_own_embedding
 from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
 from models_app.estimator.repeats import Repeats, find_repeats, none_repeated
@@ -47,7 +47,8 @@ def compute_by_device(plan: Plan) -> tuple[Plan, Counter[int]]:
 
 
 def _written(plan: Plan, layers: Sequence[Layer]) -> _Writer:
-    return _Writer(plan, layers, find_repeats(layer_kinds(plan, layers), looks_ahead(plan, layers)))
+    groups = layer_groups(layers)
+    return _Writer(plan, groups, find_repeats(group_kinds(plan, groups), looks_ahead(plan, groups)))
 
 
 def _peaks(writer: _Writer) -> Counter[int]:
@@ -118,10 +119,10 @@ def _input_copies(plan: Plan) -> int:
 class _Writer:
     """Writes down the whole graph of a micro-batch."""
 
-    def __init__(self, plan: Plan, layers: Sequence[Layer], repeats: Repeats) -> None:
+    def __init__(self, plan: Plan, groups: Sequence[Group], repeats: Repeats) -> None:
         self._plan = plan
-        self._all_layers = layers
-        self._layers = [layers[index] for index in repeats.written]
+        self._all_groups = groups
+        self._groups = [groups[index] for index in repeats.written]
         self._repeats = repeats
         self._graph = Graph(plan)
         self._block = Block(self._graph)
@@ -134,7 +135,7 @@ class _Writer:
 
     def without_repeats(self) -> _Writer:
         """The same graph with all layers."""
-        return _Writer(self._plan, self._all_layers, none_repeated(len(self._all_layers)))
+        return _Writer(self._plan, self._all_groups, none_repeated(len(self._all_groups)))
 
     def flash_strays(self, *, fetches_weights: bool) -> bool:
         """Whether any layer's flash attention is computed elsewhere than the layer."""
@@ -143,26 +144,28 @@ class _Writer:
         return any(found[node] != layers[layer.index] for layer, node in self._attention.flash_nodes)
 
     def _write(self) -> None:
-        graph, plan, layers = self._graph, self._plan, self._layers
+        graph, plan, groups = self._graph, self._plan, self._groups
         hidden = self._embeddings()
         rows = graph.input(plan.context.output_rows)
         self._attention = Attention(graph, graph.input(plan.tokens))
         self._recurrence = Recurrence(graph, graph.input(plan.context.slots))
         has_own = PER_LAYER_WEIGHT in plan.shape.other_tensors
         self._own_embeddings = PerLayerEmbeddings(graph, hidden) if has_own else None
-        if self._own_embeddings is not None and ROUTER in layers[0].tensors:
+        if self._own_embeddings is not None and ROUTER in groups[0][0].tensors:
             updates = AlternatingUpdates(graph, self._attention, self._own_embeddings)
-            hidden = updates.start(hidden, layers[0])
+            hidden = updates.start(hidden, groups[0][0])
             graph.tape.end_section(hidden)
-            for layer in layers:
-                hidden = updates.layer(layer, hidden)
+            for group in groups:
+                for layer in group:
+                    hidden = updates.layer(layer, hidden)
                 graph.tape.end_section(hidden)
             self._block.finish(updates.finish(hidden, rows), rows)
             return
         graph.tape.end_section(hidden)
-        for layer in layers:
-            is_last = layer is layers[-1] and not self._block.picks_after_norm
-            hidden = self._layer(layer, hidden, rows if is_last else None)
+        for group in groups:
+            for layer in group:
+                is_last = layer is groups[-1][-1] and not self._block.picks_after_norm
+                hidden = self._layer(layer, hidden, rows if is_last else None)
             graph.tape.end_section(hidden)
         self._block.finish(hidden, rows)
 
@@ -204,7 +207,7 @@ class _Writer:
         if rows is not None:
             mixed, hidden, normed = graph.pick(mixed, rows), graph.pick(hidden, rows), graph.pick(normed, rows)
         hidden = self._block.combine(layer, mixed, hidden, normed)
-        if self._own_embeddings is not None and "inp_gate.weight" in layer.tensors:
+        if self._own_embeddings is not None and adds_own_embedding(layer):
             hidden = self._own_embeddings.write(layer, hidden)
         return hidden
 

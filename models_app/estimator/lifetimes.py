@@ -182,9 +182,10 @@ class Lifetimes:
 
     def _repeat(self, repeats: Repeats) -> None:
         """What a section does where it stands for another one: nothing to what lasts."""
-        if any(node.is_ahead for node in self._nodes) and len(repeats.written) < len(repeats.stands_for):
-            raise IrregularGraph("What a layer alone needs is copied before the layer begins.")
         numbers = {index: number for number, index in enumerate(repeats.written, 1)}
+        repeated = {numbers[other] for index, other in enumerate(repeats.stands_for) if index != other}
+        if any(node.needed_in in repeated for node in self._nodes if node.needed_in):
+            raise IrregularGraph("What a layer alone needs is copied before the layer begins.")
         for index, other in enumerate(repeats.stands_for):
             if index != other and not self.sections[numbers[other]].repeated:
                 witness = self.sections[numbers[repeats.witnesses[other]]]

@@ -11,7 +11,13 @@ from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 
 PER_LAYER_WEIGHT = "per_layer_token_embd.weight"
+_GATE = "inp_gate.weight"
 _PROJECTION = "per_layer_model_proj.weight"
+
+
+def adds_own_embedding(layer: Layer) -> bool:
+    """Whether the layer has an embedding of its own to add."""
+    return _GATE in layer.tensors
 
 
 class PerLayerEmbeddings:
@@ -34,7 +40,7 @@ class PerLayerEmbeddings:
     def mixed(self, layer: Layer, hidden: Node) -> Node:
         """What the layer's own embedding makes of its output."""
         graph = self._graph
-        gated = graph.norm(graph.project(hidden, layer, "inp_gate.weight"))
+        gated = graph.norm(graph.project(hidden, layer, _GATE))
         own = graph.tape.part(self._all(), gated.shape, 4 * gated.shape[0] * gated.shape[1])
         mixed = graph.tape.op(gated.shape, gated, own, in_place=True)
         output = graph.project(mixed, layer, "proj.weight")

@@ -89,7 +89,7 @@ class _Splitter:
     def _flush(self) -> None:
         first = self._part[0].section if self._part else 0
         for node in self._arrivals:
-            node.is_ahead = node.is_ahead and node.section > first + 1
+            node.needed_in = node.needed_in if node.needed_in > first + 1 else 0
             node.section = first
         self._result += self._arrivals
         self._result += self._part
@@ -102,7 +102,8 @@ class _Splitter:
             made = self._copies[id(source), device] = Node(source.shape, source.size, (), device)
             made.is_copy = True
             made.section = section
-            made.is_ahead = source.owner is None or (source.is_view and bool(source.owner.sources))
+            if source.owner is None or (source.is_view and source.owner.sources):
+                made.needed_in = section
             waits = Node((), 0, (source,), source.device)
             waits.owner = None
             self._arrivals += waits, made

@@ -22,7 +22,6 @@ class Node:
         "gpu_only",
         "host_only",
         "in_place",
-        "is_ahead",
         "is_copy",
         "is_left",
         "is_view",
@@ -30,6 +29,7 @@ class Node:
         "key",
         "lasts",
         "memory",
+        "needed_in",
         "owner",
         "padded",
         "pinned",
@@ -47,8 +47,8 @@ class Node:
         self.sources = sources
         self.device = device
         self.owner: Node | None = self
-        self.children = self.views = self.extra = self.key = self.section = self.memory = self.padded = 0
-        self.allocated = self.visited = self.pinned = self.lasts = self.is_left = self.is_ahead = self.ends_section = False
+        self.children = self.views = self.extra = self.key = self.section = self.memory = self.padded = self.needed_in = 0
+        self.allocated = self.visited = self.pinned = self.lasts = self.is_left = self.ends_section = False
         self.in_place = self.host_only = self.gpu_only = self.is_copy = self.is_view = self.is_weight = False
 
 
