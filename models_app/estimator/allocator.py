@@ -6,14 +6,27 @@ All sizes are bytes.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Iterable
 
-from models_app.estimator.lifetimes import BEFORE, HERE, LASTING, Action, IrregularGraph, Lifetimes, Section, Step
+from models_app.estimator.lifetimes import (
+    BEFORE,
+    FREE,
+    HERE,
+    LASTING,
+    TAKE,
+    TAKE_OVER,
+    IrregularGraph,
+    Lifetimes,
+    Section,
+    Step,
+)
 from models_app.estimator.repeats import Repeats
 from models_app.estimator.tape import Tape
 
 _ENDLESS = 1 << 62
+_LARGEST = 1 << 60
+"""More than any hole but the endless one has."""
 
 _State = tuple[tuple[tuple[tuple[int, int], ...], ...], tuple[tuple[int, int], ...]]
 """The holes of every memory, and where the tensors lie that the last section left to the next."""
@@ -68,11 +81,11 @@ class _Replay:
         """Take the steps of one section."""
         starts, memories = self._starts, self.memories
         for action, bank, key, first, second, third in steps:
-            if action == Action.TAKE:
+            if action == TAKE:
                 starts[bank][key] = memories[first].allocate(second)
-            elif action == Action.FREE:
+            elif action == FREE:
                 memories[first].free(starts[bank].pop(key), second)
-            elif action == Action.TAKE_OVER:
+            elif action == TAKE_OVER:
                 starts[bank][key] = starts[first].pop(second)
             else:
                 memories[first].free(starts[bank][key] + third, second)
@@ -89,10 +102,8 @@ class Memory:
     def allocate(self, size: int) -> int:
         """The start of a new allocation."""
         holes = self.holes
-        best = len(holes) - 1
-        best_size = _ENDLESS
-        for index in range(best):
-            hole_size = holes[index][1]
+        best, best_size = len(holes) - 1, _LARGEST
+        for index, (_, hole_size) in enumerate(holes):
             if size <= hole_size <= best_size:
                 best, best_size = index, hole_size
         start, hole_size = holes[best]
@@ -107,21 +118,12 @@ class Memory:
     def free(self, start: int, size: int) -> None:
         """Give back what was allocated, and merge it with the holes beside it."""
         holes = self.holes
-        for index, (hole_start, hole_size) in enumerate(holes):
-            if hole_start + hole_size == start:
-                self._merge(index, hole_start, hole_size + size)
-                return
-            if start + size == hole_start:
-                if index and sum(holes[index - 1]) == start:
-                    before = holes[index - 1]
-                    holes[index - 1 : index + 1] = [(before[0], before[1] + size + hole_size)]
-                else:
-                    holes[index] = (start, size + hole_size)
-                return
-        insort(holes, (start, size))
-
-    def _merge(self, index: int, start: int, size: int) -> None:
-        holes = self.holes
-        if index + 1 < len(holes) and start + size == holes[index + 1][0]:
-            size += holes.pop(index + 1)[1]
-        holes[index] = (start, size)
+        first = after = bisect_left(holes, (start, size))
+        if holes[after][0] == start + size:
+            size += holes[after][1]
+            after += 1
+        if first:
+            before_start, before_size = holes[first - 1]
+            if before_start + before_size == start:
+                start, size, first = before_start, before_size + size, first - 1
+        holes[first:after] = [(start, size)]

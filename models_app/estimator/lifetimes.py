@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from models_app.estimator.placement import HOST
 from models_app.estimator.repeats import Repeats
@@ -22,24 +21,21 @@ HOST_ALIGNMENT = 32
 HERE, BEFORE, LASTING = 0, 1, 2
 """The banks."""
 
-Step = tuple["Action", int, int, int, int, int]
+TAKE = 0
+"""bank, key, memory, size: allocate."""
+TAKE_OVER = 1
+"""bank, key, bank and key of the tensor that is overwritten."""
+TRIM = 2
+"""bank, key, memory, size, offset: free the end of a tensor."""
+FREE = 3
+"""bank, key, memory, size."""
+
+Step = tuple[int, int, int, int, int, int]
+"""One of the four actions, and its numbers. Plain numbers, for their speed."""
 
 
 class IrregularGraph(ValueError):
     """A section that should stand for others makes or ends what all of them share."""
-
-
-class Action(IntEnum):
-    """What a step does, and what its numbers are."""
-
-    TAKE = 0
-    """bank, key, memory, size: allocate."""
-    TAKE_OVER = 1
-    """bank, key, bank and key of the tensor that is overwritten."""
-    TRIM = 2
-    """bank, key, memory, size, offset: free the end of a tensor."""
-    FREE = 3
-    """bank, key, memory, size."""
 
 
 @dataclass(slots=True)
@@ -54,19 +50,19 @@ class Section:
 
         Raises ``IrregularGraph`` where a later copy of the section, the ``witness``, makes the same again.
         """
-        shared = [step for step in self.steps if _is_shared(step)]
+        self.repeated = [
+            step for step in self.steps if step[1] != LASTING and not (step[0] == TAKE_OVER and step[3] == LASTING)
+        ]
+        if len(self.repeated) == len(self.steps):
+            return
         made = self.lasting_sizes()
-        if any(step[0] is Action.TAKE_OVER for step in shared) or (made and made == witness.lasting_sizes()):
+        takes_over = any(step[0] == TAKE_OVER and LASTING in (step[1], step[3]) for step in self.steps)
+        if takes_over or (made and made == witness.lasting_sizes()):
             raise IrregularGraph("A layer that stands for others makes what all of them share.")
-        self.repeated = [step for step in self.steps if not _is_shared(step)]
 
     def lasting_sizes(self) -> list[int]:
         """The sizes of what is made for more than the next section."""
-        return [step[4] for step in self.steps if step[0] is Action.TAKE and _is_shared(step)]
-
-
-def _is_shared(step: Step) -> bool:
-    return step[1] == LASTING or (step[0] is Action.TAKE_OVER and step[3] == LASTING)
+        return [step[4] for step in self.steps if step[0] == TAKE and step[1] == LASTING]
 
 
 class Lifetimes:
@@ -115,7 +111,7 @@ class Lifetimes:
         node.key = self._lasting = self._lasting + 1
         _measure(node)
         if node.padded:
-            self.preparation.append((Action.TAKE, LASTING, node.key, node.memory, copies * node.padded, 0))
+            self.preparation.append((TAKE, LASTING, node.key, node.memory, copies * node.padded, 0))
 
     def _count_uses(self) -> None:
         for node in self._nodes:
@@ -153,7 +149,7 @@ class Lifetimes:
                     return
         if node.padded:
             bank = LASTING if node.lasts else HERE
-            self.sections[node.section].steps.append((Action.TAKE, bank, node.key, node.memory, node.padded, 0))
+            self.sections[node.section].steps.append((TAKE, bank, node.key, node.memory, node.padded, 0))
 
     def _take_over(self, node: Node, parent: Node) -> None:
         parent.allocated = False
@@ -161,9 +157,9 @@ class Lifetimes:
             return
         steps, section = self.sections[node.section].steps, node.section
         bank = _bank(node, section)
-        steps.append((Action.TAKE_OVER, bank, node.key, _bank(parent, section), parent.key, 0))
+        steps.append((TAKE_OVER, bank, node.key, _bank(parent, section), parent.key, 0))
         if parent.padded > node.padded:
-            steps.append((Action.TRIM, bank, node.key, node.memory, parent.padded - node.padded, node.padded))
+            steps.append((TRIM, bank, node.key, node.memory, parent.padded - node.padded, node.padded))
 
     def _release(self, source: Node, section: int) -> None:
         source.children -= 1
@@ -178,7 +174,7 @@ class Lifetimes:
             owner.allocated = False
             if owner.padded:
                 bank = LASTING if owner.lasts else section - owner.section
-                self.sections[section].steps.append((Action.FREE, bank, owner.key, owner.memory, owner.padded, 0))
+                self.sections[section].steps.append((FREE, bank, owner.key, owner.memory, owner.padded, 0))
 
     def _repeat(self, repeats: Repeats) -> None:
         """What a section does where it stands for another one: nothing to what lasts."""
@@ -186,10 +182,9 @@ class Lifetimes:
         repeated = {numbers[other] for index, other in enumerate(repeats.stands_for) if index != other}
         if any(node.needed_in in repeated for node in self._nodes if node.needed_in):
             raise IrregularGraph("What a layer alone needs is copied before the layer begins.")
-        for index, other in enumerate(repeats.stands_for):
-            if index != other and not self.sections[numbers[other]].repeated:
-                witness = self.sections[numbers[repeats.witnesses[other]]]
-                self.sections[numbers[other]].leave_out_shared(witness)
+        for number in repeated:
+            witness = repeats.witnesses[repeats.written[number - 1]]
+            self.sections[number].leave_out_shared(self.sections[numbers[witness]])
 
 
 def _order(repeats: Repeats | None) -> list[tuple[int, bool]]:

@@ -73,7 +73,7 @@ class _Splitter:
         for node in nodes:
             if not node.is_view:
                 device = node.device
-                strangers = [source for source in node.sources if source.device != device]
+                strangers = [source for source in node.sources if source.device != device] if node.sources else None
                 if device != current or (strangers and self._arrivals and any(source.is_weight for source in strangers)):
                     self._flush()
                     current = device
