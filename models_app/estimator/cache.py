@@ -24,9 +24,12 @@ def kv_by_device(
 ) -> Counter[int]:
     """Bytes of the KV cache by device number, the MTP context's included."""
     total: Counter[int] = Counter()
+    known: dict[tuple[int, bool], int] = {}
     for layer in _caching_layers(shape, settings.draft_length > 0):
-        device = placement.layers[layer.index] if settings.kv_offload else HOST
-        total[device] += _layer_bytes(shape, layer, settings, context, profile, transposes)
+        alike = layer.make, _has_indexer(shape, layer)
+        if alike not in known:
+            known[alike] = _layer_bytes(shape, layer, settings, context, profile, transposes)
+        total[placement.layers[layer.index] if settings.kv_offload else HOST] += known[alike]
     return total
 
 
@@ -59,6 +62,11 @@ def _layer_bytes(
     rows = (context.window_cells if layer.is_windowed else context.cells) * context.streams
     widths = [(cache_type(settings.cache_type_k), layer.kv_key_width)]
     widths.append((cache_type(settings.cache_type_v), value_width(shape, layer, profile, transposes)))
-    if shape.indexer_key_length and shape.indexer_layers[layer.index]:
+    if _has_indexer(shape, layer):
         widths.append((cache_type(settings.cache_type_k), shape.indexer_key_length))
     return sum(gpu_bytes(kind, width, kind.row_bytes(width) * rows) for kind, width in widths if width)
+
+
+def _has_indexer(shape: Shape, layer: Layer) -> bool:
+    """Whether the layer keeps the keys of a sparse attention's indexer besides its own."""
+    return bool(shape.indexer_key_length) and shape.indexer_layers[layer.index]

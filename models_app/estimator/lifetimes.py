@@ -88,7 +88,9 @@ class Lifetimes:
             if node.owner is node and not node.allocated:
                 self._place(node)
             for source in node.sources:
-                self._release(source, node.section)
+                source.children -= 1
+                if not (source.children or source.views):
+                    self._release(source, node.section)
         for node in (*tape.inputs, *self._nodes):
             node.owner = None  # A node that owns itself is a cycle, which the garbage collector would have to find.
         if repeats is not None:
@@ -162,9 +164,7 @@ class Lifetimes:
             steps.append((TRIM, bank, node.key, node.memory, parent.padded - node.padded, node.padded))
 
     def _release(self, source: Node, section: int) -> None:
-        source.children -= 1
-        if source.children or source.views:
-            return
+        """Free the memory of a tensor that nothing needs any longer, unless another view of it is needed."""
         owner = source.owner
         if owner is not source and owner is not None:
             owner.views -= 1

@@ -69,6 +69,8 @@ def _device(index: int, first: int, offloaded: int, bounds: list[float]) -> int:
     position = index - first
     if position < 0 or position >= offloaded:
         return HOST
+    if len(bounds) == 1:
+        return 0
     return min(bisect_right(bounds, _single(position / offloaded)), len(bounds) - 1)
 
 

@@ -73,14 +73,20 @@ class _Splitter:
         for node in nodes:
             if not node.is_view:
                 device = node.device
-                strangers = [source for source in node.sources if source.device != device] if node.sources else None
-                if device != current or (strangers and self._arrivals and any(source.is_weight for source in strangers)):
+                copies = fetches = False
+                for source in node.sources:
+                    if source.device != device:
+                        copies = True
+                        fetches = fetches or source.is_weight
+                if device != current or (fetches and self._arrivals):
                     self._flush()
                     current = device
-                if strangers and device is not None:
+                if copies and device is not None:
                     node.sources = tuple(
-                        self._copy(source, node.section, device) if source in strangers else source
-                        for source in node.sources
+                        [
+                            source if source.device == device else self._copy(source, node.section, device)
+                            for source in node.sources
+                        ]
                     )
             self._part.append(node)
         self._flush()
