@@ -48,6 +48,8 @@ class Caches:
         """Where the cache lies that the layer uses: its own, or that of the last layer before it of the same kind."""
         if not self.plan.settings.kv_offload:
             return HOST
+        if layer.keeps_kv:
+            return self.plan.placement.layers[layer.index]
         keepers = (other for other in reversed(self.plan.shape.layers[: layer.index + 1]) if other.keeps_kv)
         keeper = next((other for other in keepers if other.is_windowed == layer.is_windowed), layer)
         return self.plan.placement.layers[keeper.index]

@@ -7,6 +7,7 @@ read from its tensors, so that an architecture of a familiar make needs no code 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from models_app.estimator.architectures import Memory
@@ -61,6 +62,12 @@ class Plan:
         return self.shape.architecture.memory is Memory.NONE
 
 
+@cache
+def _bias_of(name: str) -> str:
+    """The name of a weight's bias. There are few names, and each is asked for in every layer."""
+    return name.replace(".weight", ".bias")
+
+
 class Graph:
     """A tape with the operations that all layers share."""
 
@@ -78,7 +85,7 @@ class Graph:
 
     def layer_norm(self, source: Node, layer: Layer, name: str) -> Node:
         """A normalisation with one of the layer's weights, and its bias, which tells it from an RMS norm."""
-        bias = name.replace(".weight", ".bias")
+        bias = _bias_of(name)
         normed = self.tape.op(source.shape, source, in_place=bias not in layer.tensors)
         return self.with_small(self.with_small(normed, layer, name), layer, bias)
 
@@ -87,7 +94,7 @@ class Graph:
         tensor = self.tensor(layer, name)
         device, weight = self.weight(layer, name, tensor, source.shape[1])
         product = self.tape.op((tensor.rows, *source.shape[1:]), *weight, source, device=device)
-        return self.with_small(product, layer, name.replace(".weight", ".bias"))
+        return self.with_small(product, layer, _bias_of(name))
 
     def product(self, shape: tuple[int, ...], layer: Layer, name: str, source: Node, *others: Node) -> Node:
         """A product with one of the layer's tensors whose result has another shape than a matrix's would."""
@@ -102,7 +109,10 @@ class Graph:
         tensor = layer.tensors.get(name)
         if tensor is None:
             return source
-        device, weight = self.weight(layer, name, tensor, prod(source.shape[1:]))
+        device = self.plan.placement.of_tensor(layer.index, name)
+        if device != HOST:
+            return source
+        device, weight = self.placed(device, tensor, prod(source.shape[1:]))
         return self.tape.op(source.shape, source, *weight, in_place=True, device=device) if weight else source
 
     def scaled(self, source: Node, layer: Layer, name: str) -> Node:

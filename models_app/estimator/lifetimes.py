@@ -129,7 +129,7 @@ class Lifetimes:
 
     def _give_keys(self, all_last: bool) -> None:
         """Keys within a section: what it leaves to the next one is counted, so that sections of a kind leave the same."""
-        left: Counter[int] = Counter()
+        left = [0] * len(self.sections)
         for number, node in enumerate(self._nodes):
             if node.owner is not node:
                 continue

@@ -110,7 +110,9 @@ class _Splitter:
             made.section = section
             if source.owner is None or (source.is_view and source.owner.sources):
                 made.needed_in = section
-            waits = Node((), 0, (source,), source.device)
-            waits.owner = None
-            self._arrivals += waits, made
+            if source.owner is not None:
+                waits = Node((), 0, (source,), source.device)
+                waits.owner = None
+                self._arrivals.append(waits)
+            self._arrivals.append(made)
         return made
