@@ -51,9 +51,7 @@ class _Finder:
         """Who stands for whom."""
         examples = self._examples()
         written = self._connected(self._ends.union(examples.values()))
-        stands_for = tuple(
-            index if index in written else examples[place] for index, place in enumerate(self._places)
-        )
+        stands_for = tuple(index if index in written else examples[place] for index, place in enumerate(self._places))
         return Repeats(stands_for, {index: self._witness(index) for index in set(stands_for)})
 
     def _examples(self) -> dict[Hashable, int]:

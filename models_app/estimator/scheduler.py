@@ -45,6 +45,8 @@ def _assign(operations: list[Node]) -> None:
     for is_gpu_pass in (True, False):
         _spread(operations, is_gpu_pass)
         _spread(reversed(operations), is_gpu_pass)
+        if None not in [node.device for node in operations]:
+            return
     for node in operations:
         if node.device is None:
             node.device = HOST if node.host_only else 0
