@@ -9,19 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from models_app.estimator.lifetimes import (
-    BEFORE,
-    FREE,
-    HERE,
-    LASTING,
-    TAKE,
-    TAKE_OVER,
-    IrregularGraph,
-    Lifetimes,
-    Section,
-    Step,
-)
+from models_app.estimator.lifetimes import Lifetimes
 from models_app.estimator.repeats import Repeats
+from models_app.estimator.steps import BEFORE, FREE, HERE, LASTING, TAKE, TAKE_OVER, IrregularGraph, Section, Step
 from models_app.estimator.tape import Tape
 
 _ENDLESS = 1 << 62

@@ -15,6 +15,8 @@ from models_app.estimator.shape import Layer
 from models_app.estimator.tape import Node
 from models_app.estimator.types import cache_type
 
+_PIPELINE_COPIES = 4
+
 
 @dataclass(frozen=True, slots=True)
 class CacheInputs:
@@ -108,3 +110,9 @@ def rotation_sizes(plan: Plan, layer: Layer) -> tuple[int, int]:
     key = cache_type(settings.cache_type_k).is_quantized and layer.key_length % 64 == 0 and not plan.shape.is_mla
     value = cache_type(settings.cache_type_v).is_quantized and layer.value_length % 64 == 0 and not plan.shape.is_mla
     return gcd(layer.key_length, 1 << 16) if key else 0, 64 if value else 0
+
+
+def input_copies(plan: Plan) -> int:
+    """Pipelines over several GPUs keep copies of every input."""
+    pipelined = plan.placement.gpu_count > 1 and plan.placement.is_full and plan.settings.kv_offload
+    return _PIPELINE_COPIES if pipelined else 1

@@ -13,20 +13,19 @@ from models_app.estimator.allocator import peak_bytes
 from models_app.estimator.altup_graph import ROUTER, AlternatingUpdates
 from models_app.estimator.attention_graph import Attention
 from models_app.estimator.block_graph import Block
-from models_app.estimator.cache_inputs import rotation_sizes
+from models_app.estimator.cache_inputs import input_copies
 from models_app.estimator.flash import is_automatic
 from models_app.estimator.graph import SMALLEST_OFFLOADED_BATCH, Graph, Plan
 from models_app.estimator.layer_kinds import Group, group_kinds, layer_groups, looks_ahead
-from models_app.estimator.lifetimes import IrregularGraph
 from models_app.estimator.per_layer_graph import PER_LAYER_WEIGHT, PerLayerEmbeddings, adds_own_embedding
 from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import Recurrence
 from models_app.estimator.repeats import Repeats, find_repeats, none_repeated
 from models_app.estimator.scheduler import devices
 from models_app.estimator.shape import Layer
+from models_app.estimator.steps import IrregularGraph
 from models_app.estimator.tape import Node
 
-_PIPELINE_COPIES = 4
 _SCALED_EMBEDDINGS = ("gemma", "granite", "minicpm", "grok")
 
 
@@ -71,51 +70,6 @@ def _flash_attention_strays(plan: Plan, writer: _Writer) -> bool:
     return writer.flash_strays(fetches_weights=plan.context.slots >= SMALLEST_OFFLOADED_BATCH)
 
 
-def formula_by_device(plan: Plan) -> Counter[int]:
-    """A rule of thumb for layers of no known make: the feed-forward stage of a plain transformer, and the masks."""
-    widest = max(plan.shape.trunk, key=lambda layer: layer.feed_forward_length)
-    heads = widest.head_count * widest.value_length
-    row = 3 * widest.feed_forward_length + 2 * plan.shape.embedding_length + heads
-    logits = plan.context.output_rows * (plan.shape.vocabulary_size + plan.shape.embedding_length)
-    scores = 0 if plan.flash else plan.context.cells * plan.tokens * widest.head_count
-    mask_bytes = (2 if plan.flash else 4) * plan.context.cells * plan.tokens
-    stage_bytes = 4 * max(plan.tokens * row, logits, scores)
-    return Counter({HOST: host_bytes(plan)}) + Counter(dict.fromkeys(_working_devices(plan), mask_bytes + stage_bytes))
-
-
-def host_bytes(plan: Plan) -> int:
-    """Bytes of the inputs, which are prepared in host RAM: embeddings, positions, masks, places in the caches."""
-    shape, context, tokens = plan.shape, plan.context, plan.tokens
-    embeddings = 4 * shape.embedding_length * tokens
-    inputs = embeddings * plan.profile.ready_embeddings + 8 * tokens + 4 * context.output_rows
-    if PER_LAYER_WEIGHT in shape.other_tensors:
-        embeddings += 4 * shape.per_layer_embedding_length * len(shape.trunk) * tokens
-    width = 2 if plan.flash and plan.profile.mask_is_f16 else 4
-    if plan.is_encoder:
-        return embeddings + inputs + width * tokens * tokens * (2 if shape.window_size else 1)
-    value_rows = shape.largest_kv_value_width if plan.transposes_values else 1
-    value_rows *= plan.profile.indexed_writes
-    for windowed, layer in {layer.is_windowed: layer for layer in shape.trunk if layer.keeps_kv}.items():
-        cells = context.window_cells if windowed else context.cells
-        inputs += width * cells * tokens + 8 * tokens * (1 + value_rows)
-        inputs += sum(4 * size * size for size in rotation_sizes(plan, layer))
-    if any("indexer.attn_q_b.weight" in layer.tensors for layer in shape.trunk):
-        inputs += 2 * context.cells * tokens + 8 * tokens + 4 * shape.indexer_key_length**2
-    return embeddings + _input_copies(plan) * inputs
-
-
-def _working_devices(plan: Plan) -> list[int]:
-    """The device that computes each layer, and the output: large batches of host layers go to the first GPU."""
-    placement = plan.placement
-    return [max(device, 0) if placement.gpu_count else HOST for device in (*placement.layers, placement.output)]
-
-
-def _input_copies(plan: Plan) -> int:
-    """Pipelines over several GPUs keep copies of every input."""
-    pipelined = plan.placement.gpu_count > 1 and plan.placement.is_full and plan.settings.kv_offload
-    return _PIPELINE_COPIES if pipelined else 1
-
-
 class _Writer:
     """Writes down the whole graph of a micro-batch."""
 
@@ -131,7 +85,7 @@ class _Writer:
     def peaks(self) -> Counter[int]:
         """The peaks of the buffers in bytes, by device number. Raises ``IrregularGraph``."""
         plan = self._plan
-        return Counter(peak_bytes(self._graph.tape, plan.placement.gpu_count, _input_copies(plan), self._repeats))
+        return Counter(peak_bytes(self._graph.tape, plan.placement.gpu_count, input_copies(plan), self._repeats))
 
     def without_repeats(self) -> _Writer:
         """The same graph with all layers."""

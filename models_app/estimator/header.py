@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from models_app.estimator.cache import kv_by_device, recurrent_by_device
-from models_app.estimator.compute import compute_by_device, formula_by_device
+from models_app.estimator.compute import compute_by_device
 from models_app.estimator.context import Context, resolve_context
 from models_app.estimator.flash import has_kernels, uses_flash_attention
 from models_app.estimator.graph import Plan, UnfamiliarGraph
 from models_app.estimator.placement import HOST, Placement, place
 from models_app.estimator.profiles import CURRENT, BuildProfile
+from models_app.estimator.rule_of_thumb import formula_by_device
 from models_app.estimator.shape import Shape
 from models_app.estimator.shape_reader import read_shape
 from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, Grade, LoadSettings
