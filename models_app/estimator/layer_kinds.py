@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from models_app.estimator.altup_graph import is_sparse
-from models_app.estimator.attention_graph import uses_rope
 from models_app.estimator.graph import Plan
 from models_app.estimator.per_layer_graph import adds_own_embedding
 from models_app.estimator.placement import HOST
 from models_app.estimator.recurrent_graph import is_delta_net
+from models_app.estimator.rope import uses_rope
 from models_app.estimator.shape import Layer
 
 Group = Sequence[Layer]
@@ -63,10 +63,10 @@ def _kind(plan: Plan, layer: Layer, keepers: dict[bool, int], is_last: bool) -> 
 def looks_ahead(plan: Plan, groups: Sequence[Group]) -> list[bool]:
     """For every group, whether its operations depend on the group after it.
 
-    Beside what is in host RAM, operations of one layer may run where those of the next one do; and most recurrent layers
-    clear their states before the layer before them is computed.
+    Beside what is in host RAM or computed there, operations of one layer may run where those of the next one do; and most
+    recurrent layers clear their states before the layer before them is computed.
     """
-    if not plan.settings.kv_offload:
+    if plan.attends_on_host or not plan.settings.kv_offload:
         return [True] * len(groups)
     on_host = [any(_works_with_host(plan, layer) for layer in group) for group in groups]
     early = [group[0].keeps_state and not is_delta_net(group[0]) for group in groups]
