@@ -38,6 +38,7 @@ ONLY_POSTED_TO = {
     "operation_cancel",
     "loaded_model",
     "host_look",
+    "host_bring_back",
     "host_endpoint_look",
     "plan_make",
     "plan_enforcement",
