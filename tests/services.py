@@ -26,6 +26,8 @@ import redis
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+MOST_WORKERS = 4
+"""Of pytest-xdist that are provided for, or as many as there are processors."""
 DEBIAN_FOLDER = Path("/usr/lib/postgresql")
 # What may be lost in a crash of the machine is of no interest here.
 UNSAFE_BUT_QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -172,7 +174,10 @@ def main(command: list[str]) -> int:
     """Run the command beside both servers and return its exit status."""
     try:
         with running_services() as services, ExitStack() as more:
-            redis_urls = [services.redis_url, *(more.enter_context(redis_server()) for _ in range(1, os.cpu_count() or 1))]
+            redis_urls = [
+                services.redis_url,
+                *(more.enter_context(redis_server()) for _ in range(1, max(MOST_WORKERS, os.cpu_count() or 1))),
+            ]
             environment = {
                 "DATABASE_URL": services.database_url(),
                 "REDIS_URL": services.redis_url,
