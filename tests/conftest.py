@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 
+import pytest
+from django.core.management import CommandError
+from django.test import TransactionTestCase
 from hypothesis import settings
 
 # The same examples in every run, however slow the machine.
@@ -22,3 +27,25 @@ PLUGINS = (
     "tests.fixtures.agents",
 )
 pytest_plugins = [name for name in PLUGINS if find_spec(name)]
+
+FLUSHES = 5
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emptied_once_nobody_reads() -> Iterator[None]:
+    """A thread that still reads when its test has ended may meet the emptying of tables: PostgreSQL ends one of both."""
+    empty = TransactionTestCase._fixture_teardown
+
+    def patiently(test: TransactionTestCase) -> None:
+        for attempt in range(1, FLUSHES + 1):
+            try:
+                return empty(test)
+            except CommandError:
+                if attempt == FLUSHES:
+                    raise
+                time.sleep(0.1 * attempt)
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", patiently)
+        yield

@@ -23,6 +23,7 @@ from models_app.live import Topic, publish
 from models_app.operations.models import Operation
 from models_app.web import screens
 from models_app.web.fleet_page import screen_name
+from models_app.web.hub import hub
 from models_app.web.viewer import Viewer
 from tests.factories import GIB, AlertFactory, HostFactory, OperationFactory
 from tests.web.fleet_rows import SmallFleet, record, small_fleet
@@ -76,6 +77,13 @@ def in_database(work: Any, *arguments: Any) -> Any:
         return work(*arguments)
     finally:
         connections.close_all()
+
+
+@pytest.fixture(autouse=True)
+async def hub_has_finished(transactional_db):
+    """What the hub's thread still reads when the last socket has left must not meet the emptying of the tables."""
+    yield
+    await hub()._in_thread(bool)
 
 
 @pytest.fixture
