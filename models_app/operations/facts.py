@@ -48,13 +48,12 @@ class Facts:
         except InvalidSettings as error:
             raise RequestRefused("invalid_option", str(error), field="cache_type_v") from error
         profile = profile_of(self.endpoint)
-        header = getattr(self.variant, "header", None)
         return Subject(
             variant=self.variant,
             size_bytes=self.size_bytes,
             settings=settings,
             profile=profile,
-            header=bytes(header.content) if isinstance(header, VariantHeader) else b"",
+            header=self._header(),
             past=self._past(profile, settings),
             gpus=seen_gpus(self.situation),
             every_gpu=uses_every_gpu(self.situation),
@@ -65,10 +64,12 @@ class Facts:
             unknown=unknown,
         )
 
-    def _companions(self) -> Companions:
+    def _header(self) -> bytes:
         header = getattr(self.variant, "header", None)
-        content = bytes(header.content) if isinstance(header, VariantHeader) else b""
-        return companions_of(self.endpoint, self.situation.launch or {}, self.size_bytes, content)
+        return bytes(header.content) if isinstance(header, VariantHeader) else b""
+
+    def _companions(self) -> Companions:
+        return companions_of(self.endpoint, self.situation.launch or {}, self.size_bytes, self._header())
 
     def _past(self, profile: BuildProfile, settings: LoadSettings) -> dict[str, list[Measured]]:
         if self.variant is None:

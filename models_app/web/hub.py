@@ -100,9 +100,8 @@ class Hub:
         while True:
             try:
                 await self._turn()
-                await asyncio.sleep(
-                    LEAST_PAUSE_SECONDS
-                )  # the sockets send first: preparing would keep the processor from them
+                # The sockets send first: preparing would keep the processor from them.
+                await asyncio.sleep(LEAST_PAUSE_SECONDS)
                 await self._in_thread(self._prepare)
             except Exception:
                 log.exception("the live pages could not be rendered, next try in a second")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -25,15 +26,15 @@ _UUID = re.compile(r"[A-Za-z0-9._:/-]{1,96}")
 _CACHE_TYPE = re.compile(r"[a-z0-9_]{1,12}")
 
 
-class Spec:
+class Spec(ABC):
     """What all kinds of servers have in common: they are frozen dataclasses that check themselves."""
 
     __slots__ = ()
     name: str
 
+    @abstractmethod
     def check(self) -> None:
         """Raises ``InvalidOption`` or ``InvalidName`` for a value that makes no sense."""
-        raise NotImplementedError
 
     @property
     def digest(self) -> str:
