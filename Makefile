@@ -52,15 +52,14 @@ install-dev: $(VENV)/.installed-dev
 
 # ── test ─────────────────────────────────────────────────────────────────────
 UNMARKED := not real and not browser and not services and not ollama and not gpu
-# The folders whose tests use the database or the queue, less what starts a panel that is one process whatever the services.
-INTEGRATION := $(wildcard $(addprefix tests/,accounts agent_link alerts api catalog inventory operations plans runtime telemetry web)) \
-	$(addprefix --ignore=tests/runtime/,test_one_process.py test_sockets_of_a_panel.py)
+# The folders whose tests use the database.
+INTEGRATION := $(wildcard $(addprefix tests/,accounts agent_link alerts api catalog inventory operations plans runtime telemetry web))
 
 test: install-dev ## The tests that need nothing but Python and a C compiler
 	@$(BIN)/python -m pytest -m "$(UNMARKED)" $(PYTEST_ARGS)
 
-test-services: install-dev ## The same integration tests on PostgreSQL and Redis, thrown away afterwards
-	@$(BIN)/python -m tests.services $(BIN)/python -m pytest --reuse-db -m "$(UNMARKED)" $(INTEGRATION) $(PYTEST_ARGS)
+test-services: install-dev ## The tests that use the database once more on PostgreSQL and Redis, thrown away afterwards
+	@$(BIN)/python -m tests.services $(BIN)/python -m pytest --reuse-db -m "database and $(UNMARKED)" $(INTEGRATION) $(PYTEST_ARGS)
 
 test-real: install-dev llama-server test-services ## A real llama-server, a browser, PostgreSQL and Redis
 	@$(BIN)/python -m pytest -m "real or browser or services" $(PYTEST_ARGS)
