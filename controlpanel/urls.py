@@ -8,3 +8,5 @@ urlpatterns = [
     path("", include("models_app.api.urls")),
     path("", include("models_app.web.urls")),
 ]
+
+handler500 = "models_app.web.views.errors.server_error"

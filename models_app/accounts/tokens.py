@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.db.models import F
 from django.utils import timezone
 
@@ -73,7 +75,8 @@ def find_token(secret: str) -> ApiToken | None:
     if not may_see(token.user, {row.group for row in rows}):
         return None
     if token.last_used_at is None or token.last_used_at < now - USED_RESOLUTION:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        with suppress(OperationalError):  # who may read, reads, though the disk is full
+            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
 

@@ -17,6 +17,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
 
+from controlpanel.database import trouble_of
+
 log = logging.getLogger(__name__)
 
 
@@ -123,7 +125,8 @@ def _field(location: tuple[Any, ...] | list[Any]) -> str:
 
 def _database(error: OperationalError) -> Problem:
     log.error("database unavailable: %s", error)
-    return Problem(503, "database_unavailable", "The panel's database does not answer; nothing was changed. Try again.")
+    trouble = trouble_of(error)
+    return Problem(503, trouble.code, trouble.sentence)
 
 
 def _unexpected(error: Exception) -> Problem:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from kombu.exceptions import OperationalError as BrokerError
 
 from controlpanel.celery import app
+from controlpanel.database import disk_is_full
 from models_app.operations.heartbeats import is_alive
 
 Check = Callable[[], str]
@@ -41,7 +42,7 @@ def _database() -> str:
             cursor.execute("SELECT 1")
     except DatabaseError:
         return "The database does not answer."
-    return ""
+    return "The disk of the data folder is full." if disk_is_full() else ""
 
 
 def _queue() -> str:

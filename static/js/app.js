@@ -39,7 +39,7 @@ document.addEventListener("berth:done", ({ detail }) => {
 document.addEventListener("htmx:responseError", ({ detail }) => {
   const status = detail.xhr.status;
   if (status === 403) toast("You may not do this any more. Reload the page.", "bad");
-  else toast(`The panel answered ${status}. Its log says why; nothing was changed.`, "bad");
+  else toast(detail.xhr.getResponseHeader("Berth-Trouble") ?? `The panel answered ${status}. Its log says why; nothing was changed.`, "bad");
 });
 document.addEventListener("htmx:sendError", () => toast("The panel cannot be reached. Nothing was changed.", "bad"));
 

@@ -1,0 +1,22 @@
+"""What a person sees when the panel itself fails."""
+
+from __future__ import annotations
+
+import sys
+
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.views.defaults import server_error as djangos
+
+from controlpanel.database import trouble_of
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """503 with what to do where the database cannot work, else 500. The page reads nothing from the database."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, OperationalError):
+        return djangos(request)
+    sentence = trouble_of(error).sentence
+    page = render_to_string("503.html", {"sentence": sentence})
+    return HttpResponse(page, status=503, headers={"Berth-Trouble": sentence})
