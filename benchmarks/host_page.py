@@ -25,7 +25,8 @@ import httpx
 from playwright.sync_api import sync_playwright
 
 from benchmarks import _harness as harness
-from benchmarks.fleet_scale import CONNECT_A_SECOND, SETTLE_SECONDS, Panel, _simulator
+from benchmarks._restartable_panel import Panel
+from benchmarks.fleet_scale import CONNECT_A_SECOND, SETTLE_SECONDS, simulator
 from tests.fixtures.browser import chromium_path
 
 LIMIT_SECONDS = 0.3
@@ -47,7 +48,7 @@ def measure(hosts: int, seconds: float) -> bool:
         panel.start()
         try:
             whole = hosts / CONNECT_A_SECOND + SETTLE_SECONDS + seconds + 120
-            with _simulator(panel, hosts, GPUS, whole, Path(name) / "report.json"):
+            with simulator(panel, hosts, GPUS, whole, Path(name) / "report.json"):
                 time.sleep(hosts / CONNECT_A_SECOND + SETTLE_SECONDS)
                 return _report(hosts, seconds, _watch(panel, seconds))
         finally:

@@ -118,7 +118,9 @@ def _invalid(error: ValidationError) -> Problem:
 def _field(location: tuple[Any, ...] | list[Any]) -> str:
     """``("body", "request", "options", "gpu")`` → ``options.gpu``: where the sender put it, without ninja's wrapping."""
     parts = [str(part) for part in location]
-    if parts and parts[0] in {"body", "query", "path", "header", "form"}:
+    if parts and parts[0] == "query":  # parameters are flat; one that is repeated has its place behind its name
+        return [part for part in location if isinstance(part, str)][-1]
+    if parts and parts[0] in {"body", "path", "header", "form"}:
         parts = parts[2:] if parts[0] == "body" and len(parts) > 2 else parts[1:]
     return ".".join(parts)
 

@@ -74,6 +74,8 @@ class Listing(Generic[Row]):
     choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
     to_many: frozenset[str] = frozenset()
     """Filters that join several rows to one: their results are made distinct."""
+    further: frozenset[str] = frozenset()
+    """Parameters that the list takes and reads by itself."""
 
     def describe(self) -> dict[str, Any]:
         """The parameters for the OpenAPI description of a list."""
@@ -115,7 +117,7 @@ class Listing(Generic[Row]):
         The database sorts and skips bare ids: whole rows, with what is joined to them, weigh more.
         """
         asked = request.GET
-        known_names = PAGING | set(self.filters) | ({"q"} if self.searches else set())
+        known_names = PAGING | self.further | set(self.filters) | ({"q"} if self.searches else set())
         unknown = set(asked) - known_names
         if unknown:
             known = ", ".join(sorted(known_names))

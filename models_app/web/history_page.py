@@ -46,7 +46,7 @@ class Subject:
     def history(self, since: datetime, until: datetime, points: int) -> History:
         """Its past."""
         if self.gpu:
-            return history(self.gpu, since, until, points)
+            return history([self.gpu], since, until, points)
         assert self.endpoint  # noqa: S101 - one of the two is there
         return model_history(self.endpoint, self.model, since, until, points)
 

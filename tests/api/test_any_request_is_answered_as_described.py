@@ -53,5 +53,5 @@ def test_every_answer_is_described(case: Any, writer: Script, rows: None) -> Non
     headers = {**(case.headers or {}), "Authorization": f"Bearer {writer.secret}"}
     # A described body may still name an endpoint or a model that is not there, and a described span end before its begin:
     # that is a 422, too.
-    excluded = [positive_data_acceptance] if case.method in WRITING or case.path.endswith("/history") else []
+    excluded = [positive_data_acceptance] if case.method in WRITING or "/history" in case.path else []
     case.call_and_validate(headers=headers, excluded_checks=excluded)

@@ -88,6 +88,15 @@ def test_a_models_past_has_a_series_on_each_gpu(reader: Script, llama: LoadedMod
 
 
 @pytest.mark.usefixtures("minute")
+def test_several_gpus_or_all_of_a_host_are_answered_at_once(reader: Script, gpu: Gpu) -> None:
+    second = GpuFactory(host=gpu.host, index=1, uuid="GPU-2")
+    for query in ({"gpu": ["GPU-1", str(second.pk), "GPU-1"]}, {"host": "atlas"}, {"host": str(gpu.host_id)}):
+        answer = reader.get("telemetry/history", **query, **MINUTE).json()
+        assert [(each["uuid"], sum(each["samples"])) for each in answer["gpus"]] == [("GPU-1", 5), ("GPU-2", 0)]
+        assert {series["gpu"] for series in answer["series"]} == {"GPU-1"}
+
+
+@pytest.mark.usefixtures("minute")
 def test_csv_has_a_line_for_each_point_and_no_formula(reader: Script) -> None:
     answer = reader.get("telemetry/history", gpu="GPU-1", format="csv", **MINUTE)
     assert answer["Content-Type"] == "text/csv"
@@ -137,6 +146,10 @@ def test_the_last_hour_is_told_unless_asked_otherwise(reader: Script, gpu: Gpu) 
         ({}, 422, "gpu"),
         ({"gpu": "GPU-1", "model": "llama3.1:8b"}, 422, "gpu"),
         ({"model": "llama3.1:8b"}, 422, "gpu"),
+        ({"gpu": "GPU-1", "host": "atlas"}, 422, "gpu"),
+        ({"gpu": ["GPU-1"] * 65}, 422, "gpu"),
+        ({"gpu": ["GPU-1", "GPU-7"]}, 404, None),
+        ({"host": "nowhere"}, 404, None),
         ({"gpu": "GPU-7"}, 404, None),
         ({"gpu": "99999999999999999999999"}, 404, None),
         ({"gpu": "²"}, 404, None),

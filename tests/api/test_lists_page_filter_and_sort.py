@@ -16,7 +16,16 @@ from tests.factories import (
     VariantFactory,
 )
 
-LISTS = ["hosts", "gpus", "endpoints", "models", "loaded-models", "telemetry/latest", "operations"]
+LISTS = [
+    "hosts",
+    "gpus",
+    "endpoints",
+    "models",
+    "loaded-models",
+    "telemetry/latest",
+    "telemetry/history/summary",
+    "operations",
+]
 
 
 def test_a_list_comes_in_pages_with_addresses_of_the_neighbours(reader: Script) -> None:

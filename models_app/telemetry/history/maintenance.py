@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_app.telemetry.history.rollup import HOUR_SECONDS
-from models_app.telemetry.history.store import SPANS, floor, moment, rolled_hour, spliced, steps_chunk
+from models_app.telemetry.history.store import SPANS, floor, moment, rolled_hours, spliced, steps_chunk
 from models_app.telemetry.history.tables import Table, pack
 from models_app.telemetry.models import SecondsChunk, StepsChunk
 
@@ -50,7 +50,7 @@ def roll_up(gpu_id: int, hour: int) -> None:
     ends = moment(hour + HOUR_SECONDS)
     rows = SecondsChunk.objects.filter(gpu_id=gpu_id, starts_at__gte=moment(hour), starts_at__lt=ends)
     locked = [row.pk for row in rows.order_by("pk").select_for_update().only("pk")]
-    _save(gpu_id, hour, rolled_hour(gpu_id, hour))
+    _save(gpu_id, hour, rolled_hours([gpu_id], hour)[gpu_id])
     SecondsChunk.objects.filter(pk__in=locked).update(pending=False)
 
 

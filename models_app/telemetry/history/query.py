@@ -13,9 +13,17 @@ from django.utils import timezone
 
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.telemetry.history.maintenance import kept_since
-from models_app.telemetry.history.rollup import COUNT, RESOLUTIONS, STATISTICS, figures_of, merge, statistics_of, summarize
+from models_app.telemetry.history.rollup import (
+    COUNT,
+    RESOLUTIONS,
+    columns_of,
+    figures_of,
+    merge,
+    statistics_of,
+    summarize,
+)
 from models_app.telemetry.history.series import SHARES, Key, Kind, key_of
-from models_app.telemetry.history.store import floor, seconds_of, steps_of
+from models_app.telemetry.history.store import floor, tables_of
 from models_app.telemetry.history.tables import Table
 
 POINTS, MOST_POINTS = 600, 2000
@@ -65,9 +73,9 @@ class History:
     left_out: int = 0
 
 
-def history(gpu: Gpu, since: datetime, until: datetime, points: int = POINTS) -> History:
-    """What a GPU did, and whose its used bytes were. Raises Unanswerable."""
-    return _History(since, until, points).of([gpu])
+def history(gpus: Sequence[Gpu], since: datetime, until: datetime, points: int = POINTS) -> History:
+    """What GPUs did, and whose their used bytes were. Raises Unanswerable."""
+    return _History(since, until, points).of(gpus)
 
 
 def model_history(endpoint: Endpoint, name: str, since: datetime, until: datetime, points: int = POINTS) -> History:
@@ -80,17 +88,21 @@ class _History:
     """One question: its points in time, and the resolution that has them."""
 
     def __init__(self, since: datetime, until: datetime, points: int) -> None:
-        span = until - since
-        if not timedelta() < span <= LONGEST:
-            raise Unanswerable("“until” must be after “since”, by ten years at most.")
-        self.resolution, self.step = _resolution(since, span, points)
+        span = length(since, until)
+        wanted = max(span.total_seconds() / points, 2 * settings.SAMPLE_SECONDS)
+        step = next((step for step in STEPS if step >= wanted), STEPS[-1])
+        self.resolution = resolution_for(since, span, step)
+        self.step = max(step, self.resolution)
         self.start = floor(since.timestamp(), self.step)
         self.times = range(self.start, math.ceil(until.timestamp()), self.step)
 
     def of(self, gpus: Sequence[Gpu], only: Key | None = None) -> History:
         series, samples, left_out = [], {}, 0
+        wanted = None if only is None else columns_of([only.column])
+        end = self.times[-1] + self.step
+        tables = tables_of([gpu.pk for gpu in gpus], self.resolution, self.start, end, wanted)
         for gpu in gpus:
-            steps = self._steps(gpu, only)
+            steps = self._steps(tables.get(gpu.pk, Table()))
             keys = _keys(steps, only)
             shown = _shown(steps, keys)
             left_out += len(keys) - len(shown)
@@ -99,12 +111,10 @@ class _History:
             series += [self._series(gpu, key, steps, places) for key in shown]
         return History(self.times, self.step, self.resolution, series, samples, left_out)
 
-    def _steps(self, gpu: Gpu, only: Key | None) -> Table:
-        end = self.times[-1] + self.step
+    def _steps(self, table: Table) -> Table:
         if self.resolution == 1:
-            return summarize(_narrowed(seconds_of(gpu.pk, self.start, end), only), self.step)
-        steps = _narrowed(steps_of(gpu.pk, self.resolution, self.start, end), only)
-        return steps if self.step == self.resolution else merge(steps, self.step)
+            return summarize(table, self.step)
+        return table if self.step == self.resolution else merge(table, self.step)
 
     def _series(self, gpu: Gpu, key: Key, steps: Table, places: list[int]) -> Series:
         return Series(gpu, key, *(self._placed(places, column) for column in statistics_of(steps, key.column)))
@@ -117,23 +127,19 @@ class _History:
         return values
 
 
-def _resolution(since: datetime, span: timedelta, points: int) -> tuple[int, int]:
-    """What to read and the step to show: fine enough for the points, coarse enough to be kept since then."""
-    wanted = max(span.total_seconds() / points, 2 * settings.SAMPLE_SECONDS if points > 1 else 0)
-    step = next((step for step in STEPS if step >= wanted), STEPS[-1])
+def length(since: datetime, until: datetime) -> timedelta:
+    """The span of time. Raises Unanswerable where nobody can mean it."""
+    if not timedelta() < until - since <= LONGEST:
+        raise Unanswerable("“until” must be after “since”, by ten years at most.")
+    return until - since
+
+
+def resolution_for(since: datetime, span: timedelta, step_seconds: float, most_rows: int = QUICK_ROWS) -> int:
+    """What to read for steps of that length: fine enough for them, coarse enough to be kept since then."""
     now = timezone.now()
     kept = [each for each in (1, *RESOLUTIONS) if since >= kept_since(each, now)] or [RESOLUTIONS[-1]]
-    fine = [each for each in kept if each <= step] or kept[:1]
-    resolution = next((each for each in fine if span.total_seconds() / each <= QUICK_ROWS), fine[-1])
-    return resolution, max(step, resolution)
-
-
-def _narrowed(table: Table, only: Key | None) -> Table:
-    """Without the columns of other models, so that they cost nothing."""
-    if only is None:
-        return table
-    wanted = {only.column, COUNT, *(f"{statistic}|{only.column}" for statistic in STATISTICS)}
-    return Table(table.times, {name: column for name, column in table.columns.items() if name in wanted})
+    fine = [each for each in kept if each <= step_seconds] or kept[:1]
+    return next((each for each in fine if span.total_seconds() / each <= most_rows), fine[-1])
 
 
 def _keys(steps: Table, only: Key | None) -> list[Key]:

@@ -36,6 +36,11 @@ def figures_of(table: Table) -> list[str]:
     return [name for name in table.columns if name not in IDENTITY]
 
 
+def columns_of(figures: Iterable[str]) -> frozenset[str]:
+    """The columns that tell of these figures, in tables of seconds and in those of steps."""
+    return frozenset({COUNT, *(column for figure in figures for column in (figure, *_statistics(figure)))})
+
+
 def summarize(seconds: Table, step_seconds: int) -> Table:
     """Steps of samples. A step without a sample has no row."""
     cells = list(seconds.cells(step_seconds))
@@ -59,7 +64,23 @@ def merge(steps: Table, step_seconds: int) -> Table:
 
 def statistics_of(steps: Table, figure: str) -> list[array[float]]:
     """The columns of a figure's statistics, in the order of ``STATISTICS``."""
-    return [steps.columns[f"{statistic}|{figure}"] for statistic in STATISTICS]
+    return [steps.columns[column] for column in _statistics(figure)]
+
+
+def overall(table: Table) -> tuple[int, dict[str, Figures]]:
+    """How many samples are behind a table of seconds or of steps, and each figure's statistics over all of it.
+
+    A figure that is nowhere known is left out.
+    """
+    if not len(table):
+        return 0, {}
+    counts = table.columns.get(COUNT)
+    if counts is None:
+        found = {name: _figures(table.columns[name]) for name in figures_of(table)}
+    else:
+        found = {name: _merged(*[*statistics_of(table, name), counts]) for name in figures_of(table)}
+    known = {name: figures for name, figures in found.items() if figures != NOTHING}
+    return len(table) if counts is None else round(sum(counts)), known
 
 
 def refill(seconds: Table, sealed: Mapping[int, Table]) -> dict[int, Table]:
@@ -86,8 +107,12 @@ def _steps(cells: list[Cell], counts: Iterable[float]) -> Table:
 
 
 def _add(steps: Table, figure: str, found: Iterable[Figures]) -> None:
-    for statistic, values in zip(STATISTICS, zip(*found, strict=True), strict=False):
-        steps.columns[f"{statistic}|{figure}"] = numbers(values)
+    for column, values in zip(_statistics(figure), zip(*found, strict=True), strict=False):
+        steps.columns[column] = numbers(values)
+
+
+def _statistics(figure: str) -> list[str]:
+    return [f"{statistic}|{figure}" for statistic in STATISTICS]
 
 
 def _figures(values: Values) -> Figures:

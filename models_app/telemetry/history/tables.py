@@ -11,7 +11,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 UNKNOWN = -1.0
@@ -113,18 +113,19 @@ def pack(table: Table, start: float) -> bytes:
     return zlib.compress(b"".join([head, b"\n", *map(_to_bytes, (offsets, *table.columns.values()))]), LEVEL)
 
 
-def unpack(packed: bytes, start: float) -> Table:
-    """The table that ``pack`` wrote. Raises DamagedChunk."""
+def unpack(packed: bytes, start: float, wanted: Collection[str] | None = None) -> Table:
+    """The table that ``pack`` wrote, or only the ``wanted`` of its columns. Raises DamagedChunk."""
     try:
         head, _, body = _inflate(packed).partition(b"\n")
         rows, names = json.loads(head)
         whole = _from_bytes(body)
-        offsets, *columns = (whole[at * rows : (at + 1) * rows] for at in range(len(names) + 1))
+        places = {name: slice(at * rows, (at + 1) * rows) for at, name in enumerate(names, 1)}
     except (ValueError, TypeError, zlib.error) as error:
         raise DamagedChunk(str(error)) from None
     if len(whole) != rows * (len(names) + 1):
         raise DamagedChunk("a column is cut short")
-    return Table(numbers(start + offset for offset in offsets), dict(zip(names, columns, strict=True)))
+    columns = {name: whole[place] for name, place in places.items() if wanted is None or name in wanted}
+    return Table(numbers(start + offset for offset in whole[:rows]), columns)
 
 
 def _inflate(packed: bytes) -> bytes:

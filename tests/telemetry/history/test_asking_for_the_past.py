@@ -36,7 +36,7 @@ def series(found: History, kind: Kind, name: str = "") -> Series:
 def test_a_span_is_told_in_at_most_as_many_points_as_asked_for(
     gpu: Gpu, clock: time_machine.Coordinates, span: timedelta, resolution: int, step: int
 ) -> None:
-    found = history(gpu, NOON - span, NOON)
+    found = history([gpu], NOON - span, NOON)
     assert (found.resolution_seconds, found.step_seconds) == (resolution, step)
     assert 150 <= len(found.times) <= 601
     assert found.times[0] <= (NOON - span).timestamp()
@@ -51,7 +51,7 @@ def test_every_step_is_made_of_whole_ones_of_its_resolution() -> None:
 
 def test_an_old_hour_is_told_by_what_is_kept_of_it(gpu: Gpu, clock: time_machine.Coordinates) -> None:
     ages = (timedelta(hours=1), timedelta(hours=5), timedelta(days=5), timedelta(days=50), timedelta(days=5000))
-    found = [history(gpu, NOON - age, NOON - age + timedelta(hours=1)) for age in ages]
+    found = [history([gpu], NOON - age, NOON - age + timedelta(hours=1)) for age in ages]
     assert [each.resolution_seconds for each in found] == [1, 10, 60, 3600, 3600]
 
 
@@ -65,7 +65,7 @@ def test_shares_add_up_to_the_used_bytes(
     clock.move_to(NOON + timedelta(hours=1, minutes=5))
     if resolution == "steps":
         maintain()
-    found = history(gpu, NOON, NOON + timedelta(hours=1), points=600 if resolution == "seconds" else 6)
+    found = history([gpu], NOON, NOON + timedelta(hours=1), points=600 if resolution == "seconds" else 6)
     shares = [each for each in found.series if each.key.kind in (Kind.MODEL, Kind.OTHER, Kind.UNEXPLAINED)]
     for place, used in enumerate(series(found, Kind.USED).mean):
         if used is not None:
@@ -77,7 +77,7 @@ def test_a_gap_is_a_gap(gpu: Gpu, recorder: Recorder, note: Note, clock: time_ma
     for second in (0, 10, 40):
         note(second, 1000 + second, power_milliwatts=None)
     recorder.flush()
-    found = history(gpu, NOON, NOON + timedelta(minutes=1), points=6)
+    found = history([gpu], NOON, NOON + timedelta(minutes=1), points=6)
     assert series(found, Kind.USED).mean == [1000, 1010, None, None, 1040, None]
     assert series(found, Kind.POWER).mean == [None] * 6
     assert found.samples[gpu.pk] == [1, 1, 0, 0, 1, 0]
@@ -89,7 +89,7 @@ def test_a_point_holds_least_mean_greatest_and_p95(
     for second in range(60):
         note(second, second)
     recorder.flush()
-    used = series(history(gpu, NOON, NOON + timedelta(minutes=1), points=2), Kind.USED)
+    used = series(history([gpu], NOON, NOON + timedelta(minutes=1), points=2), Kind.USED)
     assert (used.min, used.mean, used.max, used.p95) == ([0, 30], [14.5, 44.5], [29, 59], [28, 58])
 
 
@@ -110,7 +110,7 @@ def test_too_many_shares_are_left_out_and_counted(
     for second in range(MOST_SHARES + 5):
         note(second, 9000, others={f"program-{second}": 1000 + second})
     recorder.flush()
-    found = history(gpu, NOON, NOON + timedelta(minutes=1))
+    found = history([gpu], NOON, NOON + timedelta(minutes=1))
     assert len([each for each in found.series if each.key.kind is Kind.OTHER]) == MOST_SHARES - 1
     assert found.left_out == 6
     assert found.series[4].key.kind is Kind.UNEXPLAINED
@@ -119,8 +119,8 @@ def test_too_many_shares_are_left_out_and_counted(
 @pytest.mark.parametrize("days", [0, -1, 4000])
 def test_a_span_that_makes_no_sense_is_refused(gpu: Gpu, clock: time_machine.Coordinates, days: int) -> None:
     with pytest.raises(Unanswerable):
-        history(gpu, NOON, NOON + timedelta(days=days))
+        history([gpu], NOON, NOON + timedelta(days=days))
 
 
 def test_nothing_is_known_before_the_first_sample(gpu: Gpu, clock: time_machine.Coordinates) -> None:
-    assert history(gpu, NOON - timedelta(days=1), NOON).series == []
+    assert history([gpu], NOON - timedelta(days=1), NOON).series == []
