@@ -8,6 +8,7 @@ from django.db import transaction
 
 from models_app.accounts import audit
 from models_app.accounts.roles import PANEL, Actor
+from models_app.inventory.addresses import is_loopback
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import Guard, check_guard, check_unmanaged, losses
 from models_app.inventory.models import Host
@@ -29,6 +30,14 @@ def ensure_local_host() -> Host:
         audit.record(PANEL, "host.add", host)
         publish(Topic.INVENTORY)
     return host
+
+
+def own_host_at(url: str) -> Host | None:
+    """The panel's own host, where an address leads to it (or to another machine through a tunnel)."""
+    try:
+        return Host.objects.filter(is_local=True).first() if is_loopback(url) else None
+    except ValueError:
+        return None
 
 
 def add_host(actor: Actor, name: str, tags: Iterable[str] = ()) -> Host:

@@ -89,6 +89,15 @@ def test_testing_a_connection_tells_what_answers_and_adds_nothing(as_admin, serv
     assert not Host.objects.exists()
 
 
+def test_an_address_of_the_panels_own_machine_is_better_added_to_its_host(as_admin, served, ollama):
+    own = HostFactory(name="desk", is_local=True)
+    address = served(ollama)
+    assert reverse("host_endpoint_add", args=[own.pk]) in report(as_admin, address)
+    added = as_admin.post(ADD, entry(address), follow=True)
+    assert "add the endpoint to desk instead" in added.content.decode()
+    assert Endpoint.objects.get().host.name == "gpu-1"
+
+
 def test_a_refused_connection_says_what_to_do(as_admin, nobody_there):
     found = report(as_admin, nobody_there)
     assert 'role="alert"' in found

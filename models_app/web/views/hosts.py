@@ -64,7 +64,9 @@ def add(request: HttpRequest) -> HttpResponse:
     report = requested_test(request, form)
     if report is None and request.method == "POST" and form.is_valid() and _add(request, form):
         return redirect("hosts")
-    return render(request, "hosts/add.html", {"form": form, "report": report}, status=422 if form.errors else 200)
+    own = hosts.own_host_at(form.cleaned_data.get("url", "")) if report and report.ok else None
+    context = {"form": form, "report": report, "own_host": own}
+    return render(request, "hosts/add.html", context, status=422 if form.errors else 200)
 
 
 def _add(request: HttpRequest, form: NewHostForm) -> bool:
@@ -81,6 +83,12 @@ def _add(request: HttpRequest, form: NewHostForm) -> bool:
         form.refuse(refused, name="endpoint_name")
         return False
     messages.success(request, f"{host.name} is added with {endpoint.name}.")
+    if own := hosts.own_host_at(endpoint.url):
+        messages.warning(
+            request,
+            f"{endpoint.url} leads to the panel's own machine, {own.name}: on {host.name} its memory is not measured. "
+            f"Unless it is a tunnel to another machine, add the endpoint to {own.name} instead.",
+        )
     return True
 
 
