@@ -10,6 +10,7 @@ from models_app.alerts.rules.gpus import GPU_LOST, TEMPERATURE, VRAM_FULL
 from models_app.alerts.rules.growth import GROWTH
 from models_app.alerts.rules.hostage import HOSTAGE
 from models_app.alerts.rules.hosts import HOST_LOST, MEMORY_PRESSURE, RAM_FULL, SWAPPING
+from models_app.alerts.rules.phantom import NOT_IN_MEMORY
 from models_app.alerts.rules.release import LEAK, NOT_RELEASED
 from models_app.alerts.rules.stuck import DEADLOCK, STOPPING
 from models_app.alerts.rules.thrash import THRASH
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     GROWTH,
     HOSTAGE,
     STOPPING,
+    NOT_IN_MEMORY,
     ENFORCEMENT_STOPPED,
     ENDPOINT_OUTDATED,
     ENDPOINT_OPEN,

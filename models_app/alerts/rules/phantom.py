@@ -1,0 +1,52 @@
+"""A model that is listed though its memory is gone: its process has died, and its server has not noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit
+from models_app.alerts.rules.past import Past
+from models_app.alerts.rules.subjects import of_model, unload
+from models_app.backends.protocol import ModelState
+from models_app.operations.fleet_view import EndpointView, HostView, ModelView
+from models_app.operations.wording import gib
+from models_app.probes.types import GpuState, PoolKind
+
+LEAST_BYTES = 64 * 1024**2
+
+
+def _missing(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
+    del past, limits
+    for host, endpoint, model in facts.models():
+        claimed_bytes = (model.size_bytes or 0) - model.cpu_bytes
+        if claimed_bytes < LEAST_BYTES:
+            continue
+        missing_bytes = max(0, claimed_bytes - model.vram_bytes)
+        yield Reading(
+            of_model(host, endpoint, model.name),
+            100 * missing_bytes / claimed_bytes if _is_settled(host, endpoint, model) else None,
+            f"Listed as loaded, yet {gib(missing_bytes)} of its {gib(claimed_bytes)} are on no GPU.",
+            (Figure("Said to hold", claimed_bytes, Unit.BYTES), Figure("Found on GPUs", model.vram_bytes, Unit.BYTES)),
+            "Its process has probably died. The next request loads it anew; unload it so that its server forgets it.",
+            unload(model),
+        )
+
+
+def _is_settled(host: HostView, endpoint: EndpointView, model: ModelView) -> bool:
+    """Whether every GPU is seen just now, and nothing is about to change the model."""
+    sees_all = bool(host.gpus) and all(gpu.pool is PoolKind.VRAM and gpu.state is GpuState.OK for gpu in host.gpus)
+    is_at_rest = model.state == ModelState.LOADED and model.operation_id is None
+    return sees_all and not host.is_stale and endpoint.is_online and is_at_rest
+
+
+NOT_IN_MEMORY = Rule(
+    "not_in_memory",
+    "Listed but not in memory",
+    "The share of a listed model's VRAM that no GPU holds.",
+    Severity.WARNING,
+    Unit.PERCENT,
+    Limits(60, 30, 20),
+    _missing,
+)
+"""An endpoint's own figure may be a generous estimate: a third too much is no alert."""
