@@ -95,7 +95,7 @@ class Desk:
         except BackendError as error:
             ends = [Done(ask.id, failed=failed(error))]
         except TimeoutError:
-            ends = [_failed(ask.id, "endpoint_timed_out", f"It took longer than {ask.seconds:g} seconds.")]
+            ends = [_failed(ask.id, "endpoint_timed_out", f"It took longer than {ask.seconds:.3g} seconds.")]
         except asyncio.CancelledError:
             ends = [_failed(ask.id, "cancelled", "Cancelled.")]
         except Malformed as error:
