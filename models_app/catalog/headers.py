@@ -24,7 +24,7 @@ from models_app.live import Topic, publish
 MAX_STORED_BYTES = 256 * 1024
 """The largest real headers take 10 KiB: 1800 tensors whose names repeat."""
 MAX_DECODED_BYTES = 16 * 1024**2
-SHAPES_KEPT = 256
+SHAPES_KEPT = 1024
 
 
 class HeaderTooLarge(ValueError):

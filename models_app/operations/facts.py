@@ -114,7 +114,7 @@ def _installation(endpoint: Endpoint, model: str) -> Installation | None:
 def installed_facts(endpoints: Iterable[Endpoint]) -> dict[tuple[int, str], Facts]:
     """Everything that these endpoints can load, by their ids and their names for it: a few queries, however many."""
     by_id = {endpoint.pk: endpoint for endpoint in endpoints}
-    rows = Installation.objects.filter(endpoint__in=by_id).select_related("variant__header", "variant__model")
+    rows = Installation.objects.filter(endpoint__in=by_id).prefetch_related("variant__header", "variant__model")
     loaded = {(row.endpoint_id, row.name): row for row in LoadedModel.objects.filter(endpoint__in=by_id)}
     gpus = Gpu.objects.filter(present=True).order_by().values_list("host").annotate(total_bytes=Sum("total_bytes"))
     vram = dict(gpus)

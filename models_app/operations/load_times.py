@@ -56,7 +56,9 @@ class LoadTime:
 def load_times(variant_ids: Iterable[int] | None = None) -> list[LoadTime]:
     """Every host with a verified load of these variants, or of any model, by host and model."""
     installed = Installation.objects.all() if variant_ids is None else Installation.objects.filter(variant__in=variant_ids)
-    variants = {(row.endpoint_id, row.name): row.variant_id for row in installed}
+    variants = {
+        (endpoint, name): variant for endpoint, name, variant in installed.values_list("endpoint", "name", "variant")
+    }
     steps = OperationStep.objects.filter(action__in=_IN_MEMORY, state=OperationStep.State.DONE, finished_at__isnull=False)
     if variant_ids is not None:
         steps = steps.filter(model_name__in={name for _, name in variants})

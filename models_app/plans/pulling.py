@@ -14,10 +14,10 @@ from models_app.operations.reckoning import reckon
 from models_app.operations.refusals import RequestRefused
 from models_app.plans.demand import DemandSpec
 from models_app.plans.fleet import Fleet
-from models_app.plans.options import room_of
 from models_app.plans.posed import Posed
 from models_app.plans.problem import demand_of
 from models_app.plans.records import RemedyRow
+from models_app.plans.sizes import room_of
 from models_app.plans.ways import upper_shares
 from models_app.solver.advice import gib
 from models_app.solver.choices import choices_of

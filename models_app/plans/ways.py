@@ -28,24 +28,38 @@ BYTES_A_SECOND = 600e9
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An option and what it means; ``loaded`` is what is in memory in this way already, at its measured size."""
+    """An option and what it means; ``loaded`` is what is in memory in this way already, at its measured size.
+
+    ``only_gpu`` is the server's one GPU, by its place, where it has several and its command line names one.
+    """
 
     option: Option
     server: Server
     candidate: Candidate
     grade: Grade | None
     loaded: Instance | None = None
+    only_gpu: int | None = None
+
+    @property
+    def view(self) -> str:
+        """The solver's endpoint: the server, or its one GPU that its command line names."""
+        gpus = self.server.gpus
+        return str(self.server.id) if self.only_gpu is None else f"{self.server.id}@{gpus[self.only_gpu]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A demand and a candidate on a server; ``ranks`` is how many variants will do, ``load_seconds`` what a load takes."""
+    """A demand and a candidate on a server; ``ranks`` is how many variants will do, ``load_seconds`` what a load takes.
+
+    ``subjects`` keeps those of the cases that are alike, by context and slots.
+    """
 
     spec: DemandSpec
     candidate: Candidate
     server: Server
     ranks: int
     load_seconds: float
+    subjects: dict[tuple[int, int], Subject]
 
     @property
     def name(self) -> str:
@@ -54,11 +68,15 @@ class Case:
 
     def subject(self, context_length: int) -> Subject:
         """The candidate at a context, as far as its server lets it be chosen. Raises ``RequestRefused``."""
+        known = self.subjects.get((context_length, self.spec.slots))
+        if known is not None:
+            return known
         wanted = LoadOptions(
             context_length=context_length if "context_length" in self.server.options else None,
             parallel=self.spec.slots if "parallel" in self.server.options else None,
         )
-        return self.candidate.facts.subject(wanted)
+        self.subjects[context_length, self.spec.slots] = found = self.candidate.facts.subject(wanted)
+        return found
 
     def contexts(self) -> tuple[list[int], str]:
         """The contexts to try, longest first, or in a sentence why there is none."""
@@ -88,12 +106,12 @@ class Case:
         context = subject.settings.context_length
         option = self._option(fleet, shares, ram, context, subject.settings.parallel, layers if size else 0)
         weights = max(reckoning.weights_bytes or 0, sum(shares))
-        return Way(
-            _of(option, _latency_ms(weights, on_gpus), _view(self.server, subject, size)),
-            self.server,
-            self.candidate,
-            reckoning.grade,
-        )
+        option = replace(option, latency_ms=_latency_ms(weights, on_gpus))
+        return Way(option, self.server, self.candidate, reckoning.grade, only_gpu=_only_gpu(self.server, subject, size))
+
+    def as_of(self, way: Way) -> Way:
+        """The way of a case that is like this one, on this one's server."""
+        return Way(way.option, self.server, self.candidate, way.grade, only_gpu=way.only_gpu)
 
     def as_loaded(self, fleet: Fleet, loaded: Instance) -> Way | None:
         """What is in memory, at its measured size; ``None`` where it does not do, or nobody knows where it lies."""
@@ -109,8 +127,8 @@ class Case:
         ram = 0 if loaded.fixed else loaded.bytes.get(RAM + self.server.host, 0)
         share = sum(sizes) / max(1, sum(sizes) + ram) if loaded.layers is not None else 1.0
         option = self._option(fleet, sizes, ram, context, slots, loaded.layers if sizes else 0)
-        latency_ms = _latency_ms(self.candidate.facts.size_bytes, share)
-        return Way(_of(option, latency_ms, str(self.server.id)), self.server, self.candidate, None, loaded)
+        option = replace(option, latency_ms=_latency_ms(self.candidate.facts.size_bytes, share))
+        return Way(option, self.server, self.candidate, None, loaded)
 
     def _option(
         self, fleet: Fleet, shares: tuple[int, ...], ram: int, context: int, slots: int, layers: int | None
@@ -146,10 +164,6 @@ def upper_shares(reckoning: Reckoning) -> list[int]:
     return [device.total_bytes + reckoning.error_share(device) for device in reckoning.devices]
 
 
-def _of(option: Option, latency_ms: int, endpoint: str) -> Option:
-    return replace(option, latency_ms=latency_ms, endpoints=frozenset({endpoint}))
-
-
 def _halved(longest: int, least: int) -> list[int]:
     contexts = [longest]
     while len(contexts) < MOST_CONTEXTS - 1 and contexts[-1] // 2 > least:
@@ -168,8 +182,8 @@ def _even(shares: list[int], pools: list[Pool]) -> tuple[int, ...]:
     return (max(shares),) * len(shares) if is_even else tuple(shares)
 
 
-def _view(server: Server, subject: Subject, size: int) -> str:
-    """The solver's endpoint: the server, or its one GPU that its command line names."""
-    if size == 1 and subject.only_gpu is not None and len(server.gpus) > 1:
-        return f"{server.id}@{server.gpus[min(subject.only_gpu, len(server.gpus) - 1)]}"
-    return str(server.id)
+def _only_gpu(server: Server, subject: Subject, size: int) -> int | None:
+    """The place of the one GPU that the server's command line names, where it sees several."""
+    if size != 1 or subject.only_gpu is None or len(server.gpus) == 1:
+        return None
+    return min(subject.only_gpu, len(server.gpus) - 1)

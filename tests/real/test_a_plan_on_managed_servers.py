@@ -141,11 +141,14 @@ class Browser:
 
     def starting(self, name: str, besides: int | None = None) -> int:
         """The id of its process that has not begun to serve, once there is one other than ``besides``."""
-        ids: list[int] = []
-        wait_until(
-            lambda: ids.extend({self.server(name)["process_id"]} - {None, besides}) or ids, f"a process of {name} is seen"
-        )
-        return ids[-1]
+        found: list[int] = []
+
+        def is_seen() -> bool:
+            found[:] = {self.server(name)["process_id"]} - {None, besides}
+            return bool(found)
+
+        wait_until(is_seen, f"a process of {name} is seen")
+        return found[0]
 
     def solved(self) -> Any:
         plan = self.post("/plans", name="evening")["id"]
