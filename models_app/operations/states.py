@@ -98,5 +98,12 @@ def renew_lease(operation_id: int, lease_token: str) -> bool:
     return bool(mine.update(lease_expires_at=timezone.now() + LEASE_DURATION))
 
 
+def expire_leases() -> None:
+    """Let what was running go on at once, and tell workers of it again. Only for who knows that no worker is alive."""
+    running = Operation.objects.filter(state=State.RUNNING)
+    running.exclude(kind=Operation.Kind.APPLY).update(lease_expires_at=timezone.now(), enqueued_at=None)
+    Operation.objects.filter(state=State.QUEUED).update(enqueued_at=None)
+
+
 def _due(now: Any) -> Q:
     return Q(state=State.QUEUED, due_at__lte=now) | Q(state=State.RUNNING, lease_expires_at__lt=now)

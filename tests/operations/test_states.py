@@ -72,6 +72,13 @@ def test_an_expired_lease_is_taken_over() -> None:
     assert operation.attempt == 2
 
 
+def test_without_any_worker_a_lease_is_taken_over_before_its_time() -> None:
+    operation = OperationFactory()
+    assert take_lease(operation.pk)
+    states.expire_leases()
+    assert take_lease(operation.pk)
+
+
 def test_an_operation_that_is_not_due_is_not_taken() -> None:
     operation = OperationFactory(due_at=timezone.now() + states.LEASE_DURATION)
     assert take_lease(operation.pk) is None

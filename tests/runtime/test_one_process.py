@@ -101,7 +101,7 @@ def test_ctrl_c_and_sigterm_leave_nothing_behind_and_the_second_start_prints_no_
     assert "Traceback" not in panel.log_tail()
 
 
-def test_ctrl_c_does_not_wait_for_a_load_that_hangs(new_panel: StartPanel, ollama_process: str) -> None:
+def test_ctrl_c_does_not_wait_for_a_load_that_hangs_and_the_next_start_goes_on_with_it(new_panel: StartPanel, ollama_process: str) -> None:
     panel = new_panel()
     panel.start()
     endpoint = add_endpoint(panel, ollama_process, "ollama")
@@ -111,6 +111,11 @@ def test_ctrl_c_does_not_wait_for_a_load_that_hangs(new_panel: StartPanel, ollam
         address = browser.post("/api/v1/operations", json=asked).headers["Location"]
         wait_until(lambda: browser.get(address).json()["state"] == "running", "the load runs")
     assert panel.stop() == 0, panel.log_tail()
+    httpx.delete(f"{ollama_process}/simulation/faults").raise_for_status()
+    panel.start()
+    with panel.signed_in() as browser:
+        ended = browser.get(address, params={"wait": 20}).json()
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
 
 
 def test_a_part_that_crashes_ends_the_whole_process(new_panel: StartPanel) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from models_app.accounts.first_admin import FirstAdmin, ensure_first_admin
 from models_app.inventory.hosts import ensure_local_host
+from models_app.operations.states import expire_leases
 from models_app.runtime import embedded
 from models_app.runtime.background import Background
 from models_app.runtime.demo import DemoFleet
@@ -52,6 +53,8 @@ class Command(BaseCommand):
 
     def _run(self, listener: socket.socket) -> None:
         call_command("migrate", verbosity=0, interactive=False)
+        if connection.vendor == "sqlite":
+            expire_leases()  # the lock on the data folder says that whoever held them is gone
         self._welcome(ensure_first_admin())
         parts: list[Part] = [DemoFleet()] if settings.DEMO else []
         if not settings.DEMO:
