@@ -101,7 +101,9 @@ def test_ctrl_c_and_sigterm_leave_nothing_behind_and_the_second_start_prints_no_
     assert "Traceback" not in panel.log_tail()
 
 
-def test_ctrl_c_does_not_wait_for_a_load_that_hangs_and_the_next_start_goes_on_with_it(new_panel: StartPanel, ollama_process: str) -> None:
+def test_ctrl_c_does_not_wait_for_a_load_that_hangs_and_the_next_start_goes_on_with_it(
+    new_panel: StartPanel, ollama_process: str
+) -> None:
     panel = new_panel()
     panel.start()
     endpoint = add_endpoint(panel, ollama_process, "ollama")
