@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from models_app.accounts.models import AuditEntry
+from models_app.alerts.fleet_facts import host_facts
 from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, ModelKey, Refusal, RunningLoad, Speeds, Stop
 from models_app.catalog.models import Variant
 from models_app.inventory.models import Endpoint, Gpu
-from models_app.operations.fleet import fleet, read_rows
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.submission import REFUSED
@@ -26,15 +26,16 @@ LOADING = (OperationStep.Action.LOAD, OperationStep.Action.RESTORE)
 
 def snapshot(now: datetime, knocks: Mapping[int, Knock] | None = None) -> Facts:
     """The fleet as it is now, by a number of queries that does not depend on its size."""
-    rows, latest = read_rows(), latest_by_host(now=now)
+    latest = latest_by_host(now=now, with_recent=False)
+    hosts, variants = host_facts(latest)
     return Facts(
         at=now,
-        fleet=fleet(rows, latest),
+        hosts=hosts,
         ram=dict(_ram(latest.values())),
         absent_gpus=tuple(_absent(latest)),
         keyed=frozenset(Endpoint.objects.exclude(api_key="").values_list("pk", flat=True)),
-        layer_counts={key: variant.layer_count or 0 for key, variant in rows.about.variants.items()},
-        speeds=_speeds(rows.about.variants),
+        layer_counts={key: variant.layer_count or 0 for key, variant in variants.items()},
+        speeds=_speeds(variants),
         loads=tuple(_loads()),
         refusals=tuple(_refusals(now - REFUSED_WITHIN)),
         stops=tuple(_stops()),

@@ -56,8 +56,8 @@ def model_view(row: LoadedModel, endpoint: Endpoint, shares: Shares, about: Abou
         context_length=row.context_length,
         parallel=row.parallel,
         gpu_bytes={uuid: share.bytes for uuid, share in measured.items()} or dict(row.gpu_bytes),
-        kv_bytes=_kv_bytes(row, endpoint, about),
-        cpu_bytes=_cpu_bytes(row),
+        kv_bytes=kv_bytes(row, endpoint, about),
+        cpu_bytes=cpu_bytes_of(row.size_bytes, row.vram_bytes),
         size_bytes=row.size_bytes,
         attributed_by=next((share.by.value for share in measured.values()), row.attributed_by),
         expires_at=row.expires_at,
@@ -77,12 +77,12 @@ def _can_measure_speed(variant: Variant | None, row: LoadedModel, endpoint: Endp
     return writes and row.state == ModelState.LOADED and Capability.GENERATE in endpoint.capabilities
 
 
-def _cpu_bytes(row: LoadedModel) -> int:
-    """What the endpoint says it keeps outside VRAM; 0 where it does not tell both figures."""
-    return max(0, row.size_bytes - row.vram_bytes) if row.size_bytes and row.vram_bytes is not None else 0
+def cpu_bytes_of(size_bytes: int | None, vram_bytes: int | None) -> int:
+    """What an endpoint says it keeps of a model outside VRAM; 0 where it does not tell both figures."""
+    return max(0, size_bytes - vram_bytes) if size_bytes and vram_bytes is not None else 0
 
 
-def _kv_bytes(row: LoadedModel, endpoint: Endpoint, about: About) -> int:
+def kv_bytes(row: LoadedModel, endpoint: Endpoint, about: About) -> int:
     """KV cache and recurrent state as the model is loaded; 0 where its shape or its context is not known."""
     key = (endpoint.pk, row.name)
     variant = about.variants.get(key)

@@ -12,14 +12,14 @@ from models_app.alerts.snapshot import snapshot
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.plans.corrections import EnforcementStop
 from models_app.plans.models import Plan
-from tests.factories import EndpointFactory, InstallationFactory, LoadedModelFactory, OperationFactory
+from tests.factories import GIB, EndpointFactory, InstallationFactory, LoadedModelFactory, OperationFactory
 
 pytestmark = pytest.mark.django_db
 
 
 def test_speeds_are_the_last_and_the_best_on_the_same_endpoint():
     installed = InstallationFactory()
-    LoadedModelFactory(endpoint=installed.endpoint, name=installed.name)
+    LoadedModelFactory(endpoint=installed.endpoint, name=installed.name, size_bytes=6 * GIB, vram_bytes=4 * GIB)
     for endpoint, speed in ((installed.endpoint, 41.0), (installed.endpoint, 6.5), (EndpointFactory(), 90.0)):
         SpeedMeasurement.objects.create(
             variant=installed.variant, endpoint=endpoint, gpu_share=1, token_count=64, tokens_per_second=speed

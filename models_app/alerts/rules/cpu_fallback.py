@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.facts import EndpointFacts, Facts, HostFacts, ModelFacts
 from models_app.alerts.rules.findings import Action, Figure, Limits, Page, Reading, Rule, Severity, Unit
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_model
 from models_app.backends.protocol import ModelState
-from models_app.operations.fleet_view import EndpointView, HostView, ModelView
 from models_app.operations.wording import gib
 from models_app.probes.types import GpuState, PoolKind
 
@@ -23,11 +22,11 @@ def _look(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
             yield _reading(facts, host, endpoint, model)
 
 
-def _has_vram(host: HostView) -> bool:
+def _has_vram(host: HostFacts) -> bool:
     return any(gpu.pool is PoolKind.VRAM and gpu.state is GpuState.OK for gpu in host.gpus)
 
 
-def _reading(facts: Facts, host: HostView, endpoint: EndpointView, model: ModelView) -> Reading:
+def _reading(facts: Facts, host: HostFacts, endpoint: EndpointFacts, model: ModelFacts) -> Reading:
     if not model.cpu_bytes and endpoint.is_online:
         return Reading(of_model(host, endpoint, model.name), 0)
     size_bytes = model.size_bytes or 0
@@ -46,17 +45,18 @@ def _reading(facts: Facts, host: HostView, endpoint: EndpointView, model: ModelV
         figures.append(Figure("Measured last", speeds.latest, Unit.TOKENS_PER_SECOND))
         figures.append(Figure("Its best here", speeds.best, Unit.TOKENS_PER_SECOND))
     action = _smaller_context(endpoint, model)
+    percent = -(-100 * model.cpu_bytes // size_bytes) if size_bytes else 0
     return Reading(
         of_model(host, endpoint, model.name),
         100 * model.cpu_bytes / size_bytes if is_settled else None,
-        f"{gib(model.cpu_bytes)} of {gib(size_bytes)} ({model.cpu_percent} %) run on the CPU, many times slower.",
+        f"{gib(model.cpu_bytes)} of {gib(size_bytes)} ({percent} %) run on the CPU, many times slower.",
         tuple(figures),
         _advice(action),
         action or _fit(model),
     )
 
 
-def _layers(facts: Facts, model: ModelView) -> int:
+def _layers(facts: Facts, model: ModelFacts) -> int:
     """The weights are spread evenly over the layers: about as large a share of them."""
     count = facts.layer_counts.get((model.endpoint_id, model.name), 0)
     return (
@@ -64,7 +64,7 @@ def _layers(facts: Facts, model: ModelView) -> int:
     )
 
 
-def _smaller_context(endpoint: EndpointView, model: ModelView) -> Action | None:
+def _smaller_context(endpoint: EndpointFacts, model: ModelFacts) -> Action | None:
     """The largest half, quarter, … of the context whose cache is smaller by what lies on the CPU, with a tenth to spare."""
     context = model.context_length or 0
     if not (model.kv_bytes and context and "context_length" in endpoint.load_options):
@@ -79,7 +79,7 @@ def _smaller_context(endpoint: EndpointView, model: ModelView) -> Action | None:
     return None
 
 
-def _fit(model: ModelView) -> Action:
+def _fit(model: ModelFacts) -> Action:
     fields = {"endpoint": str(model.endpoint_id), "model": model.name}
     return Action("See what would make it fit", Page.LOAD, fields)
 

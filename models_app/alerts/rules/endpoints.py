@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.facts import EndpointFacts, Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_endpoint
 from models_app.backends.protocol import BackendKind
-from models_app.operations.fleet_view import EndpointView
 
 
 def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
@@ -113,7 +112,7 @@ def _outdated(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         )
 
 
-def _known(endpoint: EndpointView, flaws: list[Flaw]) -> str:
+def _known(endpoint: EndpointFacts, flaws: list[Flaw]) -> str:
     return f"Version {endpoint.version}: " + "; ".join(f"{flaw.reason} ({flaw.source})" for flaw in flaws) + "."
 
 

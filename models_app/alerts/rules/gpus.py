@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.facts import Facts, GpuFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.findings import Action, Figure, Limits, Reading, Rule, Severity, Subject, Unit
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_gpu, unload
-from models_app.operations.fleet_view import GpuView, HostView
 from models_app.operations.wording import gib
 from models_app.probes.types import GpuState, PoolKind
 
 
-def _is_known(host: HostView, gpu: GpuView) -> bool:
+def _is_known(host: HostFacts, gpu: GpuFacts) -> bool:
     return gpu.is_measured and not host.is_stale
 
 
@@ -27,6 +26,7 @@ def _full(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         if percent <= limits.clear_at and _is_known(host, gpu):
             yield Reading(of_gpu(host, gpu), percent)
             continue
+        models = host.models_on(gpu)
         yield Reading(
             of_gpu(host, gpu),
             percent if _is_known(host, gpu) else None,
@@ -35,15 +35,15 @@ def _full(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
                 Figure("In use", gpu.used_bytes, Unit.BYTES),
                 Figure("Free", gpu.free_bytes, Unit.BYTES),
                 Figure("Unexplained", gpu.unexplained_bytes, Unit.BYTES),
-                Figure("Models", len(gpu.models)),
+                Figure("Models", len(models)),
             ),
             "Unload a model that nobody needs now. The next load here is refused, or lies partly in host RAM.",
-            _largest_unload(gpu),
+            _largest_unload(gpu, models),
         )
 
 
-def _largest_unload(gpu: GpuView) -> Action | None:
-    free_to_go = [model for model in gpu.models if model.can_unload and not model.pinned and model.operation_id is None]
+def _largest_unload(gpu: GpuFacts, models: list[ModelFacts]) -> Action | None:
+    free_to_go = [model for model in models if model.can_unload and not model.pinned and model.operation_id is None]
     largest = max(free_to_go, key=lambda model: model.gpu_bytes.get(gpu.uuid, 0), default=None)
     return unload(largest) if largest else None
 
@@ -101,10 +101,13 @@ _STATES = {
 def _lost(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del past, limits
     for host, gpu in facts.gpus():
-        what, advice = _STATES.get(gpu.state, ("", ""))
-        sentence = f"{gpu.name} {what}. {gpu.reason}".strip() if what else ""
-        value = None if host.is_stale else float(bool(what))
-        yield Reading(of_gpu(host, gpu), value, sentence, (Figure("Models on it", len(gpu.models)),), advice)
+        if gpu.state is GpuState.OK:
+            yield Reading(of_gpu(host, gpu), None if host.is_stale else 0)
+            continue
+        what, advice = _STATES[gpu.state]
+        sentence = f"{gpu.name} {what}. {gpu.reason}".strip()
+        value = None if host.is_stale else 1
+        yield Reading(of_gpu(host, gpu), value, sentence, (Figure("Models on it", len(host.models_on(gpu))),), advice)
     for absent in facts.absent_gpus:
         subject = Subject(f"gpu:{absent.uuid}", f"{absent.host_name} · GPU {absent.index}", absent.host_id)
         sentence = f"{absent.name} is not listed any more. {absent.reason}"

@@ -23,10 +23,13 @@ def _look(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del limits
     for host, endpoint, model in facts.models():
         points = past.growth[model.id].points if model.id in past.growth else ()
-        free_bytes = min((gpu.free_bytes for gpu in host.gpus if gpu.uuid in model.gpu_bytes), default=0)
         grown_bytes, seconds = _growth(points)
-        per_hour = grown_bytes * HOUR_SECONDS / seconds if seconds else 0
-        left_seconds = free_bytes * HOUR_SECONDS / per_hour if per_hour else 0
+        if not grown_bytes:
+            yield Reading(of_model(host, endpoint, model.name), None if host.is_stale else 0)
+            continue
+        free_bytes = min((gpu.free_bytes for gpu in host.gpus if gpu.uuid in model.gpu_bytes), default=0)
+        per_hour = grown_bytes * HOUR_SECONDS / seconds
+        left_seconds = free_bytes * HOUR_SECONDS / per_hour
         yield Reading(
             of_model(host, endpoint, model.name),
             None if host.is_stale else 100 * per_hour / max(1, free_bytes),

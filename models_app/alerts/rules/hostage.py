@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from models_app.alerts.rules.facts import Facts, Refusal
+from models_app.alerts.rules.facts import Facts, HostFacts, ModelFacts, Refusal
 from models_app.alerts.rules.findings import Action, Figure, Limits, Page, Reading, Rule, Severity, Unit, lasting
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_model, unload
-from models_app.operations.fleet_view import HostView, ModelView
 
 LONG = timedelta(hours=1)
 KEEP_FOR = "5m"
@@ -38,21 +37,21 @@ def _look(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         )
 
 
-def _is_kept_long(model: ModelView, facts: Facts) -> bool:
+def _is_kept_long(model: ModelFacts, facts: Facts) -> bool:
     return model.kept_forever or (model.expires_at is not None and model.expires_at - facts.at > LONG)
 
 
-def _refusals(host: HostView, model: ModelView, facts: Facts) -> list[Refusal]:
+def _refusals(host: HostFacts, model: ModelFacts, facts: Facts) -> list[Refusal]:
     endpoints = {endpoint.id for endpoint in host.endpoints}
     return [refusal for refusal in facts.refusals if refusal.endpoint_id in endpoints and refusal.model != model.name]
 
 
-def _idle_seconds(model: ModelView, facts: Facts, past: Past) -> float:
+def _idle_seconds(model: ModelFacts, facts: Facts, past: Past) -> float:
     """As long as none of its GPUs has worked: whose work it was, nobody tells."""
     return min((facts.at - past.busy_at.get(uuid, facts.at)).total_seconds() for uuid in model.gpu_bytes)
 
 
-def _action(model: ModelView) -> Action | None:
+def _action(model: ModelFacts) -> Action | None:
     if not model.can_set_keep_alive:
         return unload(model)
     fields = {"kind": "set_keep_alive", "endpoint": str(model.endpoint_id), "model": model.name, "keep_alive": KEEP_FOR}

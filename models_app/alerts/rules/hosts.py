@@ -12,11 +12,14 @@ from models_app.operations.wording import gib
 
 
 def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
-    del past, limits
-    for host in facts.fleet.hosts:
+    del past
+    for host in facts.hosts:
         if host.sampled_at is None:  # never measured: its endpoints alone speak for it
             continue
         seconds = max(0.0, (facts.at - host.sampled_at).total_seconds())
+        if seconds <= limits.clear_at:
+            yield Reading(of_host(host), seconds)
+            continue
         yield Reading(
             of_host(host),
             seconds,
@@ -39,16 +42,20 @@ HOST_LOST = Rule(
 
 
 def _ram(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
-    del past, limits
-    for host in facts.fleet.hosts:
+    del past
+    for host in facts.hosts:
         ram = facts.ram.get(host.id)
         if ram is None or not ram.total_bytes:
             yield Reading(of_host(host), None)
             continue
         used_bytes = ram.total_bytes - ram.available_bytes
+        percent = 100 * used_bytes / ram.total_bytes
+        if percent <= limits.clear_at:
+            yield Reading(of_host(host), percent)
+            continue
         yield Reading(
             of_host(host),
-            100 * used_bytes / ram.total_bytes,
+            percent,
             f"{gib(used_bytes)} of {gib(ram.total_bytes)} RAM are taken, {gib(ram.available_bytes)} are left.",
             (Figure("Available", ram.available_bytes, Unit.BYTES), Figure("RAM", ram.total_bytes, Unit.BYTES)),
             "Layers that do not fit into VRAM lie in RAM: unload such a model, or stop another program.",
@@ -68,7 +75,7 @@ RAM_FULL = Rule(
 
 def _swap(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del past, limits
-    for host in facts.fleet.hosts:
+    for host in facts.hosts:
         ram = facts.ram.get(host.id)
         if ram is None or not ram.swap_total_bytes:
             yield Reading(of_host(host), None if ram is None else 0.0)
@@ -95,7 +102,7 @@ SWAPPING = Rule(
 
 def _pressure(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del past, limits
-    for host in facts.fleet.hosts:
+    for host in facts.hosts:
         ram = facts.ram.get(host.id)
         pressure = ram.pressure if ram else None
         if ram is None or pressure is None:

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.facts import Facts, HostFacts, ModelFacts
 from models_app.alerts.rules.stays import Stay, stays_after
 from models_app.backends.protocol import ModelState
-from models_app.operations.fleet_view import HostView, ModelView
 
 GROWTH_EVERY = timedelta(seconds=30)
 MOST_POINTS = 60
@@ -57,9 +56,19 @@ class Past:
             rises=_rises(self.rises, facts),
         )
 
-    def ended(self, endpoint_id: int) -> list[Stay]:
-        """The ended stays on an endpoint, in the order of their ends."""
-        return [stay for stay in self.stays if stay.endpoint_id == endpoint_id and stay.ended_at]
+    def stays_by_endpoint(self) -> dict[int, list[Stay]]:
+        """All stays; the ended ones in the order of their ends, then those that go on."""
+        found: dict[int, list[Stay]] = {}
+        for stay in self.stays:
+            found.setdefault(stay.endpoint_id, []).append(stay)
+        return found
+
+    def ended_by_endpoint(self) -> dict[int, list[Stay]]:
+        """The ended stays, in the order of their ends."""
+        return {
+            endpoint_id: [stay for stay in stays if stay.ended_at]
+            for endpoint_id, stays in self.stays_by_endpoint().items()
+        }
 
 
 def _growth(before: Mapping[int, Grown], facts: Facts) -> dict[int, Grown]:
@@ -72,11 +81,11 @@ def _growth(before: Mapping[int, Grown], facts: Facts) -> dict[int, Grown]:
     return {model.id: _grown(before.get(model.id), model, facts.at) for model in measured}
 
 
-def _is_at_rest(model: ModelView) -> bool:
+def _is_at_rest(model: ModelFacts) -> bool:
     return model.state == ModelState.LOADED and model.operation_id is None
 
 
-def _grown(before: Grown | None, model: ModelView, now: datetime) -> Grown:
+def _grown(before: Grown | None, model: ModelFacts, now: datetime) -> Grown:
     points = before.points if before else ()
     if points and now - points[-1][0] < GROWTH_EVERY:
         return Grown(model.id, points)
@@ -87,7 +96,7 @@ def _busy_at(before: Mapping[str, datetime], facts: Facts) -> dict[str, datetime
     return {gpu.uuid: _busy_since(before, host, gpu.uuid, gpu.utilization_percent, facts.at) for host, gpu in facts.gpus()}
 
 
-def _busy_since(before: Mapping[str, datetime], host: HostView, uuid: str, percent: int | None, now: datetime) -> datetime:
+def _busy_since(before: Mapping[str, datetime], host: HostFacts, uuid: str, percent: int | None, now: datetime) -> datetime:
     """A GPU whose work is not known counts as busy."""
     is_idle = percent is not None and percent <= BUSY_PERCENT and not host.is_stale
     return before.get(uuid, now) if is_idle else now

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.facts import EndpointFacts, Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit, lasting
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.stays import Stay
 from models_app.alerts.rules.subjects import of_endpoint, of_model, restart
-from models_app.operations.fleet_view import EndpointView
 from models_app.operations.wording import gib
 
 MIB = 1024**2
@@ -19,15 +18,16 @@ MOST_SHARE = 0.5
 """A larger share of a model is no leak of a load cycle, but a model that was not released."""
 
 
-def _restart(endpoint: EndpointView) -> str:
+def _restart(endpoint: EndpointFacts) -> str:
     program = "systemctl restart ollama" if endpoint.kind == "ollama" else "its llama-server"
     return f"Restart it on its host ({program}); the models that it holds then have to be loaded again."
 
 
 def _held(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del limits
+    ended = past.ended_by_endpoint()
     for host, endpoint in facts.endpoints():
-        latest = {stay.model: stay for stay in past.ended(endpoint.id)}
+        latest = {stay.model: stay for stay in ended.get(endpoint.id, ())}
         for name, stay in latest.items():
             kept_bytes = stay.residue_bytes
             if stay.total_bytes < LEAST_BYTES or stay.ended_at is None:
@@ -60,13 +60,17 @@ NOT_RELEASED = Rule(
 
 def _leaking(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del limits
+    ended = past.ended_by_endpoint()
     for host, endpoint in facts.endpoints():
-        cycles = [stay for stay in past.ended(endpoint.id) if stay.residue_bytes is not None][-CYCLES:]
+        cycles = [stay for stay in ended.get(endpoint.id, ()) if stay.residue_bytes is not None][-CYCLES:]
+        if len(cycles) < CYCLES:
+            yield Reading(of_endpoint(host, endpoint), 0)
+            continue
         lost = [_lost_bytes(stay) for stay in cycles]
         total_bytes = sum(lost)
         yield Reading(
             of_endpoint(host, endpoint),
-            min(lost) / MIB if len(cycles) == CYCLES else 0,
+            min(lost) / MIB,
             f"Each of the last {len(cycles)} unloads left memory behind, {gib(total_bytes)} together.",
             tuple(Figure(f"Left by {stay.model}", bytes_, Unit.BYTES) for stay, bytes_ in zip(cycles, lost, strict=True)),
             f"The server loses memory with each load. Until it is fixed: load less often. {_restart(endpoint)}",

@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from models_app.alerts.rules.facts import Facts
-from models_app.operations.fleet_view import GpuView, ModelView, SegmentKind
+from models_app.alerts.rules.facts import Facts, ModelFacts
 
 KEPT = timedelta(hours=1)
 MOST_STAYS = 40
 """Ended ones of an endpoint; the oldest are forgotten first."""
 SETTLE = timedelta(seconds=15)
 """From a model's end until its memory must be free: servers take up to five seconds, samples come late."""
-SERVER_PROCESSES = frozenset({"ollama", "ollama_llama_server", "llama-server"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,11 @@ class Stay:
 
 def stays_after(before: Iterable[Stay], facts: Facts) -> tuple[Stay, ...]:
     """The stays once these facts are known, too: those that ended within the hour, then those that go on."""
-    unclaimed = {gpu.uuid: _unclaimed_bytes(gpu) for host, gpu in facts.gpus() if gpu.is_measured and not host.is_stale}
+    unclaimed = {
+        gpu.uuid: gpu.unexplained_bytes + gpu.idle_server_bytes
+        for host, gpu in facts.gpus()
+        if gpu.is_measured and not host.is_stale
+    }
     present = {
         (endpoint.id, model.name): _stay(model, facts, unclaimed)
         for _, endpoint, model in facts.models()
@@ -69,13 +71,7 @@ def stays_after(before: Iterable[Stay], facts: Facts) -> tuple[Stay, ...]:
     return (*_kept(ended, facts.at), *open_stays, *present.values())
 
 
-def _unclaimed_bytes(gpu: GpuView) -> int:
-    """What nobody accounts for, and what processes of servers hold for none of their models."""
-    idle = (part for part in gpu.segments if part.kind is SegmentKind.OTHER and part.name in SERVER_PROCESSES)
-    return gpu.unexplained_bytes + sum(part.size_bytes for part in idle)
-
-
-def _stay(model: ModelView, facts: Facts, unclaimed: Mapping[str, int]) -> Stay:
+def _stay(model: ModelFacts, facts: Facts, unclaimed: Mapping[str, int]) -> Stay:
     return Stay(
         endpoint_id=model.endpoint_id,
         model=model.name,

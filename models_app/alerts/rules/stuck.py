@@ -14,8 +14,10 @@ from models_app.backends.protocol import ModelState
 def _stopping(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del limits
     for host, endpoint, model in facts.models():
-        since = past.stopping_since.get(model.id, facts.at)
-        seconds = (facts.at - since).total_seconds() if model.state == ModelState.STOPPING else 0.0
+        if model.state != ModelState.STOPPING:
+            yield Reading(of_model(host, endpoint, model.name), 0 if endpoint.is_online else None)
+            continue
+        seconds = (facts.at - past.stopping_since.get(model.id, facts.at)).total_seconds()
         yield Reading(
             of_model(host, endpoint, model.name),
             seconds if endpoint.is_online else None,

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+from models_app.alerts.rules.facts import EndpointFacts, GpuFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.findings import Action, Page, Subject
 from models_app.backends.protocol import Capability
-from models_app.operations.fleet_view import EndpointView, GpuView, HostView, ModelView
 
 
-def of_host(host: HostView) -> Subject:
+def of_host(host: HostFacts) -> Subject:
     """A machine."""
     return Subject(f"host:{host.id}", host.name, host.id)
 
 
-def of_gpu(host: HostView, gpu: GpuView) -> Subject:
+def of_gpu(host: HostFacts, gpu: GpuFacts) -> Subject:
     """A GPU, by its UUID."""
     return Subject(f"gpu:{gpu.uuid}", f"{host.name} · GPU {gpu.index}", host.id)
 
 
-def of_endpoint(host: HostView, endpoint: EndpointView) -> Subject:
+def of_endpoint(host: HostFacts, endpoint: EndpointFacts) -> Subject:
     """A server."""
     return Subject(f"endpoint:{endpoint.id}", endpoint.name, host.id)
 
 
-def of_model(host: HostView, endpoint: EndpointView, name: str) -> Subject:
+def of_model(host: HostFacts, endpoint: EndpointFacts, name: str) -> Subject:
     """A model on an endpoint, whether it is in memory now or was."""
     return Subject(f"model:{endpoint.id}:{name}", f"{name} on {endpoint.name}", host.id)
 
 
-def unload(model: ModelView, words: str = "") -> Action | None:
+def unload(model: ModelFacts, words: str = "") -> Action | None:
     """The operation that takes a model out of memory; ``None`` where its endpoint cannot do that."""
     if not model.can_unload:
         return None
@@ -35,7 +35,7 @@ def unload(model: ModelView, words: str = "") -> Action | None:
     return Action(words or f"Unload {model.name}", Page.OPERATIONS, fields)
 
 
-def restart(host: HostView, endpoint: EndpointView) -> Action | None:
+def restart(host: HostFacts, endpoint: EndpointFacts) -> Action | None:
     """The operation that restarts a server with its largest model; where it cannot be, that model's unload, if any."""
     held = [model for model in host.models if model.endpoint_id == endpoint.id and model.operation_id is None]
     largest = max(held, key=lambda model: model.vram_bytes, default=None)

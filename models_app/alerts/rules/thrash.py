@@ -17,11 +17,10 @@ WINDOW = timedelta(minutes=10)
 
 def _look(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del limits
+    by_endpoint = past.stays_by_endpoint()
     for host, endpoint in facts.endpoints():
         stays = [
-            stay
-            for stay in past.stays
-            if stay.endpoint_id == endpoint.id and (stay.ended_at is None or facts.at - stay.ended_at <= WINDOW)
+            stay for stay in by_endpoint.get(endpoint.id, ()) if stay.ended_at is None or facts.at - stay.ended_at <= WINDOW
         ]
         returns = _returns(stays)
         value = len(returns) if endpoint.is_online else None

@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models_app.alerts.rules.catalogue import RULE_BY_NAME
-from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.facts import EndpointFacts, Facts, GpuFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.findings import Reading
 from models_app.alerts.rules.hysteresis import Track, follow
 from models_app.alerts.rules.past import Past
-from models_app.operations.fleet_view import EndpointView, FleetView, GpuView, HostView, ModelView, Sums
 from models_app.probes.types import GpuState, PoolKind, RamSample
 
 GIB = 1024**3
@@ -21,18 +20,13 @@ UUID = "GPU-1"
 MODEL = "llama3.1:8b"
 
 
-def model(**different: Any) -> ModelView:
-    healthy = ModelView(
+def model(**different: Any) -> ModelFacts:
+    healthy = ModelFacts(
         id=1,
         name=MODEL,
-        hue=0,
         endpoint_id=1,
-        endpoint_name="atlas-ollama",
         state="loaded",
-        quantization="Q4_K_M",
-        is_embedding=False,
         context_length=16_384,
-        parallel=1,
         gpu_bytes={UUID: 6 * GIB},
         kv_bytes=2 * GIB,
         cpu_bytes=0,
@@ -44,15 +38,17 @@ def model(**different: Any) -> ModelView:
         loaded_by="",
         can_unload=True,
         can_set_keep_alive=True,
-        can_measure_speed=False,
         operation_id=None,
     )
     return replace(healthy, **different)
 
 
-def gpu(*models: ModelView, **different: Any) -> GpuView:
-    healthy = GpuView(
-        id=1,
+Filled = tuple[GpuFacts, tuple[ModelFacts, ...]]
+"""A GPU with the models on it."""
+
+
+def gpu(*models: ModelFacts, **different: Any) -> Filled:
+    healthy = GpuFacts(
         uuid=UUID,
         index=0,
         name="NVIDIA GeForce RTX 4090",
@@ -64,26 +60,19 @@ def gpu(*models: ModelView, **different: Any) -> GpuView:
         driver_reserved_bytes=0,
         used_bytes=8 * GIB,
         free_bytes=16 * GIB,
-        held_bytes=0,
-        headroom_bytes=2 * GIB,
-        available_bytes=14 * GIB,
         unexplained_bytes=GIB // 4,
+        idle_server_bytes=0,
         utilization_percent=40,
         temperature_celsius=60,
-        power_milliwatts=200_000,
-        segments=(),
-        recent_bytes=(),
-        models=models,
     )
-    return replace(healthy, **different)
+    return replace(healthy, **different), models
 
 
-def endpoint(**different: Any) -> EndpointView:
-    healthy = EndpointView(
+def endpoint(**different: Any) -> EndpointFacts:
+    healthy = EndpointFacts(
         id=1,
         name="atlas-ollama",
         kind="ollama",
-        mode="ollama",
         url="http://127.0.0.1:11434",
         version="0.30.4",
         is_online=True,
@@ -91,41 +80,32 @@ def endpoint(**different: Any) -> EndpointView:
         code="",
         message="",
         hint="",
-        warnings=(),
-        last_seen_at=NOON,
         capabilities=("load", "unload", "keep_alive"),
         load_options=("context_length",),
-        installed_count=3,
     )
     return replace(healthy, **different)
 
 
-def host(*gpus: GpuView, endpoints: Iterable[EndpointView] = (), **different: Any) -> HostView:
-    healthy = HostView(
+def host(*gpus: Filled, endpoints: Iterable[EndpointFacts] = (), **different: Any) -> HostFacts:
+    filled = gpus or (gpu(model()),)
+    healthy = HostFacts(
         id=1,
         name="atlas",
-        is_local=False,
-        tags=(),
-        gpus=gpus or (gpu(model()),),
+        gpus=tuple(each for each, _ in filled),
         endpoints=tuple(endpoints) or (endpoint(),),
-        elsewhere=(),
-        ram_total_bytes=64 * GIB,
-        ram_used_bytes=16 * GIB,
-        ram_segments=(),
+        models=tuple(each for _, models in filled for each in models),
         sampled_at=NOON,
         is_stale=False,
-        problem="",
     )
     return replace(healthy, **different)
 
 
-def facts(*hosts: HostView, after_seconds: float = 0, **different: Any) -> Facts:
+def facts(*hosts: HostFacts, after_seconds: float = 0, **different: Any) -> Facts:
     """The fleet so many seconds after noon; hosts that are not said to be stale were sampled just then."""
     at = NOON + timedelta(seconds=after_seconds)
     fresh = tuple(each if each.is_stale else replace(each, sampled_at=at) for each in hosts or (host(),))
-    view = FleetView(fresh, Sums(len(fresh), 0, 0, 0, 0, 0, 0))
     healthy = {"ram": {each.id: RamSample(64 * GIB, 48 * GIB, 8 * GIB, 0) for each in fresh if not each.is_stale}}
-    return Facts(at, view, **(healthy | different))
+    return Facts(at, fresh, **(healthy | different))
 
 
 def readings(rule: str, now: Facts, past: Past | None = None) -> list[Reading]:

@@ -7,7 +7,6 @@ import pytest
 from models_app.alerts.rules.catalogue import RULE_BY_NAME, RULES
 from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.past import Past
-from models_app.operations.fleet_view import FleetView, Sums
 from tests.alerts.rules.healthy import NOON, Watch, facts
 
 NAMES = list(RULE_BY_NAME)
@@ -22,7 +21,7 @@ def test_a_healthy_fleet_raises_nothing_in_an_hour(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_fleet_is_read_without_error(name):
     rule = RULE_BY_NAME[name]
-    nothing = Facts(NOON, FleetView((), Sums(0, 0, 0, 0, 0, 0, 0)))
+    nothing = Facts(NOON)
     assert list(rule.look(nothing, Past().after(nothing), rule.limits)) == []
 
 

@@ -67,3 +67,13 @@ def test_it_is_never_raised_by_values_that_do_not_reach_the_limit(values):
 @given(st.lists(st.floats(85.1, 100) | st.none(), max_size=50))
 def test_it_is_never_cleared_by_values_above_the_lower_limit(values):
     assert all(course(95, *values, limits=Limits(90, 85, 0)))
+
+
+@given(st.lists(st.floats(0.1, 300), min_size=1, max_size=30))
+def test_it_lasts_as_long_as_it_should_however_often_one_looks(gaps):
+    at, track = NOON, follow(None, 95, LIMITS, NOON)
+    for gap in gaps:
+        at += timedelta(seconds=gap)
+        track = follow(track, 95, LIMITS, at)
+        assert track is not None
+        assert track.is_raised == (at - NOON >= timedelta(seconds=60))

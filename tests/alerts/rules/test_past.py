@@ -25,7 +25,7 @@ def test_it_comes_back_from_json_as_it_was():
 
 def test_it_does_not_grow_without_bound():
     past = busy_past(400)
-    assert len(past.ended(1)) <= MOST_STAYS
+    assert len(past.ended_by_endpoint()[1]) <= MOST_STAYS
     assert len(past.growth[-1].points) == MOST_POINTS
     assert len(past.growth) + len(past.stopping_since) <= 3
 
