@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.facts import EndpointFacts, Facts, HostFacts, ModelFacts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_model, unload
 from models_app.backends.protocol import ModelState
-from models_app.operations.fleet_view import EndpointView, HostView, ModelView
 from models_app.operations.wording import gib
 from models_app.probes.types import GpuState, PoolKind
 
@@ -33,7 +32,7 @@ def _missing(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         )
 
 
-def _is_settled(host: HostView, endpoint: EndpointView, model: ModelView) -> bool:
+def _is_settled(host: HostFacts, endpoint: EndpointFacts, model: ModelFacts) -> bool:
     """Whether every GPU is seen just now, and nothing is about to change the model."""
     sees_all = bool(host.gpus) and all(gpu.pool is PoolKind.VRAM and gpu.state is GpuState.OK for gpu in host.gpus)
     is_at_rest = model.state == ModelState.LOADED and model.operation_id is None
