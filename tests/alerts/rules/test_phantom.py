@@ -16,7 +16,7 @@ def holding(bytes_: int, **different):
 
 def test_a_model_whose_process_died_is_raised_and_cleared_when_it_is_back():
     watch = Watch(RULE)
-    gone = host(gpu(), elsewhere=(holding(0),))
+    gone = host(gpu(), models=(holding(0),))
     assert [watch.see(facts(gone, after_seconds=second)) for second in (0, 10, 20)] == [[], [], [KEY]]
     assert "6.0 GiB of its 6.0 GiB are on no GPU" in watch.latest[KEY].sentence
     assert watch.latest[KEY].action.fields == {"kind": "unload", "endpoint": "1", "model": MODEL}
