@@ -16,14 +16,13 @@ from controlpanel.asgi import application  # first: it sets Django up
 # isort: split
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import transaction
 from django.test import Client
 
-from models_app import live
 from models_app.accounts.roles import Role, set_role
+from models_app.telemetry.newest import Known
 from models_app.web.viewer import Viewer
 from tests.factories import GIB
-from tests.web.fleet_rows import record, small_fleet
+from tests.web.fleet_rows import report, small_fleet
 
 PORT = 8977
 PAUSE_SECONDS = 0.5
@@ -87,12 +86,11 @@ class Server:
     def feed(self) -> None:
 
         sys.stdin.readline()
+        known = Known()
         for number in range(self.rounds):
             began = time.time()
-            with transaction.atomic():
-                record(self.rows, used_bytes=(8 + number % 9) * GIB, utilization_percent=number % 100)
-                live.publish(live.Topic.TELEMETRY, self.rows.host.pk)
-            self.say("panel", live.current_revision(), began)
+            report(self.rows, (8 + number % 9) * GIB, known, utilization_percent=number % 100)
+            self.say("panel", number, began)
             time.sleep(PAUSE_SECONDS)
             began = time.time()
             text = '{"revision":' + str(number) + self.message[self.message.index(",") :]

@@ -3,10 +3,11 @@
 An event names a topic and, where one object changed, its id. It carries a revision, a number that only rises: a reader
 that sees a gap fetches again. ``publish`` sends after the transaction commits, so that a reader who is told finds the rows.
 
-The in-memory channel layer belongs to the event loop of the web server and is not thread-safe; ``use_loop`` tells
-``publish`` which loop that is. Through Redis a loop of its own sends, over one connection a process. An event that is not
-sent, and processes that share no channel layer with the web server, are covered by ``current_revision``, which the web
-process's hub polls.
+Whoever listens in the same process is called directly. Other processes hear of it through Redis, where a loop of its own
+sends, over one connection a process. An event that is not sent, and processes that share no channel layer with the web
+server, are covered by ``current_revision``, which the web process's hub polls. The in-memory channel layer, which carries
+other messages within a process, belongs to the event loop of the web server and is not thread-safe; ``use_loop`` tells
+which loop that is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -63,6 +66,24 @@ class Revision(models.Model):
 
 
 _loop: asyncio.AbstractEventLoop | None = None
+_listeners: dict[Callable[[Event], None], asyncio.AbstractEventLoop] = {}
+ORIGIN = uuid.uuid4().hex
+"""Marks this process's events in the channel layer, for whoever has heard them already."""
+
+
+def listen(hear: Callable[[Event], None]) -> None:
+    """Call this on the running loop at every event of this process from now on."""
+    _listeners[hear] = asyncio.get_running_loop()
+
+
+def unlisten(hear: Callable[[Event], None]) -> None:
+    """Call it no longer."""
+    _listeners.pop(hear, None)
+
+
+def is_shared() -> bool:
+    """Whether the channel layer brings the events of other processes."""
+    return not isinstance(get_channel_layer(), InMemoryChannelLayer)
 
 
 def use_loop(loop: asyncio.AbstractEventLoop | None) -> None:
@@ -100,8 +121,14 @@ def _next_revision() -> int:
 
 
 def _send(event: Event) -> None:
-    message = {"type": "live.event", "topic": event.topic.value, "object_id": event.object_id, "revision": event.revision}
-    send_to(GROUP, message)
+    for hear, loop in list(_listeners.items()):
+        if loop.is_closed():
+            unlisten(hear)
+        else:
+            loop.call_soon_threadsafe(hear, event)
+    if is_shared():
+        message = {"topic": event.topic.value, "object_id": event.object_id, "revision": event.revision}
+        send_to(GROUP, {"type": "live.event", "origin": ORIGIN, **message})
 
 
 def send_to(group: str, message: dict[str, Any]) -> None:

@@ -38,8 +38,8 @@ def fleet(rows: Rows | None = None, samples: Mapping[int, Latest] | None = None)
     """
     rows = rows or read_rows()
     samples = latest_by_host([host.pk for host in rows.hosts]) if samples is None else samples
-    hosts = tuple(_host(host, rows, samples.get(host.pk)) for host in rows.hosts)
-    return FleetView(hosts, _sums(hosts))
+    hosts = tuple(host_view(host, rows, samples.get(host.pk)) for host in rows.hosts)
+    return FleetView(hosts, sums_of(hosts))
 
 
 def read_rows(host_ids: Collection[int] | None = None) -> Rows:
@@ -82,7 +82,8 @@ def _installations_in_memory(there: Q) -> Iterable[Installation]:
     return Installation.objects.filter(there, named).select_related("variant__header")
 
 
-def _host(host: Host, rows: Rows, latest: Latest | None) -> HostView:
+def host_view(host: Host, rows: Rows, latest: Latest | None) -> HostView:
+    """One of the rows' hosts, with its newest sample."""
     endpoints = list(host.endpoints.all())
     shares = latest.shares if latest else {}
     models = [
@@ -163,8 +164,8 @@ def _gpu(gpu: Gpu, latest: Latest | None, models: list[ModelView], rows: Rows) -
     )
 
 
-def _sums(hosts: Iterable[HostView]) -> Sums:
-    hosts = list(hosts)
+def sums_of(hosts: Collection[HostView]) -> Sums:
+    """The sums over these hosts."""
     gpus = [gpu for host in hosts for gpu in host.gpus]
     return Sums(
         hosts=len(hosts),

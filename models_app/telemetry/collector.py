@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -15,22 +16,23 @@ from models_app.live import Topic, publish
 from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import shares_of
 from models_app.telemetry.history.recorder import recorder
-from models_app.telemetry.newest import Newest, store_newest
+from models_app.telemetry.newest import Known, Newest, store_newest
 from models_app.telemetry.sources import probe_of, registered_hosts, sample_now_async
 
 log = logging.getLogger(__name__)
 
 
-def record_sample(host: Host, sample: HostSample) -> bool:
+def record_sample(host: Host, sample: HostSample, known: Known | None = None) -> bool:
     """Make the rows say what the sample shows; false for one that was recorded before or comes too late for them.
 
-    The memory takes every sample, whenever it comes, and each once.
+    The memory takes every sample, whenever it comes, and each once. ``known`` is what was known of the host's rows at its
+    sample before.
     """
     rows = list(LoadedModel.objects.filter(endpoint__host=host))
     shares = shares_of(host, sample, rows)
     recorder.note(host, sample, shares, rows)
     with transaction.atomic():
-        if not store_newest([Newest(host, sample, shares, rows)]):
+        if not store_newest([Newest(host, sample, shares, rows, known or Known())]):
             return False
         publish(Topic.TELEMETRY, host.pk)
     return True
@@ -41,6 +43,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._sampling: dict[int, asyncio.Task[None]] = {}
+        self._known: defaultdict[int, Known] = defaultdict(Known)
 
     async def tick(self) -> None:
         """Sample and record each host, unless its sample before has not come yet. Ends within one period."""
@@ -59,7 +62,7 @@ class Collector:
         try:
             sample = await sample_now_async(host)
             if sample is not None:
-                await sync_to_async(record_sample)(host, sample)
+                await sync_to_async(record_sample)(host, sample, self._known[host.pk])
         except Exception:
             log.exception("host %s could not be sampled", host.name)
 

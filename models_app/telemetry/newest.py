@@ -16,8 +16,10 @@ from django.db.models import OuterRef, Subquery
 from models_app.inventory.models import Host, LoadedModel
 from models_app.live import Topic, publish
 from models_app.probes.types import GpuDetail, GpuSample, GpuState, HostSample
+from models_app.telemetry import fresh
 from models_app.telemetry.attribution import By, Shares
 from models_app.telemetry.gpus import record_gpus
+from models_app.telemetry.latest import Latest, is_stale
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.rings import Points, with_points
 from models_app.telemetry.samples import pack
@@ -63,8 +65,16 @@ class Newest:
 
     def packed(self) -> bytes:
         """The sample with all its details, and the shares."""
-        whole = replace(self.sample, gpus=tuple(map(self._detailed, self.sample.gpus))) if self.details else self.sample
-        return pack(whole, self.shares)
+        return pack(self.whole(), self.shares)
+
+    def whole(self) -> HostSample:
+        """The sample with all its details."""
+        return replace(self.sample, gpus=tuple(map(self._detailed, self.sample.gpus))) if self.details else self.sample
+
+    def latest(self) -> Latest:
+        """The sample as it would be read back: of each ring a copy, for the next point is added in place."""
+        recent = {uuid: list(points) for uuid, points in (self.known.recent or {}).items()}
+        return Latest(self.host.pk, self.whole(), self.shares, recent, is_stale(self.sample.taken_at))
 
     def _detailed(self, gpu: GpuSample) -> GpuSample:
         if gpu.detail is not None or gpu.state is not GpuState.OK or gpu.uuid not in self.details:
@@ -80,6 +90,7 @@ def store_newest(items: Sequence[Newest]) -> int:
     for item in newer:
         _remember(item, found.get(item.host.pk))
     _write(newer)
+    fresh.tell({item.host.pk: item.latest for item in newer})
     changed = [_describe(item) for item in newer]
     if any(changed):
         publish(Topic.INVENTORY)

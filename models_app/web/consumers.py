@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+from contextlib import suppress
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -23,7 +22,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
     channel_layer_alias = ""  # no channel of its own: the hub calls it directly
 
     viewer: Viewer | None = None
-    sender: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """Accept first, so that the browser sees the code with which it is turned away."""
@@ -35,9 +33,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         elif standing.role is None:
             await self.close(NO_ROLE)
         else:
-            self.viewer = Viewer(self._screen(), login, standing.role)
+            self.viewer = Viewer(self._screen(), login, standing.role, self._transmit, self._hang_up)
             hub().join(self.viewer)
-            self.sender = asyncio.create_task(self._send_all(self.viewer))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:  # noqa: ARG002
         """There are no commands."""
@@ -47,8 +44,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """Leave the hub."""
         if self.viewer:
             hub().leave(self.viewer)
-        if self.sender:
-            self.sender.cancel()
 
     def _login(self) -> Login | None:
         scope: Any = self.scope
@@ -59,11 +54,13 @@ class LiveConsumer(AsyncWebsocketConsumer):
         name: str = self.scope["url_route"]["kwargs"]["screen"]
         return name
 
-    async def _send_all(self, viewer: Viewer) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # the browser has gone
-            while (message := await viewer.next_message()) is not None:
-                await self.send(text_data=message)
-            await self.close(viewer.close_code)
+    async def _transmit(self, message: str) -> None:
+        with suppress(OSError, RuntimeError):  # the browser has gone
+            await self.send(text_data=message)
+
+    async def _hang_up(self, code: int) -> None:
+        with suppress(OSError, RuntimeError):
+            await self.close(code)
 
 
 def _standing(login: Login) -> Standing:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from models_app.accounts.roles import Role
 from models_app.inventory.models import Host
-from models_app.operations.fleet import Rows, fleet, read_rows
+from models_app.operations.fleet import Rows, host_view, read_rows
 from models_app.operations.fleet_view import HostView
-from models_app.telemetry.latest import latest_by_host
+from models_app.telemetry.latest import Latest, latest
 from models_app.web.alert_story import AlertStory
 from models_app.web.host_report import Section, host_report
 from models_app.web.screens import (
@@ -16,6 +16,7 @@ from models_app.web.screens import (
     Screen,
     alert_fragments,
     host_fragments,
+    is_newer,
     open_alerts,
     operation_fragments,
     rendered,
@@ -50,19 +51,24 @@ def read_host(host_id: int) -> HostRows:
     return HostRows(host, read_rows([host_id]), recent_stories(host_id=host_id), open_alerts(host_id))
 
 
-def host_page(found: HostRows) -> HostPage | None:
+def read_newest(found: HostRows) -> Latest | None:
+    """The host's newest sample, where there is one."""
+    return latest(found.host) if found.host else None
+
+
+def host_page(found: HostRows, newest: Latest | None) -> HostPage | None:
     """The page with the newest sample; ``None`` once the host has been removed."""
     if found.host is None or not found.rows.hosts:
         return None
-    samples = latest_by_host([found.host.pk])
-    newest = samples.get(found.host.pk)
-    [view] = fleet(found.rows, samples).hosts
+    view = host_view(found.rows.hosts[0], found.rows, newest)
     report = host_report(newest.sample) if newest else ()
     return HostPage(found.host, view, report, found.stories, found.alerts)
 
 
 class HostRenderer(RowsRenderer):
     """The page of one host."""
+
+    _page: HostPage | None = None
 
     def __init__(self, host_id: int) -> None:
         self._host_id, self.host_ids = host_id, (host_id,)
@@ -74,14 +80,22 @@ class HostRenderer(RowsRenderer):
 
     def screens(self, roles: set[Role]) -> dict[Role, Screen]:
         """The host's card, its details, and each operation and alert as a fragment of its own."""
-        page = host_page(self._found)
-        if page is None:
+        self._page = host_page(self._found, read_newest(self._found))
+        if self._page is None:
             return {role: Screen({}, {"host-card": []}) for role in roles}
-        return {role: self._screen(page, role) for role in roles}
+        return {role: self._screen(self._page, role) for role in roles}
+
+    def update(self, roles: set[Role], newest: Latest) -> dict[Role, dict[str, str]]:
+        """The card and the details."""
+        if self._page is None or not is_newer(newest, self._page.view):
+            return {}
+        page = self._page = host_page(self._found, newest)
+        return {role: self._measured(page, role) for role in roles} if page else {}
+
+    def _measured(self, page: HostPage, role: Role) -> dict[str, str]:
+        return host_fragments([page.view], role) | {"host-details": rendered("hosts/details.html", role, page=page)}
 
     def _screen(self, page: HostPage, role: Role) -> Screen:
-        details = {"host-details": rendered("hosts/details.html", role, page=page)}
-        card = host_fragments([page.view], role)
         operations, alerts = operation_fragments(page.stories, role), alert_fragments(page.alerts, role)
-        lists = {"host-card": list(card), "host-operations": list(operations), "host-alerts": list(alerts)}
-        return Screen(card | details | operations | alerts, lists)
+        lists = {"host-card": [f"host-{page.host.pk}"], "host-operations": list(operations), "host-alerts": list(alerts)}
+        return Screen(self._measured(page, role) | operations | alerts, lists)

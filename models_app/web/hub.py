@@ -1,8 +1,11 @@
-"""One hub in each web process: it turns live events into page fragments and hands them to every open socket.
+"""One hub in each web process: it turns live events into changes of page fragments and hands them to every open socket.
 
-Each fragment is rendered once per role, in a thread of the hub's own, and sent only where it changed. Events of other
-processes are noticed by their revision. A socket that is slower than the events keeps no queue: it gets the whole screen
-as it then is.
+Each fragment is rendered once per role and sent only where it changed. There are two ways. A *turn* reads what is looked
+at, in a thread of the hub's own; events of other processes are noticed by their revision. A sample that this process has
+just written is shown at once, from memory and on the event loop; the turn that its event asks for comes after it. A socket
+that is slower than the events keeps no queue: it gets the whole screen as it then is.
+
+More than two hundred lines: both ways share what has been sent.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +24,8 @@ from django.db import close_old_connections
 from models_app import live
 from models_app.accounts.roles import Role
 from models_app.accounts.standing import standings
+from models_app.telemetry import fresh
+from models_app.telemetry.latest import Latest
 from models_app.web.live_screens import renderer_of
 from models_app.web.screens import Renderer, Screen
 from models_app.web.viewer import Viewer
@@ -32,6 +38,8 @@ LEAST_PAUSE_SECONDS = 0.05
 IDLE_SECONDS = 1.2
 """Without an event, how long until the revision is read and the time-dependent parts are rendered again. A little more than
 the time between two samples, so that this does not get in their way."""
+AFTER_SAMPLES_SECONDS = 1.0
+"""Between two turns for which there are only samples of this process."""
 CHECK_SECONDS = 3.0
 """Between two checks of everybody's role and session."""
 RESUBSCRIBE_SECONDS = 3600
@@ -46,16 +54,22 @@ class Hub:
     """The viewers of one process and the tasks that serve them; it works only while somebody looks."""
 
     def __init__(self) -> None:
+        self.host_ids: frozenset[int] = frozenset()
         self._viewers: set[Viewer] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
         self._topics: set[str] = set()
         self._heard = 0
         self._revision = 0
+        self._turned_at = 0.0
         self._sent: dict[tuple[str, Role], Screen] = {}
         self._renderers: dict[str, Renderer] = {}
+        self._fresh: dict[int, Latest] = {}
+        self._is_reading = False
         self._checked_at = -CHECK_SECONDS
         self._watched = Watched()
+        self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-hub")
 
     def join(self, viewer: Viewer) -> None:
@@ -63,20 +77,40 @@ class Hub:
         self._viewers.add(viewer)
         self._wake.set()
         if not self._tasks:
-            live.use_loop(asyncio.get_running_loop())
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._serve())]
+            live.use_loop(self._loop)
+            live.listen(self._hear)
+            fresh.listen(self)
+            self._tasks = [asyncio.create_task(self._serve())]
+            if live.is_shared():
+                self._tasks.append(asyncio.create_task(self._listen()))
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a socket; with the last one the hub rests."""
+        viewer.leave()
         self._viewers.discard(viewer)
         if not self._viewers:
             for task in self._tasks:
                 task.cancel()
             self._tasks.clear()
             self._sent.clear()
+            self.host_ids = frozenset()
+            live.unlisten(self._hear)
+            fresh.unlisten(self)
+
+    # ── what happens ─────────────────────────────────────────────────────────
+
+    def _hear(self, event: live.Event) -> None:
+        """An event of this process. Its samples are shown from memory: the turn after them can wait a little."""
+        self._topics.add(event.topic)
+        self._heard += 1
+        if event.topic is not live.Topic.TELEMETRY:
+            self._wake.set()
+        elif self._later is None:
+            pause = self._turned_at + AFTER_SAMPLES_SECONDS - self._loop.time()
+            self._later = self._loop.call_later(max(LEAST_PAUSE_SECONDS, pause), self._wake.set)
 
     async def _listen(self) -> None:
-        """Receive this process's events, and those of others where the channel layer is shared."""
+        """Receive the events of other processes."""
         layer: Any = get_channel_layer()
         while True:
             try:
@@ -84,17 +118,52 @@ class Hub:
                 await layer.group_add(live.GROUP, channel)
                 async with asyncio.timeout(RESUBSCRIBE_SECONDS):
                     while True:
-                        self._hear(await layer.receive(channel))
+                        self._hear_others(await layer.receive(channel))
             except TimeoutError:
                 await layer.group_discard(live.GROUP, channel)
             except live.UNREACHABLE as error:
                 log.warning("channel layer unreachable, polling alone finds events: %s", error)
                 await asyncio.sleep(IDLE_SECONDS)
 
-    def _hear(self, event: dict[str, Any]) -> None:
-        self._topics.add(event["topic"])
-        self._heard += 1
-        self._wake.set()
+    def _hear_others(self, event: dict[str, Any]) -> None:
+        if event["origin"] != live.ORIGIN:
+            self._topics.add(event["topic"])
+            self._heard += 1
+            self._wake.set()
+
+    # ── samples ──────────────────────────────────────────────────────────────
+
+    def sampled(self, samples: Sequence[Latest]) -> None:
+        """New samples of hosts that are looked at, from any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._take, samples)
+
+    def _take(self, samples: Sequence[Latest]) -> None:
+        is_waiting = bool(self._fresh)
+        self._fresh.update((newest.host_id, newest) for newest in samples)
+        if not is_waiting and not self._is_reading:
+            self._show()
+
+    def _show(self) -> None:
+        """Show one host's sample, then let others have the loop before the next."""
+        if self._is_reading or not self._fresh:
+            return
+        try:
+            self._update(self._fresh.pop(next(iter(self._fresh))))
+        except Exception:
+            log.exception("a sample could not be shown, the next turn reads it")
+        if self._fresh:
+            self._loop.call_soon(self._show)
+
+    def _update(self, newest: Latest) -> None:
+        for name, renderer in self._renderers.items():
+            if newest.host_id in renderer.host_ids:
+                roles = {role for screen, role in self._sent if screen == name}
+                for role, fragments in renderer.update(roles, newest).items():
+                    screen = self._sent[name, role].beside(fragments)
+                    self._send((name, role), screen, self._revision, [live.Topic.TELEMETRY])
+
+    # ── turns ────────────────────────────────────────────────────────────────
 
     async def _serve(self) -> None:
         while True:
@@ -102,9 +171,10 @@ class Hub:
                 await self._turn()
                 # The sockets send first: preparing would keep the processor from them.
                 await asyncio.sleep(LEAST_PAUSE_SECONDS)
-                await self._in_thread(self._prepare)
+                await self._read_in_thread(self._prepare)
             except Exception:
                 log.exception("the live pages could not be rendered, next try in a second")
+                self._sent.clear()  # nobody knows who got what: everything comes again
                 await asyncio.sleep(IDLE_SECONDS)
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
@@ -115,6 +185,9 @@ class Hub:
     async def _turn(self) -> None:
         """Check who may still look, render what is looked at, and send what changed."""
         self._wake.clear()
+        if self._later:
+            self._later.cancel()
+            self._later = None
         topics, self._topics = self._topics, set()
         if live.Topic.ACCOUNTS in topics:
             await self._check_everybody()
@@ -122,11 +195,12 @@ class Hub:
         for viewer in self._viewers:
             wanted[viewer.screen].add(viewer.role)
         heard, self._heard = self._heard, 0
-        revision, screens = await self._in_thread(self._read, dict(wanted), topics, heard)
+        revision, screens = await self._read_in_thread(self._read, dict(wanted), topics, heard)
+        self.host_ids = frozenset(host_id for renderer in self._renderers.values() for host_id in renderer.host_ids)
         self._sent = {key: screen for key, screen in self._sent.items() if key in screens}
         for key, screen in screens.items():
             self._send(key, screen, revision, sorted(topics))
-        self._revision = revision
+        self._revision, self._turned_at = revision, self._loop.time()
         if time.monotonic() - self._checked_at >= CHECK_SECONDS:
             await self._check_everybody()
 
@@ -144,7 +218,7 @@ class Hub:
     def _prepare(self) -> None:
         for renderer in self._renderers.values():
             renderer.prepare()
-        self._watched.tell(host_id for renderer in self._renderers.values() for host_id in renderer.host_ids)
+        self._watched.tell(self.host_ids)
 
     def _send(self, key: tuple[str, Role], screen: Screen, revision: int, topics: list[str]) -> None:
         before = self._sent.get(key, Screen())
@@ -155,7 +229,7 @@ class Hub:
             if (viewer.screen, viewer.role) != key:
                 continue
             if viewer.wants_everything:
-                everything = everything or screen.message(revision, None, topics)
+                everything = everything or screen.whole().message(revision, None, topics)
             viewer.offer(everything if viewer.wants_everything else changes)
 
     async def _check_everybody(self) -> None:
@@ -170,6 +244,15 @@ class Hub:
             elif standing.role is not viewer.role:
                 viewer.close(NO_ROLE)
         self._checked_at = began
+
+    async def _read_in_thread(self, work: Any, *arguments: Any) -> Any:
+        """What the renderers know is being made anew meanwhile: samples wait."""
+        self._is_reading = True
+        try:
+            return await self._in_thread(work, *arguments)
+        finally:
+            self._is_reading = False
+            self._loop.call_soon(self._show)
 
     async def _in_thread(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work, *arguments)

@@ -13,7 +13,9 @@ from models_app.accounts.roles import Role
 from models_app.alerts.summary import heard, summary, worst_first
 from models_app.live import Topic
 from models_app.operations.fleet_view import HostView
+from models_app.telemetry.latest import Latest
 from models_app.web.alert_story import AlertStory, alert_stories
+from models_app.web.patches import Patch, patch
 from models_app.web.stories import Story
 
 
@@ -28,17 +30,42 @@ class Screen:
         """The same with further fragments."""
         return Screen(self.fragments | fragments, self.lists)
 
-    def since(self, before: Screen) -> Screen:
-        """Only what differs from ``before``."""
-        fragments = {name: html for name, html in self.fragments.items() if before.fragments.get(name) != html}
-        lists = {name: ids for name, ids in self.lists.items() if before.lists.get(name) != ids}
-        return Screen(fragments, lists)
+    def since(self, before: Screen) -> Change:
+        """Only what differs from ``before``, of each fragment as little as it takes."""
+        change = Change(lists={name: ids for name, ids in self.lists.items() if before.lists.get(name) != ids})
+        for name, html in self.fragments.items():
+            known = before.fragments.get(name)
+            if known == html:
+                continue
+            small = patch(known, html) if known is not None else None
+            if small is None:
+                change.fragments[name] = html
+            else:
+                change.patches[name] = small
+        return change
+
+    def whole(self) -> Change:
+        """Everything, for a socket that has nothing yet."""
+        return Change(self.fragments, {}, self.lists)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What sockets are sent of a screen: whole fragments, patches of others, and lists whose order has changed."""
+
+    fragments: dict[str, str] = field(default_factory=dict)
+    patches: dict[str, Patch] = field(default_factory=dict)
+    lists: dict[str, list[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.fragments or self.patches or self.lists)
 
     def message(self, revision: int, after: int | None, topics: list[str]) -> str:
-        """What a socket is sent. ``after`` is the revision of the message before, by which the page notices a gap; ``None``
-        starts afresh.
+        """As JSON. ``after`` is the revision of the message before, by which the page notices a gap; ``None`` starts
+        afresh.
         """
-        parts = {"revision": revision, "after": after, "topics": topics, "fragments": self.fragments, "lists": self.lists}
+        parts: dict[str, object] = {"revision": revision, "after": after, "topics": topics}
+        parts |= {"fragments": self.fragments, "patches": self.patches, "lists": self.lists}
         return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -64,6 +91,11 @@ def rendered(template: str, role: Role, **context: object) -> str:
 def host_fragments(hosts: Iterable[HostView], role: Role) -> dict[str, str]:
     """Each host's card by its id."""
     return {f"host-{host.id}": _host_html(host, role) for host in hosts}
+
+
+def is_newer(newest: Latest, shown: HostView | None) -> bool:
+    """Whether a sample is at least as new as what is shown of its host."""
+    return shown is None or shown.sampled_at is None or newest.sample.taken_at >= shown.sampled_at
 
 
 def operation_fragments(stories: list[Story], role: Role) -> dict[str, str]:
@@ -110,6 +142,10 @@ class Renderer:
         if self._alarm is None or topics - {Topic.TELEMETRY, Topic.OPERATION}:
             self._alarm = alarm_fragments()
         return self._alarm
+
+    def update(self, roles: set[Role], newest: Latest) -> dict[Role, dict[str, str]]:  # noqa: ARG002
+        """The fragments that a new sample of one of its hosts changes, as each role sees them, without reading anything."""
+        return {}
 
     def prepare(self) -> None:
         """Whatever makes the next rendering quicker; called when everybody has been served."""

@@ -1,5 +1,6 @@
-// The live socket: receives the fragments of this page that changed and morphs them in, without touching focus, open
-// dialogs, menus or what is being typed. After a gap, or where a page has no fragments of its own, it fetches the page again.
+// The live socket: receives what changed of this page's fragments. New texts and attributes are put in their places; where
+// more has changed, the fragment is morphed in, without touching focus, open dialogs, menus or what is being typed. After a
+// gap it starts afresh; a page that has no fragments of its own is fetched again.
 
 const NOT_SIGNED_IN = 4401;
 const NO_ROLE = 4403;
@@ -28,6 +29,7 @@ class Live {
     this.revision = null;
     this.heardAt = Date.now();
     this.failures = 0;
+    this.misfits = 0;
     this.connect();
     setInterval(() => this.watch(), 1000);
     addEventListener("online", () => this.reconnectNow());
@@ -59,16 +61,19 @@ class Live {
     this.connect();
   }
 
-  receive({ revision, after, topics, fragments, lists }) {
+  receive({ revision, after, topics, fragments, patches, lists }) {
     const isFirst = after === null;
-    const hasGap = isFirst ? this.isOld(revision) : after !== this.revision;
+    const hasGap = !isFirst && after !== this.revision;
+    const isOld = isFirst && this.isOld(revision);
     this.revision = revision;
-    this.failures = 0;
+    this.failures = this.misfits;
     this.heardAt = Date.now();
     this.say("live", "live · 1 s");
     for (const [id, html] of Object.entries(fragments)) this.replace(id, html);
     for (const [id, children] of Object.entries(lists)) this.arrange(id, children, fragments);
-    if (hasGap) this.refetch();
+    const fit = Object.entries(patches).map(([id, patch]) => patched(document.getElementById(id), patch));
+    if (hasGap || fit.includes(false)) this.startAfresh();
+    else if (isOld) this.refetch();
     else this.refetchWhere(topics);
     this.afterChange();
   }
@@ -78,6 +83,13 @@ class Live {
     const old = revision !== this.pageRevision;
     this.pageRevision = revision;
     return old && document.querySelector("[data-live-on]") !== null;
+  }
+
+  // Something is missing, or a patch did not fit: a new socket begins with everything. It waits longer each time, should
+  // something else keep changing the page.
+  startAfresh() {
+    this.misfits += 1;
+    this.socket.close();
   }
 
   replace(id, html) {
@@ -125,8 +137,10 @@ class Live {
     }
   }
 
+  // What the socket feeds is left to it once it has begun: its patches fit what it has sent before.
   adopt(page) {
-    for (const element of document.querySelectorAll("[data-live-on], [data-live]")) {
+    const stale = this.revision === null ? "[data-live-on], [data-live]" : "[data-live-on]";
+    for (const element of document.querySelectorAll(stale)) {
       const fresh = element.id && page.getElementById(element.id);
       if (fresh) morph(element, fresh.outerHTML);
     }
@@ -155,6 +169,19 @@ function morph(element, html) {
   const fresh = parsed(html);
   if (!fresh || fresh.isEqualNode(element)) return;
   for (const changed of Idiomorph.morph(element, fresh, MORPH)) htmx.process(changed);
+}
+
+// Sets texts and attributes by their number in the fragment; false where the fragment is not what the panel takes it for.
+function patched(fragment, { size, texts, attributes }) {
+  if (!fragment) return true;
+  const elements = [fragment, ...fragment.querySelectorAll("*")];
+  const walker = document.createTreeWalker(fragment, NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (walker.nextNode()) nodes.push(walker.currentNode);
+  if (elements.length !== size[0] || nodes.length !== size[1]) return false;
+  for (const [place, text] of texts) nodes[place].data = text;
+  for (const [place, name, value] of attributes) elements[place].setAttribute(name, value);
+  return true;
 }
 
 function parsed(html) {

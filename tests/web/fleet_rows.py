@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db import transaction
 from django.utils import timezone
 
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
+from models_app.live import Topic, publish
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample, RamSample
-from models_app.telemetry.attribution import By, GpuShares, ModelShare
+from models_app.telemetry.attribution import By, GpuShares, ModelShare, Shares
 from models_app.telemetry.models import LatestSample
+from models_app.telemetry.newest import Known, Newest, store_newest
 from models_app.telemetry.samples import pack
 from tests.factories import (
     GIB,
@@ -66,8 +69,8 @@ class FixedProbe:
         pass
 
 
-def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **gpu: object) -> HostSample:
-    """Write the newest sample: the loaded model, half a GiB of python3, the rest unexplained."""
+def measured(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **gpu: object) -> tuple[HostSample, Shares]:
+    """A sample as of now: the loaded model, half a GiB of python3, the rest unexplained."""
     free_bytes = fleet.gpu.total_bytes - fleet.gpu.driver_reserved_bytes - used_bytes
     sample = GpuSample(
         uuid=fleet.gpu.uuid,
@@ -83,16 +86,28 @@ def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **
     models = {fleet.loaded.pk: ModelShare(model_bytes, By.PROCESS)}
     rest = used_bytes - model_bytes - GIB // 2
     shares = {fleet.gpu.uuid: GpuShares(fleet.gpu.uuid, used_bytes, models, others, rest, Coverage.FULL)}
-    now = timezone.now()
-    whole = HostSample("boot", 1, now, (sample,), RamSample(64 * GIB, 48 * GIB))
+    return HostSample("boot", 1, timezone.now(), (sample,), RamSample(64 * GIB, 48 * GIB)), shares
+
+
+def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **gpu: object) -> HostSample:
+    """Write the newest sample as another process does: whoever shows it hears of it by ``publish`` alone."""
+    whole, shares = measured(fleet, used_bytes, model_bytes=model_bytes, **gpu)
     LatestSample.objects.update_or_create(
         host=fleet.host,
         defaults={
-            "boot_id": "boot",
-            "sequence": 1,
-            "taken_at": now,
+            "boot_id": whole.boot_id,
+            "sequence": whole.sequence,
+            "taken_at": whole.taken_at,
             "payload": pack(whole, shares),
             "recent": {fleet.gpu.uuid: [GIB, 2 * GIB, used_bytes]},
         },
     )
     return whole
+
+
+def report(fleet: SmallFleet, used_bytes: int, known: Known | None = None, **gpu: object) -> None:
+    """Write the newest sample as this process's recorders do, and publish it."""
+    whole, shares = measured(fleet, used_bytes, **gpu)
+    with transaction.atomic():
+        store_newest([Newest(fleet.host, whole, shares, [fleet.loaded], known or Known())])
+        publish(Topic.TELEMETRY, fleet.host.pk)

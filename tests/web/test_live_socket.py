@@ -23,10 +23,10 @@ from models_app.live import Topic, publish
 from models_app.operations.models import Operation
 from models_app.web import screens
 from models_app.web.fleet_page import screen_name
-from models_app.web.hub import hub
+from models_app.web.hub import Hub, hub
 from models_app.web.viewer import Viewer
 from tests.factories import GIB, AlertFactory, HostFactory, OperationFactory
-from tests.web.fleet_rows import SmallFleet, record, small_fleet
+from tests.web.fleet_rows import SmallFleet, record, report, small_fleet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 10
@@ -61,7 +61,8 @@ class Browser:
         return json.loads(event["text"])
 
     async def message_with(self, fragment: str) -> dict[str, Any]:
-        while fragment not in (message := await self.message())["fragments"]:
+        """The next message that changes the fragment."""
+        while fragment not in (message := await self.message())["fragments"] | message["patches"]:
             pass
         return message
 
@@ -69,6 +70,11 @@ class Browser:
         while (event := await self.socket.receive_output(timeout=PATIENCE))["type"] != "websocket.close":
             pass
         return event["code"]
+
+
+def news(message: dict[str, Any], fragment: str) -> str:
+    """What a message says of a fragment, whole or patched."""
+    return json.dumps(message["fragments"].get(fragment) or message["patches"][fragment])
 
 
 @sync_to_async
@@ -132,7 +138,7 @@ async def test_the_socket_of_a_host_sends_that_host_alone(rows, as_member):
     assert first["lists"]["host-card"] == [f"host-{rows.host.pk}"]
     assert "host-details" in first["fragments"]
     assert not {f"host-{other.host.pk}", "fleet-head"} & (first["fragments"].keys() | change["fragments"].keys())
-    assert "9.0" in change["fragments"][f"host-{rows.host.pk}"]
+    assert "9.0" in news(change, f"host-{rows.host.pk}")
 
 
 async def test_whoever_receives_samples_is_told_which_hosts_are_looked_at(rows, as_member, monkeypatch):
@@ -174,14 +180,50 @@ async def test_admins_get_buttons_and_members_none(rows, as_member, as_admin):
 async def test_a_new_sample_sends_what_changed_and_nothing_else(rows, as_member):
     async with Browser(as_member) as browser:
         first = await browser.message()
-        await in_database(record, rows, 9 * GIB)
-        await in_database(publish, Topic.TELEMETRY, rows.host.pk)
+        await in_database(report, rows, 9 * GIB)
         change = await browser.message_with(f"host-{rows.host.pk}")
-    assert "9.0" in change["fragments"][f"host-{rows.host.pk}"]
+    assert "9.0" in news(change, f"host-{rows.host.pk}")
     assert "no-operations" not in change["fragments"]
     assert change["lists"] == {}
-    assert change["after"] is not None
-    assert change["revision"] > first["revision"]
+    assert change["after"] == first["revision"]
+
+
+async def test_a_sample_like_the_one_before_sends_its_figures_alone(rows, as_member):
+    name = f"host-{rows.host.pk}"
+    async with Browser(as_member) as browser:
+        await browser.message()
+        await in_database(report, rows, 9 * GIB)
+        await browser.message_with(name)
+        await in_database(report, rows, 10 * GIB)
+        change = await browser.message_with(name)
+    assert change["fragments"] == {}
+    assert "10.0" in [text for _, text in change["patches"][name]["texts"]]
+    assert {place for place, _, _ in change["patches"][name]["attributes"]}
+
+
+async def test_a_sample_of_this_process_is_shown_without_being_read(rows, as_member, monkeypatch):
+    async with Browser(as_member) as browser:
+        await browser.message()
+        await in_database(report, rows, 9 * GIB)
+        await browser.message_with(f"host-{rows.host.pk}")
+        monkeypatch.setattr(Hub, "_read", lambda *_: pytest.fail("it was read"))
+        await in_database(report, rows, 10 * GIB)
+        change = await browser.message_with(f"host-{rows.host.pk}")
+    assert change["topics"] == ["telemetry"]
+
+
+async def test_the_screen_after_samples_from_memory_is_that_of_the_rows(rows, as_member):
+    """Whatever came from memory: a turn that reads the rows finds nothing that differs."""
+    name = f"host-{rows.host.pk}"
+    async with Browser(as_member) as browser:
+        await browser.message()
+        for used in (9, 12, 7, 8):
+            await in_database(report, rows, used * GIB)
+            await browser.message_with(name)
+        await in_database(publish, Topic.ALERT)
+        while "alert" not in (turn := await browser.message())["topics"]:
+            pass
+    assert name not in turn["fragments"] | turn["patches"]
 
 
 async def test_an_operation_appears_in_its_list(rows, as_member):
@@ -201,7 +243,7 @@ async def test_a_change_by_another_process_is_noticed_by_its_revision(rows, as_m
         await in_database(record, rows, 11 * GIB)
         await in_database(publish, Topic.TELEMETRY, rows.host.pk)
         change = await browser.message_with(f"host-{rows.host.pk}")
-    assert "11.0" in change["fragments"][f"host-{rows.host.pk}"]
+    assert "11.0" in news(change, f"host-{rows.host.pk}")
 
 
 async def test_each_fragment_is_rendered_once_per_role_however_many_look(rows, as_member, as_admin, monkeypatch):
@@ -213,8 +255,9 @@ async def test_each_fragment_is_rendered_once_per_role_however_many_look(rows, a
         everybody = (one, two, three)
         await asyncio.gather(*(browser.message() for browser in everybody))
         rendered.clear()
-        await in_database(record, rows, 9 * GIB)
-        await in_database(publish, Topic.TELEMETRY, rows.host.pk)
+        await in_database(publish, Topic.INVENTORY)
+        await asyncio.gather(*(browser.message() for browser in everybody))
+        await in_database(report, rows, 9 * GIB)
         await asyncio.gather(*(browser.message_with(f"host-{rows.host.pk}") for browser in everybody))
     assert all(roles == {Role.ADMIN, Role.MEMBER} for roles in rendered)
     assert len(rendered) <= 3
@@ -270,17 +313,63 @@ async def test_a_critical_alert_rings_the_bell_of_every_page_at_once(rows, as_me
         await in_database(partial(AlertFactory, severity="critical", subject_name="GPU 0 of atlas"))
         await in_database(publish, Topic.ALERT)
         change = await browser.message_with("alarm-banner")
-    assert "GPU 0 of atlas" in change["fragments"]["alarm-banner"]
-    assert "1 open alert" in change["fragments"]["alarm-bell"]
+    assert "GPU 0 of atlas" in news(change, "alarm-banner")
+    assert "1 open alert" in news(change, "alarm-bell")
+
+
+class SlowBrowser:
+    """A socket whose messages are on their way until ``read`` is called."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.code: int | None = None
+        self._reads = asyncio.Semaphore(0)
+
+    def viewer(self) -> Viewer:
+        return Viewer("fleet", Login(1, "session", "hash"), Role.MEMBER, self.transmit, self.hang_up)
+
+    async def transmit(self, message: str) -> None:
+        await self._reads.acquire()
+        self.got.append(message)
+
+    async def hang_up(self, code: int) -> None:
+        self.code = code
+
+    async def read(self) -> None:
+        self._reads.release()
+        for _ in range(5):
+            await asyncio.sleep(0)
 
 
 async def test_a_slow_browser_holds_one_message_and_then_gets_everything():
-    viewer = Viewer("fleet", Login(1, "session", "hash"), Role.MEMBER)
+    browser = SlowBrowser()
+    viewer = browser.viewer()
     viewer.offer("everything")
-    assert await viewer.next_message() == "everything"
+    assert not viewer.wants_everything
     viewer.offer("first change")
     viewer.offer("second change")
     assert viewer.wants_everything
     viewer.offer("everything again")
     assert not viewer.wants_everything
-    assert await viewer.next_message() == "everything again"
+    await browser.read()
+    await browser.read()
+    assert browser.got == ["everything", "everything again"]
+
+
+async def test_a_browser_that_keeps_up_costs_no_task():
+    browser = SlowBrowser()
+    viewer = browser.viewer()
+    browser._reads.release()
+    viewer.offer("everything")
+    assert browser.got == ["everything"]
+
+
+async def test_a_slow_browser_is_cut_off_with_its_code_all_the_same():
+    browser = SlowBrowser()
+    viewer = browser.viewer()
+    viewer.offer("everything")
+    viewer.close(4403)
+    viewer.offer("too late")
+    await browser.read()
+    assert browser.code == 4403
+    assert browser.got == []

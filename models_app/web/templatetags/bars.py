@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from django import template
 from django.conf import settings
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 
-from models_app.operations.fleet_view import HostView
+from models_app.operations.fleet_view import HostView, Segment, SegmentKind
 from models_app.web.colours import COLOURS, host_colours
-from models_app.web.templatetags.berth import GIB
+from models_app.web.templatetags.berth import GIB, in_bytes, short_name
 
 register = template.Library()
 
@@ -38,6 +41,60 @@ def percent_of(part: float, whole: float) -> str:
 def percent(part: float, whole: float) -> float:
     """A share in percent, for comparisons in templates."""
     return 100 * part / whole if whole else 0
+
+
+class _Label(NamedTuple):
+    """The words in a segment: from which share on, in percent, and below which a narrow screen has no room for them."""
+
+    least: float
+    roomy: float
+    words: str = "{name}"
+    is_dark: bool = False
+
+
+_LABELS = {
+    SegmentKind.WEIGHTS: _Label(7, 20),
+    SegmentKind.KV: _Label(4, 10, "KV", is_dark=True),
+    SegmentKind.PENDING: _Label(9, 30, "loading {name}", is_dark=True),
+    SegmentKind.SWAP: _Label(20, 101, is_dark=True),
+    SegmentKind.OTHER: _Label(10, 101),
+}
+_TITLES = {
+    SegmentKind.DRIVER: "Driver-reserved",
+    SegmentKind.WEIGHTS: "{name}",
+    SegmentKind.KV: "{name}: KV cache, by its shape",
+    SegmentKind.OTHER: "{name}: another program",
+    SegmentKind.SWAP: "Swap space for {name}",
+    SegmentKind.PENDING: "Promised to {name}, not risen yet",
+}
+_HATCHED = {SegmentKind.PENDING, SegmentKind.SWAP}
+
+
+@register.simple_tag
+def bar_parts(segments: Sequence[Segment], total: int, colours: Mapping[int, int]) -> SafeString:
+    """The segments of a bar. Written here, for they change with every sample: a template takes ten times as long."""
+    return mark_safe("\n".join(_bar_part(part, total, colours) for part in segments))  # noqa: S308 - names are escaped
+
+
+def _bar_part(part: Segment, total: int, colours: Mapping[int, int]) -> str:
+    name = escape(short_name(part.name))
+    title = _TITLES.get(part.kind, "Unexplained").format(name=name)
+    hatch = '<rect class="hatch" width="100%" height="28"/>' if part.kind in _HATCHED else ""
+    return (
+        f'<svg x="{percent_of(part.offset_bytes, total)}" width="{percent_of(part.size_bytes, total)}" height="28" '
+        f'class="{colour(part.hue, colours)}"><title>{title}: {in_bytes(part.size_bytes)}</title>'
+        f'<rect class="{part.kind}" width="100%" height="28"/>{hatch}{_label(part, total, name)}'
+        '<rect class="edge" x="100%" width="2" height="28" transform="translate(-1.5)"/></svg>'
+    )
+
+
+def _label(part: Segment, total: int, name: str) -> str:
+    label, share = _LABELS.get(part.kind), percent(part.size_bytes, total)
+    if label is None or share < label.least:
+        return ""
+    looks = " ".join(look for look, has in (("dark", label.is_dark), ("roomy", share < label.roomy)) if has)
+    place = 8 if part.kind == SegmentKind.KV else 9
+    return f'<text class="{looks}" x="{place}" y="18.5">{label.words.format(name=name)}</text>'
 
 
 @register.filter

@@ -25,7 +25,7 @@ from models_app.web.access import admin_required, member_required
 from models_app.web.connection import look_again, new_endpoint, report_of, requested_test
 from models_app.web.host_forms import HostForm, NewHostForm
 from models_app.web.host_report import host_report
-from models_app.web.host_screen import host_page, read_host
+from models_app.web.host_screen import host_page, read_host, read_newest
 from models_app.web.kept_key import posted
 from models_app.web.listing import Listing
 from models_app.web.people import acting
@@ -50,7 +50,8 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 def detail(request: HttpRequest, host_id: int) -> HttpResponse:
     """One host, live: its GPUs and what fills them, what else it reports, its alerts and operations."""
-    page = host_page(read_host(host_id))
+    found = read_host(host_id)
+    page = host_page(found, read_newest(found))
     if page is None:
         raise Http404
     return render(request, "hosts/page.html", {"page": page, "screen": f"host-{host_id}"})
