@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.utils import timezone
 
+from models_app.backends.protocol import ModelState
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.matching import differing_options
 from models_app.operations.models import Operation
 from models_app.plans.models import Plan
 from models_app.plans.records import Instance, instances
+
+LEAVING_WITHIN = timedelta(seconds=2)
+"""A model whose keep-alive ends so soon is on its way out: what was asked of it now would find it gone."""
 
 
 class Drift(StrEnum):
@@ -71,7 +75,7 @@ def _of(plan: Plan, instance: Instance, seen: _Seen) -> Difference | None:
     loaded, residency = seen.loaded.get(key), seen.residencies.get(key)
     if loaded is None:
         return None if instance.swapped else _missing(plan, instance, residency)
-    if instance.foreign or instance.fixed:
+    if instance.foreign or instance.fixed or _is_leaving(loaded):
         return None
     is_ours = residency is not None and residency.lost_at is None
     differing = differing_options(instance.load_options, loaded, residency)
@@ -84,6 +88,13 @@ def _of(plan: Plan, instance: Instance, seen: _Seen) -> Difference | None:
         sentence = f"A client has overridden the keep-alive of {instance.model} on {instance.endpoint}{until}."
         return _difference(Drift.KEEP_ALIVE, instance, sentence, is_ours=is_ours)
     return None
+
+
+def _is_leaving(loaded: LoadedModel) -> bool:
+    """Whether it will be missed in a moment."""
+    ends = loaded.expires_at
+    is_over = ends is not None and not loaded.kept_forever and ends <= timezone.now() + LEAVING_WITHIN
+    return is_over or loaded.state == ModelState.STOPPING
 
 
 def _missing(plan: Plan, instance: Instance, residency: Residency | None) -> Difference:

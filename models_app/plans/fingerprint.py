@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from models_app.operations.wording import gib
-from models_app.plans.fleet import Fleet, Pool
+from models_app.plans.fleet import Fleet, Pool, Server
 from models_app.plans.records import Instance
 
 MOVED_SHARE = 0.02
@@ -19,7 +19,7 @@ def fingerprint(fleet: Fleet) -> str:
     """The same for fleets of the same pools and servers with the same models loaded in the same way."""
     facts = {
         "pools": sorted([pool.id, pool.kind, pool.total_bytes] for pool in fleet.pools),
-        "servers": sorted([server.id, server.can_load, sorted(server.gpus)] for server in fleet.servers),
+        "servers": sorted([server.id, *_abilities(server)] for server in fleet.servers),
         "loaded": sorted(_loaded_key(each) for each in fleet.loaded),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
@@ -28,6 +28,10 @@ def fingerprint(fleet: Fleet) -> str:
 def difference(then: Fleet, now: Fleet) -> list[str]:
     """What has changed since, in sentences; empty where the plan still fits."""
     return [*_places(then, now), *_models(then, now), *_others(then, now)]
+
+
+def _abilities(server: Server) -> list[Any]:
+    return [server.can_load, server.sets, sorted(server.options), sorted(server.gpus)]
 
 
 def _loaded_key(instance: Instance) -> list[Any]:
@@ -45,7 +49,7 @@ def _places(then: Fleet, now: Fleet) -> Iterator[str]:
         found = now.server.get(server.id)
         if found is None:
             yield f"{server.name} is gone or does not answer."
-        elif (found.can_load, sorted(found.gpus)) != (server.can_load, sorted(server.gpus)):
+        elif _abilities(found) != _abilities(server):
             yield f"{server.name} sees other GPUs than before, or can do other things."
     yield from (f"{server.name} is new." for server in now.servers if server.id not in then.server)
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode
-
-from django.urls import reverse
 
 from models_app.plans import records
 from models_app.plans.comparing import in_words
-from models_app.plans.demand import read_demand
 from models_app.plans.fleet import Fleet, fleet_of, label_of
 from models_app.plans.freshness import differences, outdated_demands
 from models_app.plans.models import Plan
-from models_app.plans.records import GoalRow, Instance, PlanStep, RemedyRow, UnmetRow
-from models_app.solver.result import Change, Goal
+from models_app.plans.records import GoalRow, Instance, PlanStep
+from models_app.solver.result import Goal
 from models_app.web.plan_bars import HostRows, host_rows
+from models_app.web.plan_unmet import UnmetLine, unmet_lines
 
 GOALS = {
     Goal.PINS: ("Pinned demands", "more is better: priority × 3 for each pinned instance on its GPUs"),
@@ -26,15 +21,6 @@ GOALS = {
     Goal.LATENCY: ("Latency", "less is better: priority × milliseconds of a typical request, loads included"),
     Goal.DISRUPTION: ("Disruption", "less is better: priority of what is moved or unloaded"),
     Goal.BALANCE: ("Fullest GPU", "less is better: thousandths of the fullest GPU in use"),
-}
-_ICONS = {
-    Change.QUANTISE: "download",
-    Change.SHORTEN: "memory-stick",
-    Change.PULL: "download",
-    Change.DROP: "x",
-    Change.ADD_GPU: "plus",
-    Change.ADD_RAM: "memory-stick",
-    Change.RELAX: "arrow-left-right",
 }
 
 
@@ -51,28 +37,6 @@ class GoalLine:
     def gap_percent(self) -> int:
         """How far it may be from the best, in percent, rounded up."""
         return -int(-100 * self.row.gap // 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A change as a button: ``fields`` are those of a what-if that has it solved; empty where Berth cannot suppose it.
-
-    ``url`` is the page that carries it out, where it is not a supposition.
-    """
-
-    remedy: RemedyRow
-    icon: str
-    fields: tuple[tuple[str, str], ...]
-    url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UnmetLine:
-    """A demand that is not fully met, with the changes that would meet it."""
-
-    row: UnmetRow
-    priority: int
-    offers: tuple[Offer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +78,11 @@ class PlanPage:
         return str(self.plan.pk)
 
     @property
+    def before(self) -> str:
+        """What the fleet as it was found is called: once the plan is made real, or no longer fits, it is in the past."""
+        return "Today" if self.plan.state == Plan.State.DRAFT else "Before"
+
+    @property
     def met(self) -> int:
         """How many demands are fully met."""
         return len(self.plan.demands) - len(self.unmet)
@@ -151,7 +120,7 @@ def plan_page(plan: Plan) -> PlanPage:
         fleet=fleet,
         hosts=host_rows(fleet, today, planned, plan.swap_bytes),
         goals=tuple(_goal(row) for row in records.goals(plan.goals) if row.goal != Goal.PINS or row.bound),
-        unmet=_unmet(plan, fleet),
+        unmet=unmet_lines(plan, fleet),
         placed=tuple(_placed(each, fleet, today) for each in planned),
         moves=_moves(plan, fleet),
         impossible=tuple(in_words(each, fleet) for each in records.instances(plan.impossible)),
@@ -181,61 +150,3 @@ def _moves(plan: Plan, fleet: Fleet) -> tuple[Move, ...]:
         waits = set(step.after) - {earlier for number in step.after for earlier in plan.steps[number]["after"]}
         found.append(Move(step, where, tuple(number + 1 for number in sorted(waits))))
     return tuple(found)
-
-
-def _unmet(plan: Plan, fleet: Fleet) -> tuple[UnmetLine, ...]:
-    """The first priority first."""
-    priority = {document["name"]: read_demand(document).priority for document in plan.demands}
-    lines = [UnmetLine(row, priority.get(row.demand, 0), _offers(plan, fleet, row)) for row in records.unmet(plan.unmet)]
-    return tuple(sorted(lines, key=lambda line: line.priority))
-
-
-def _offers(plan: Plan, fleet: Fleet, row: UnmetRow) -> tuple[Offer, ...]:
-    return tuple(
-        Offer(remedy, _ICONS[Change(remedy.change)], _fields(plan, fleet, row, remedy), _url(remedy))
-        for remedy in row.remedies
-    )
-
-
-def _url(remedy: RemedyRow) -> str:
-    """Where a pull is asked for, filled in."""
-    if remedy.change != Change.PULL:
-        return ""
-    return f"{reverse('model_pull')}?{urlencode({'endpoint': remedy.endpoint_id, 'model': remedy.model})}"
-
-
-def _fields(plan: Plan, fleet: Fleet, row: UnmetRow, remedy: RemedyRow) -> tuple[tuple[str, str], ...]:
-    """The what-if that supposes the change: other demands, or one GPU more."""
-    demands, changes = _demands_with(plan, row.demand, remedy), dict(plan.changes)
-    if remedy.change == Change.ADD_GPU:
-        host = next((name for name in fleet.hosts if fleet.gpus(name)), "")
-        changes["added_gpus"] = [*changes.get("added_gpus", []), {"host": host, "bytes": remedy.bytes, "name": "Added GPU"}]
-        demands = plan.demands if host else None
-    if demands is None:
-        return ()
-    return (("demands", json.dumps(demands)), ("changes", json.dumps(changes)))
-
-
-def _demands_with(plan: Plan, name: str, remedy: RemedyRow) -> list[dict[str, Any]] | None:
-    changed: dict[str, Any] = {}
-    if remedy.change == Change.DROP:
-        return [_without(document, remedy.demands) for document in plan.demands if document["name"] not in remedy.demands]
-    if remedy.change == Change.SHORTEN:
-        changed = {"least_context_length": remedy.context_length}
-    elif remedy.change == Change.RELAX and remedy.on_demand:
-        changed = {"on_demand": True, "tolerated_wait_seconds": None}
-    elif remedy.change == Change.RELAX:
-        changed = {"hosts": [], "gpus": [], "pinned_gpus": []}
-    if not changed:
-        return None
-    return [document | changed if document["name"] == name else document for document in plan.demands]
-
-
-def _without(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """A demand that no longer speaks of those that are dropped."""
-    rules = {
-        field: [name for name in document[field] if name not in names]
-        for field in ("together_with", "apart_from")
-        if field in document
-    }
-    return document | rules

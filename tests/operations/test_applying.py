@@ -9,6 +9,7 @@ import pytest
 from models_app.accounts.models import AuditEntry
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Residency
+from models_app.operations import apply
 from models_app.operations.advance import _begin as begin
 from models_app.operations.advance import _claim as claim
 from models_app.operations.advance import advance, advance_for
@@ -215,6 +216,17 @@ def test_one_apply_runs_at_a_time(ollama: Stage) -> None:
     with pytest.raises(RequestRefused) as refused:
         ask(ollama, load(ollama, MIDDLE))
     assert (refused.value.code, refused.value.operation) == ("apply_running", first)
+
+
+def test_of_two_that_ask_in_the_same_moment_the_database_takes_one(ollama: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second has looked before the first was written down."""
+    first = ask(ollama, load(ollama, SMALL))
+    look, answers = apply._in_the_way, iter([None])
+    monkeypatch.setattr(apply, "_in_the_way", lambda keys: next(answers, look(keys)))
+    with pytest.raises(RequestRefused) as refused:
+        ask(ollama, load(ollama, MIDDLE))
+    assert (refused.value.code, refused.value.operation) == ("apply_running", first)
+    assert Operation.objects.filter(kind="apply").count() == 1
 
 
 def test_an_apply_holds_its_models_until_it_has_ended(ollama: Stage) -> None:

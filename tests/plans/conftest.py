@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -71,6 +72,12 @@ class Planner:
         for operation in Operation.objects.filter(state="queued").order_by("pk"):
             self.stage.work(operation)
         self.look()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample stays fresh however slow the machine is that a plan is solved on between a look and the next."""
+    monkeypatch.setattr("models_app.telemetry.latest.STALE_AFTER", timedelta(minutes=10))
 
 
 @pytest.fixture

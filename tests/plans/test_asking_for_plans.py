@@ -8,6 +8,7 @@ import pytest
 
 from models_app.accounts.models import AuditEntry
 from models_app.accounts.roles import Actor, Via
+from models_app.inventory.models import Endpoint
 from models_app.operations.refusals import RequestRefused
 from models_app.plans import records, requests
 from models_app.plans.comparing import compare
@@ -160,6 +161,14 @@ def test_a_gpu_gone_between_plan_and_apply_is_named(host: OneHost) -> None:
     host.gpus = host.gpus[:1]
     host.sample()
     assert refusal(require_applicable, plan).message.startswith(f"{plan} was made for another fleet: GPU 1 of")
+
+
+def test_a_server_that_has_learned_to_choose_its_gpu_makes_a_plan_stale(host: OneHost) -> None:
+    able = host.endpoint.load_options
+    Endpoint.objects.update(load_options=[name for name in able if name != "gpu"])
+    plan = plan_for(CHAT)
+    Endpoint.objects.update(load_options=able)
+    assert "can do other things" in refusal(require_applicable, plan).message
 
 
 def test_a_what_if_is_never_applied(host: OneHost) -> None:

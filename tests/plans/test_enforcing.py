@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
+
 from models_app.accounts.models import AuditEntry
 from models_app.backends.protocol import LoadOptions
-from models_app.inventory.models import Residency
+from models_app.inventory.models import LoadedModel, Residency
 from models_app.operations.models import Operation
 from models_app.plans.corrections import Correction, EnforcementStop
 from models_app.plans.drift import drift
@@ -80,6 +82,18 @@ def test_a_keep_alive_that_a_client_overrode_is_restored_without_a_reload(planne
     assert drift(plan) == ()
     assert planner.stage.server.scheduler.runners == [runner]
     assert Operation.objects.latest("pk").kind == "set_keep_alive"
+
+
+def test_one_unload_by_a_client_is_one_correction_however_often_it_is_looked_at(planner: Planner) -> None:
+    """A client unloads by a keep-alive of 0: for a moment the model is listed as about to leave."""
+    plan = active(planner)
+    LoadedModel.objects.update(kept_forever=False, expires_at=timezone.now())
+    assert drift(plan) == ()
+    enforce()
+    evict(planner)
+    correct(planner)
+    assert Correction.objects.count() == 1
+    assert planner.stage.server.loaded == [MIDDLE]
 
 
 def test_a_model_that_a_client_reloaded_otherwise_gets_all_its_options_back(planner: Planner) -> None:

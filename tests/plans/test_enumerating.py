@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from models_app.inventory.models import Endpoint
 from models_app.operations.facts import installed_facts
+from models_app.operations.models import Operation, OperationStep
 from models_app.plans import sizes
 from models_app.plans.demand import read_demand
 from models_app.plans.loading import LoadTimes
@@ -70,6 +73,26 @@ def test_a_server_with_less_room_is_offered_what_fits_there() -> None:
         name: {each.gpu_layers for each in found.options if name in (each.endpoints or ())} for name in (roomy, tight)
     }
     assert layers[roomy] < layers[tight]
+
+
+def test_a_load_is_reckoned_with_what_it_took_there_before_and_the_solver_with_it() -> None:
+    (host,) = hosts(0)
+    guessed = {option.load_seconds for option in enumerated(on_demand=True).options}
+    for number, seconds in enumerate((40, 8)):  # cold, and warm a minute later
+        began = timezone.now() + timedelta(minutes=number)
+        operation = Operation.objects.create(kind="load", endpoint=host.endpoint, model_name=MODEL, state="succeeded")
+        OperationStep.objects.create(
+            operation=operation,
+            position=0,
+            action="load",
+            model_name=MODEL,
+            state="done",
+            verified_by="process",
+            started_at=began,
+            finished_at=began + timedelta(seconds=seconds),
+        )
+    measured = {option.load_seconds for option in enumerated(on_demand=True).options}
+    assert (guessed, measured) == ({5.9}, {40.0})
 
 
 def test_where_only_gpus_will_do_nothing_is_reckoned_for_the_cpu(asked: list[Any]) -> None:

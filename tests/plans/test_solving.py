@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from models_app.agent.supervision.spec import ServerSpec
 from models_app.catalog.models import CatalogModel, Variant
@@ -16,6 +18,7 @@ from models_app.plans.records import Instance
 from models_app.plans.snapshot import take_snapshot
 from models_app.plans.solving import solve
 from models_app.solver.checker import violations
+from models_app.telemetry.models import LatestSample
 from tests.factories import GIB
 from tests.plans.fleets import OneHost, one_host
 
@@ -249,6 +252,10 @@ def test_hosts_without_fresh_figures_and_endpoints_that_do_not_answer_are_left_o
     fleet = take_snapshot()
     assert fleet.servers == ()
     assert fleet.left_out == (f"{host.endpoint.name} is left out: it does not answer.",)
+    LatestSample.objects.update(taken_at=timezone.now() - timedelta(hours=1))
+    fleet = take_snapshot()
+    assert (fleet.pools, fleet.servers) == ((), ())
+    assert fleet.left_out == (f"{host.host.name} is left out: its memory is not measured at the moment.",)
 
 
 def test_a_demand_has_a_few_dozen_options_at_most_and_the_rest_is_told(host: OneHost) -> None:
