@@ -1,7 +1,7 @@
-"""The closed set of what a panel may ask of an agent. Nothing in it is a URL, a path or a command line.
+"""What a panel may ask of an agent's endpoints: a closed set, in which nothing is a URL, a path or a command line.
 
-A call has a name, the class of its arguments, the annotation of its answer, and what performs it: on one of the local
-endpoints, or, for those in ``HOST_CALLS``, on the agent itself.
+A call has a name, the class of its arguments, the annotation of its answer, and what performs it. What is asked of the
+agent itself is in ``agent.host_calls``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
-from models_app.agent.managed import managed_name
-from models_app.agent.supervision.files import FileHeader, Listing
-from models_app.agent.supervision.spec import ServerSpec
 from models_app.backends.protocol import (
     Backend,
     EndpointInfo,
@@ -26,9 +23,6 @@ from models_app.backends.protocol import (
     Observation,
     Progress,
 )
-from models_app.probes.types import HostSample
-
-MOST_LOG_LINES = 1000
 
 Report = Callable[[Progress], None]
 Perform = Callable[[Any, Any, Report], Awaitable[Any]]
@@ -66,29 +60,6 @@ class WithOptions:
     most_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Words that a file's path holds."""
-
-    words: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AtPath:
-    """A model file, which the agent opens only in the folders that its owner allows."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class OfServer:
-    """A managed server by its key, with its settings, or how many lines of its log."""
-
-    key: str
-    spec: ServerSpec | None = None
-    count: int = 0
-
-
 async def _identify(backend: Backend, _: Nothing, __: Report) -> EndpointInfo:
     return await backend.identify()
 
@@ -110,7 +81,7 @@ async def _observe(backend: Backend, _: Nothing, __: Report) -> Observation:
 
 
 async def _load(backend: Backend, given: WithOptions, report: Report) -> None:
-    await _follow(backend.load(given.name, given.options), report)
+    await follow(backend.load(given.name, given.options), report)
 
 
 async def _unload(backend: Backend, given: Named, _: Report) -> None:
@@ -126,54 +97,18 @@ async def _generate(backend: Backend, given: WithOptions, _: Report) -> Generati
 
 
 async def _pull(backend: Backend, given: Named, report: Report) -> None:
-    await _follow(backend.pull(given.name), report)
+    await follow(backend.pull(given.name), report)
 
 
 async def _delete(backend: Backend, given: Named, _: Report) -> None:
     await backend.delete(given.name)
 
 
-async def _follow(steps: AsyncGenerator[Progress, None], report: Report) -> None:
-    """Closing the generator, however this ends, aborts what is not finished."""
+async def follow(steps: AsyncGenerator[Progress, None], report: Report) -> None:
+    """Report every step. Closing the generator, however this ends, aborts what is not finished."""
     async with aclosing(steps):
         async for progress in steps:
             report(progress)
-
-
-async def _sample(agent: Any, _: Nothing, __: Report) -> HostSample:
-    sample: HostSample = await agent.sample_now()
-    return sample
-
-
-async def _programs(agent: Any, _: Nothing, __: Report) -> list[str]:
-    names: list[str] = await agent.managed.programs()
-    return names
-
-
-async def _list_files(agent: Any, given: Wanted, _: Report) -> Listing:
-    listing: Listing = await agent.managed.list_files(given.words)
-    return listing
-
-
-async def _read_file(agent: Any, given: AtPath, _: Report) -> FileHeader:
-    file: FileHeader = await agent.managed.read_file(given.path)
-    return file
-
-
-async def _put_server(agent: Any, given: OfServer, _: Report) -> None:
-    if given.spec is not None:
-        await agent.managed.put(given.key, given.spec)
-    await agent.endpoints.drop(managed_name(given.key))
-
-
-async def _forget_server(agent: Any, given: OfServer, _: Report) -> None:
-    await agent.managed.forget(given.key)
-    await agent.endpoints.drop(managed_name(given.key))
-
-
-async def _server_log(agent: Any, given: OfServer, _: Report) -> list[str]:
-    lines: list[str] = await agent.managed.log_tail(given.key, min(given.count, MOST_LOG_LINES))
-    return lines
 
 
 ENDPOINT_CALLS: dict[str, Call] = {
@@ -192,21 +127,3 @@ ENDPOINT_CALLS: dict[str, Call] = {
         Call("delete", Named, NoneType, _delete),
     )
 }
-HOST_CALLS: dict[str, Call] = {
-    call.name: call
-    for call in (
-        Call("sample", Nothing, HostSample, _sample),
-        Call("programs", Nothing, list[str], _programs),
-        Call("list_files", Wanted, Listing, _list_files),
-        Call("read_file", AtPath, FileHeader, _read_file),
-        Call("put_server", OfServer, NoneType, _put_server),
-        Call("forget_server", OfServer, NoneType, _forget_server),
-        Call("server_log", OfServer, list[str], _server_log),
-    )
-}
-"""Asked of the agent itself."""
-
-
-def find(name: str, *, of_host: bool) -> Call | None:
-    """The call of that name, of the host or of an endpoint."""
-    return (HOST_CALLS if of_host else ENDPOINT_CALLS).get(name)

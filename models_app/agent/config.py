@@ -27,6 +27,8 @@ from urllib.parse import urlsplit
 from models_app.agent.messages import MOST_ENDPOINTS
 
 KEYS = frozenset({"panel", "secret_file", "ca_file", "registries", "endpoints", "supervision"})
+MANAGED = "managed."
+"""How the names of the endpoints begin whose servers the panel has put here."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 DEFAULT_SECRET_FILE = "/var/lib/berth-agent/secret.json"  # noqa: S105 - where it is, not what it is
 
@@ -122,6 +124,8 @@ def _is_loopback(host: str) -> bool:
 def _endpoint(name: str, table: Any) -> EndpointConfig:
     if not _NAME.fullmatch(name):
         raise BadConfig(f"endpoints.{name}: a name is 1 to 40 small letters, digits, dots, dashes and underscores")
+    if name.startswith(MANAGED):
+        raise BadConfig(f"endpoints.{name}: names that begin with {MANAGED} are those of servers which the panel adds")
     if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
         raise BadConfig(f'endpoints.{name}: say its kind, as in kind = "ollama"')
     return EndpointConfig(name, table["kind"], {key: value for key, value in table.items() if key != "kind"})

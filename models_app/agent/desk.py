@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from models_app.agent import calls, codec
+from models_app.agent import codec
+from models_app.agent.calls import ENDPOINT_CALLS
 from models_app.agent.codec import Malformed
 from models_app.agent.failures import failed
+from models_app.agent.host_calls import HOST_CALLS
 from models_app.agent.messages import (
     MOST_ANSWER_CHARACTERS,
     PART_CHARACTERS,
@@ -107,7 +109,7 @@ class Desk:
         self._end(ask.id, *ends)
 
     async def _perform(self, ask: Ask) -> Any:
-        call = calls.find(ask.call, of_host=not ask.endpoint)
+        call = (ENDPOINT_CALLS if ask.endpoint else HOST_CALLS).get(ask.call)
         if call is None:
             raise Malformed(f"This agent has no call “{ask.call[:40]}”.")
         arguments = codec.decode(call.arguments, dict(ask.arguments))

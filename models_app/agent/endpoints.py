@@ -12,12 +12,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from models_app.agent import pinned
-from models_app.agent.config import BadConfig, Config, EndpointConfig
-from models_app.agent.managed import PREFIX, ManagedServers
+from models_app.agent.config import MANAGED, BadConfig, Config, EndpointConfig
+from models_app.agent.managed import ManagedServers
 from models_app.agent.messages import LocalEndpoint
+from models_app.agent.supervision.ollama_backend import OllamaServer
+from models_app.agent.supervision.supervisor import Supervisor
 from models_app.backends import detect
 from models_app.backends.address import AddressPolicy
-from models_app.backends.errors import AddressRefused, NotFound, Unreachable
+from models_app.backends.errors import AddressRefused, NotFound
 from models_app.backends.names import OLLAMA_REGISTRY
 from models_app.backends.protocol import Backend, BackendKind
 from models_app.probes.servers import Served
@@ -27,12 +29,12 @@ from models_app.probes.servers import Served
 class Machine:
     """What endpoints may need to know of the machine. ``gpu_index`` maps a GPU's UUID to its number.
 
-    ``ports`` is where the servers listen that the agent itself keeps running, by their endpoints' names.
+    ``supervisor`` keeps the servers running that the configuration itself describes.
     """
 
     config: Config
+    supervisor: Supervisor
     gpu_index: Mapping[str, int] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=dict)
 
 
 Connect = Callable[[EndpointConfig, Machine], Awaitable[Backend]]
@@ -76,11 +78,11 @@ class Endpoints:
     def served(self) -> tuple[Served, ...]:
         """Where the servers listen, as far as that can be told."""
         found = [kind_of(entry).served(entry, self._machine) for entry in self._configs.values()]
-        return tuple(each for each in found if each is not None)
+        return (*(each for each in found if each is not None), *(self._managed.served() if self._managed else ()))
 
     async def backend(self, name: str) -> Backend:
         """The endpoint's backend. Raises ``BackendError``."""
-        is_managed = self._managed is not None and name.startswith(PREFIX)
+        is_managed = self._managed is not None and name.startswith(MANAGED)
         if name not in self._configs and not is_managed:
             raise NotFound(f"This agent has no endpoint “{name[:40]}”.")
         async with self._connecting.setdefault(name, asyncio.Lock()):
@@ -102,6 +104,11 @@ class Endpoints:
         for backend in self._backends.values():
             await backend.aclose()
         self._backends.clear()
+
+
+def ollama_settings(config: Config) -> detect.Settings:
+    """How to talk to an Ollama of this machine."""
+    return detect.Settings(policy=_POLICY, allowed_registries=frozenset({OLLAMA_REGISTRY, *config.registries}))
 
 
 def kind_of(entry: EndpointConfig) -> Kind:
@@ -141,10 +148,7 @@ async def _connect_http(entry: EndpointConfig, machine: Machine) -> Backend:
     return await detect.connect(
         _url(entry),
         kind=BackendKind(entry.kind),
-        api_key=_api_key(entry),
-        policy=_POLICY,
-        gpu_index=machine.gpu_index,
-        allowed_registries=frozenset({OLLAMA_REGISTRY, *machine.config.registries}),
+        **ollama_settings(machine.config) | {"api_key": _api_key(entry), "gpu_index": machine.gpu_index},
     )
 
 
@@ -160,15 +164,12 @@ _OVER_HTTP = Kind(_check_http, _connect_http, _served_over_http)
 
 
 async def _connect_pinned(entry: EndpointConfig, machine: Machine) -> Backend:
-    port = machine.ports.get(entry.name)
-    if port is None:
-        raise Unreachable("This Ollama does not run.", hint="The agent's log says why.")
-    plain = EndpointConfig(entry.name, BackendKind.OLLAMA, {"url": f"http://127.0.0.1:{port}"})
-    return await _connect_http(plain, machine)
+    settings = ollama_settings(machine.config)
+    return OllamaServer(machine.supervisor, pinned.key_of(entry.name), pinned.spec_of(entry), settings)
 
 
 def _served_pinned(entry: EndpointConfig, machine: Machine) -> Served | None:
-    port = machine.ports.get(entry.name)
+    port = machine.supervisor.server(pinned.key_of(entry.name)).port()
     return None if port is None else Served(entry.name, port, BackendKind.OLLAMA)
 
 

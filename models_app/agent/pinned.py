@@ -63,20 +63,15 @@ class _Pinned:
 
 
 class PinnedOllamas:
-    """``ports`` is kept true; ``connect`` makes a backend of an endpoint anew, ``drop`` forgets the one that there is."""
+    """``connect`` makes a backend of an endpoint."""
 
     def __init__(
-        self,
-        entries: Iterable[EndpointConfig],
-        supervisor: Supervisor,
-        ports: dict[str, int],
-        connect: Callable[[str], Awaitable[Backend]],
-        drop: Callable[[str], Awaitable[None]],
+        self, entries: Iterable[EndpointConfig], supervisor: Supervisor, connect: Callable[[str], Awaitable[Backend]]
     ) -> None:
         specs = [spec_of(entry) for entry in entries if entry.kind == KIND]
         self._pinned = [_Pinned(spec, supervisor.server(key_of(spec.name))) for spec in specs]
         self._supervisor = supervisor
-        self._ports, self._connect, self._drop = ports, connect, drop
+        self._connect = connect
 
     async def tend(self) -> None:
         """Start, adopt and watch them, until cancelled; what the file describes no longer is stopped at the beginning."""
@@ -106,21 +101,5 @@ class PinnedOllamas:
         if known.process_id is None and known.state is not ServerState.RESTARTING and not is_given_up and now >= each.due:
             each.due = now + RETRY_SECONDS
             await in_thread(each.server.start, each.spec)
-        await self._note_port(each)
-        if known.state is ServerState.STARTING and known.port and await self._serves(each.spec.name):
-            await in_thread(each.server.note_ready)
-
-    async def _note_port(self, each: _Pinned) -> None:
-        port = await in_thread(each.server.port)
-        if port != self._ports.get(each.spec.name):
-            self._ports.pop(each.spec.name, None)
-            if port is not None:
-                self._ports[each.spec.name] = port
-            await self._drop(each.spec.name)
-
-    async def _serves(self, name: str) -> bool:
-        try:
-            await (await self._connect(name)).identify()
-        except BackendError:
-            return False
-        return True
+        if known.state is ServerState.STARTING:
+            await (await self._connect(each.spec.name)).observe()

@@ -13,7 +13,7 @@ from models_app.agent.clock import Clock, SystemClock
 from models_app.agent.config import Config
 from models_app.agent.credentials import load, save
 from models_app.agent.desk import Desk
-from models_app.agent.endpoints import Endpoints, Machine
+from models_app.agent.endpoints import Endpoints, Machine, ollama_settings
 from models_app.agent.link import Link
 from models_app.agent.managed import ManagedServers
 from models_app.agent.messages import Message
@@ -36,13 +36,11 @@ class Agent:
 
     def __init__(self, config: Config, probe: Probe | None = None, clock: Clock | None = None) -> None:
         self._probe = probe or LocalProbe()
-        self._machine = Machine(config)
         self._clock = clock or SystemClock()
-        self.managed = ManagedServers(config.supervision, config.secret_file.parent / "managed")
+        self.managed = ManagedServers(config.supervision, config.secret_file.parent / "managed", ollama_settings(config))
+        self._machine = Machine(config, self.managed.supervisor)
         self.endpoints = Endpoints(self._machine, self.managed)
-        self._pinned = PinnedOllamas(
-            config.endpoints, self.managed.supervisor, self._machine.ports, self.endpoints.backend, self.endpoints.drop
-        )
+        self._pinned = PinnedOllamas(config.endpoints, self.managed.supervisor, self.endpoints.backend)
         self.desk = Desk(self._target, self._say)
         self.session = AgentSession(
             load(config.secret_file),

@@ -7,6 +7,7 @@ import contextlib
 import logging
 
 from models_app.agent.codec import Malformed
+from models_app.agent.config import MANAGED
 from models_app.agent.endpoints import Endpoints
 from models_app.agent.failures import failed
 from models_app.agent.messages import Observed
@@ -50,9 +51,12 @@ class Watch:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            if self._session.state is State.OPEN:
+            is_heard = self._session.state is State.OPEN
+            if is_heard or name.startswith(MANAGED):  # a look is also what notes that a server has become healthy
+                news = await self._look(name)
+            if is_heard:
                 with contextlib.suppress(Malformed):  # more models than one message can list
-                    self._tell(await self._look(name), began)
+                    self._tell(news, began)
             await asyncio.sleep(max(0.05, self._session.observe_seconds - (loop.time() - began)))
 
     async def _look(self, name: str) -> Observed:

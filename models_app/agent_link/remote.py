@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from models_app.agent.calls import ENDPOINT_CALLS, HOST_CALLS, Named, Nothing, WithOptions
+from models_app.agent.calls import ENDPOINT_CALLS, Named, Nothing, WithOptions
+from models_app.agent.host_calls import HOST_CALLS
 from models_app.agent_link.models import Agent
 from models_app.agent_link.servers import servers_of
 from models_app.agent_link.waiting import Asking, Done

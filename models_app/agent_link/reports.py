@@ -13,6 +13,7 @@ from django.utils import timezone
 from models_app.accounts import audit
 from models_app.accounts.roles import PANEL, Actor
 from models_app.agent.codec import Malformed
+from models_app.agent.config import MANAGED
 from models_app.agent.failures import error_of
 from models_app.agent.messages import MOST_ENDPOINTS, Announce, LocalEndpoint, Observed
 from models_app.backends.errors import Unreachable
@@ -96,7 +97,8 @@ def observed(batch: Sequence[Seen]) -> set[int]:
 
 
 def _is_plausible(endpoint: LocalEndpoint) -> bool:
-    return 0 < len(endpoint.name) <= MOST_NAME and endpoint.name.isprintable() and endpoint.kind in set(BackendKind)
+    is_name = 0 < len(endpoint.name) <= MOST_NAME and endpoint.name.isprintable()
+    return is_name and not endpoint.name.startswith(MANAGED) and endpoint.kind in set(BackendKind)
 
 
 def _add(host: Host, offered: LocalEndpoint, actor: Actor = PANEL) -> Endpoint:

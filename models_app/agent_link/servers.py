@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models_app.agent.calls import HOST_CALLS, AtPath, Nothing, OfServer, Wanted
+from models_app.agent.calls import Nothing
+from models_app.agent.host_calls import HOST_CALLS, AtPath, OfOllama, OfServer, Wanted
+from models_app.agent.managed import OllamaChoices
 from models_app.agent.supervision.files import FileHeader, Listing
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.ollama import OllamaSpec
+from models_app.agent.supervision.ollama_backend import START_SECONDS
+from models_app.agent.supervision.spec import ServerSpec, Spec
 from models_app.agent_link.models import Agent
 from models_app.agent_link.waiting import Asking
 from models_app.inventory.models import Host
@@ -35,8 +39,21 @@ class RemoteServers:
         file: FileHeader = self._ask("read_file", AtPath(path))
         return file
 
-    def put(self, key: str, spec: ServerSpec) -> None:
-        self._ask("put_server", OfServer(key, spec))
+    def ollama_choices(self) -> OllamaChoices:
+        choices: OllamaChoices = self._ask("ollama_choices", Nothing())
+        return choices
+
+    def put(self, key: str, spec: Spec) -> None:
+        if isinstance(spec, OllamaSpec):
+            self._ask("put_ollama", OfOllama(key, spec))
+        elif isinstance(spec, ServerSpec):
+            self._ask("put_server", OfServer(key, spec))
+
+    def start(self, key: str, spec: OllamaSpec) -> None:  # noqa: ARG002 - the agent has it since it was put
+        self._ask("start_server", OfServer(key), START_SECONDS + STOP_SECONDS)
+
+    def stop(self, key: str) -> None:
+        self._ask("stop_server", OfServer(key), STOP_SECONDS)
 
     def forget(self, key: str) -> None:
         self._ask("forget_server", OfServer(key), STOP_SECONDS)

@@ -48,7 +48,7 @@ def backend_for(endpoint: Endpoint) -> Backend:
     if route := route_to(endpoint):
         return route(endpoint)
     if is_managed(endpoint):
-        return managed_backend(endpoint, _settings("")["limits"])
+        return managed_backend(endpoint, _settings(""))
     gpu_index = dict(Gpu.objects.filter(host_id=endpoint.host_id, present=True).values_list("uuid", "index"))
     return detect.backend_for(endpoint.mode, endpoint.url, **_settings(endpoint.api_key, gpu_index))
 

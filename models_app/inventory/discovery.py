@@ -8,7 +8,6 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from models_app.accounts.roles import PANEL
-from models_app.agent.supervision.backend import MODE
 from models_app.inventory.addresses import is_loopback, port_of
 from models_app.inventory.endpoints import add_endpoint
 from models_app.inventory.errors import InventoryRefused
@@ -40,7 +39,7 @@ async def _add(host: Host, port: int) -> Endpoint | None:
 
 def _known_ports(host: Host) -> set[int]:
     """Ports of this machine that are in the list, were dismissed, or are the panel's own and its servers'."""
-    urls = Endpoint.objects.exclude(mode=MODE).values_list("host_id", "url")
+    urls = Endpoint.objects.filter(managed=None).values_list("host_id", "url")
     listed = {port_of(url) for host_id, url in urls if host_id == host.pk or is_loopback(url)}
     dismissed = Host.objects.values_list("dismissed_ports", flat=True).get(pk=host.pk)
     return listed | set(dismissed) | supervisor().ports() | {settings.PORT}

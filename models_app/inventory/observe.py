@@ -6,9 +6,8 @@ it may describe the time before that change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,18 +17,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 from models_app.backends.errors import AddressRefused, BackendError, Unauthorized, Unreachable
-from models_app.backends.protocol import Backend, ModelState, Observation, ResidentModel
+from models_app.backends.protocol import Backend, Observation
 from models_app.catalog.models import Installation
 from models_app.inventory.connect import backend_for
-from models_app.inventory.managed import record_server, server_news
+from models_app.inventory.differences import Difference, difference_of, loaded_on, reported
+from models_app.inventory.managed import absence, record_server
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.live import Topic, publish
 
 SEEN_EVERY = timedelta(seconds=30)
 """``last_seen_at`` of an endpoint that reports nothing new is rewritten no more often than this."""
-
-MAX_NAME_LENGTH = 255
-MAX_INTEGER = 2**31 - 1
 
 
 async def look(endpoint: Endpoint, backend: Backend | None = None) -> Observation:
@@ -60,17 +57,18 @@ def record_observation(endpoint: Endpoint, observation: Observation, at: datetim
     known = Endpoint.objects.get(pk=endpoint.pk)
     if _is_late(known, at):
         return False
-    if known.state == Endpoint.State.ONLINE and not _difference(known, observation, _loaded(known)):
+    absent = absence(known, observation.server)
+    if _is_in_state(known, absent) and not difference_of(known, observation, loaded_on(known)):
         _touch([(known.pk, at)] if _is_unseen(known, at) else [])
         return False
     with transaction.atomic():
         known = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
         if _is_late(known, at):
             return False
-        difference = _difference(known, observation, _loaded(known))
+        difference = difference_of(known, observation, loaded_on(known))
         _apply(known, difference, at)
         _settle_failures(known, difference, observation)
-        _set_state(known, Endpoint.State.ONLINE, last_seen_at=at)
+        _set_state(known, **_state(absent), last_seen_at=at)
         publish(Topic.INVENTORY, known.pk)
     return True
 
@@ -87,7 +85,8 @@ def record_observations(found: Sequence[tuple[Endpoint, Observation, datetime]])
     for endpoint, observation, at in found:
         if _is_late(endpoint, at):
             continue
-        if endpoint.state != Endpoint.State.ONLINE or _difference(endpoint, observation, rows[endpoint.pk]):
+        is_known = _is_in_state(endpoint, absence(endpoint, observation.server))
+        if not is_known or difference_of(endpoint, observation, rows[endpoint.pk]):
             changed += [endpoint] if record_observation(endpoint, observation, at) else []
         elif _is_unseen(endpoint, at):
             unseen.append((endpoint.pk, at))
@@ -98,10 +97,7 @@ def record_observations(found: Sequence[tuple[Endpoint, Observation, datetime]])
 def record_failure(endpoint: Endpoint, error: BackendError, at: datetime) -> bool:
     """Remember why a look that began ``at`` failed; whether that is news. What was last seen in memory stays on record."""
     known = Endpoint.objects.get(pk=endpoint.pk)
-    state = state_after(error)
-    if _is_late(known, at) or (known.state, known.state_code, known.state_message) == (state, error.code, error.message):
-        return False
-    if not _set_state(known, state, state_code=error.code, state_message=error.message, state_hint=error.hint):
+    if _is_late(known, at) or _is_in_state(known, error) or not _set_state(known, **_state(error)):
         return False
     publish(Topic.INVENTORY, known.pk)
     return True
@@ -116,66 +112,7 @@ def state_after(error: BackendError) -> str:
     return Endpoint.State.FAULTY
 
 
-@dataclass
-class _Difference:
-    """What an observation says that the rows do not."""
-
-    appeared: list[ResidentModel] = field(default_factory=list)
-    changed: list[tuple[LoadedModel, dict[str, Any]]] = field(default_factory=list)
-    gone: list[LoadedModel] = field(default_factory=list)
-    server: dict[str, Any] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.appeared or self.changed or self.gone or self.server)
-
-    @property
-    def loaded(self) -> list[str]:
-        """Names of the models that are now loaded and were not before."""
-        appeared = [model.name for model in self.appeared if model.state is ModelState.LOADED]
-        return appeared + [row.name for row, news in self.changed if news.get("state") == ModelState.LOADED]
-
-
-def _loaded(endpoint: Endpoint) -> list[LoadedModel]:
-    return list(LoadedModel.objects.filter(endpoint=endpoint))
-
-
-def _difference(endpoint: Endpoint, observation: Observation, loaded: Iterable[LoadedModel]) -> _Difference:
-    rows = {row.name: row for row in loaded}
-    resident = {model.name: model for model in observation.resident if len(model.name) <= MAX_NAME_LENGTH}
-    gone = [row for name, row in rows.items() if name not in resident]
-    difference = _Difference(gone=gone, server=server_news(endpoint, observation.server))
-    for name, model in resident.items():
-        if name not in rows:
-            difference.appeared.append(model)
-        elif news := _news(rows[name], model):
-            difference.changed.append((rows[name], news))
-    return difference
-
-
-def _news(row: LoadedModel, model: ResidentModel) -> dict[str, Any]:
-    return {name: value for name, value in _reported(model).items() if getattr(row, name) != value}
-
-
-def _reported(model: ResidentModel) -> dict[str, Any]:
-    """The columns that an endpoint fills, cut to what they can hold."""
-    return {
-        "state": model.state.value,
-        "digest": model.digest[:80],
-        "size_bytes": model.size_bytes,
-        "vram_bytes": model.vram_bytes,
-        "context_length": _small(model.context_length),
-        "parallel": _small(model.parallel),
-        "expires_at": model.expires_at,
-        "kept_forever": model.kept_forever,
-        "process_id": _small(model.process_id),
-    }
-
-
-def _small(number: int | None) -> int | None:
-    return None if number is None else min(number, MAX_INTEGER)
-
-
-def _settle_failures(endpoint: Endpoint, difference: _Difference, observation: Observation) -> None:
+def _settle_failures(endpoint: Endpoint, difference: Difference, observation: Observation) -> None:
     """Remember why a model that has just gone failed; forget it for one that is loaded now.
 
     Only a change counts: a router repeats an old failure, even that of a process ended by request, until the next load.
@@ -188,12 +125,12 @@ def _settle_failures(endpoint: Endpoint, difference: _Difference, observation: O
         installations.filter(name__in=difference.loaded).exclude(last_failure="").update(last_failure="")
 
 
-def _apply(endpoint: Endpoint, difference: _Difference, at: datetime) -> None:
+def _apply(endpoint: Endpoint, difference: Difference, at: datetime) -> None:
     if difference.server:
         record_server(endpoint, difference.server)
     for model in difference.appeared:
         seen = {"first_seen_at": at, "last_seen_at": at}
-        LoadedModel.objects.get_or_create(endpoint=endpoint, name=model.name, defaults=_reported(model) | seen)
+        LoadedModel.objects.get_or_create(endpoint=endpoint, name=model.name, defaults=reported(model) | seen)
     for row, news in difference.changed:
         LoadedModel.objects.filter(pk=row.pk).update(**news, last_seen_at=at)
     if difference.gone:
@@ -218,8 +155,19 @@ def _touch(seen: Sequence[tuple[int, datetime]]) -> None:
         LoadedModel.objects.filter(endpoint__in=ids, last_seen_at__lt=at).update(last_seen_at=at)
 
 
-def _set_state(endpoint: Endpoint, state: str, **columns: Any) -> bool:
+def _state(error: BackendError | None) -> dict[str, str]:
+    """The columns for an endpoint that answers with this error, or without any."""
+    if error is None:
+        return {"state": Endpoint.State.ONLINE, "state_code": "", "state_message": "", "state_hint": ""}
+    told = {"state_code": error.code, "state_message": error.message, "state_hint": error.hint}
+    return {"state": state_after(error)} | told
+
+
+def _is_in_state(endpoint: Endpoint, error: BackendError | None) -> bool:
+    return all(getattr(endpoint, name) == value for name, value in _state(error).items() if name != "state_hint")
+
+
+def _set_state(endpoint: Endpoint, **columns: Any) -> bool:
     """A guarded write: nothing happens if the state is no longer what was read."""
-    unset = {"state_code": "", "state_message": "", "state_hint": ""}
     as_read = Endpoint.objects.filter(pk=endpoint.pk, state=endpoint.state, state_code=endpoint.state_code)
-    return bool(as_read.update(state=state, **(unset | columns)))
+    return bool(as_read.update(**columns))

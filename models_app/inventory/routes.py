@@ -1,7 +1,8 @@
 """The ways to an endpoint: by its own address, or through the agent on its host.
 
 An endpoint that only an agent reaches has the address ``agent://HOST_ID/NAME``, with the name in the agent's configuration.
-No person can enter such an address: the policy of addresses refuses its scheme.
+A server that Berth starts itself has ``managed://KEY`` on the panel's own machine, and the name ``managed.KEY`` behind an
+agent, which no agent may announce. No person can enter such addresses: the policy of addresses refuses their schemes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from models_app.agent.config import MANAGED
 from models_app.backends.protocol import Backend
 from models_app.inventory.models import Endpoint
 
 AGENT = "agent"
+LOCAL = "managed"
 
 Route = Callable[[Endpoint], Backend]
 
@@ -38,3 +41,8 @@ def agent_endpoint(url: str) -> str | None:
     """The name that the agent gives to the endpoint; ``None`` for one that is called directly."""
     parts = urlsplit(url)
     return parts.path.removeprefix("/") if parts.scheme == AGENT else None
+
+
+def is_managed_url(url: str) -> bool:
+    """Whether this is the address of a server that Berth starts itself."""
+    return urlsplit(url).scheme == LOCAL or (agent_endpoint(url) or "").startswith(MANAGED)

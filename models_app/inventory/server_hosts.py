@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
+from asgiref.sync import async_to_sync
 from django.conf import settings
 
+from models_app.agent.managed import OllamaChoices, ollama_choices
 from models_app.agent.supervision.files import FileHeader, Listing, list_models, read_file
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.ollama import OllamaSpec
+from models_app.agent.supervision.ollama_backend import OllamaServer
+from models_app.agent.supervision.spec import Spec
 from models_app.agent.supervision.supervisor import Supervisor
 from models_app.backends.errors import LoadFailed, UnsupportedCall
 from models_app.inventory.models import Host
@@ -26,8 +31,17 @@ class ServerHost(Protocol):
     def read_file(self, path: str) -> FileHeader:
         """Size and header of one file."""
 
-    def put(self, key: str, spec: ServerSpec) -> None:
-        """Have a server started with this spec from its next load on. What would not be started is refused."""
+    def ollama_choices(self) -> OllamaChoices:
+        """What is allowed for Ollama servers."""
+
+    def put(self, key: str, spec: Spec) -> None:
+        """Have a server started with this spec from its next start on. What would not be started is refused."""
+
+    def start(self, key: str, spec: OllamaSpec) -> None:
+        """Start an Ollama with the spec that was put; returns once it serves."""
+
+    def stop(self, key: str) -> None:
+        """Stop an Ollama and all that it has in memory."""
 
     def forget(self, key: str) -> None:
         """Stop a server and forget it."""
@@ -54,8 +68,20 @@ class LocalServers:
         except OSError as error:
             raise LoadFailed(f"{path} cannot be read: {error.strerror}.") from error
 
-    def put(self, key: str, spec: ServerSpec) -> None:  # noqa: ARG002
+    def ollama_choices(self) -> OllamaChoices:
+        return ollama_choices(self._supervisor)
+
+    def put(self, key: str, spec: Spec) -> None:  # noqa: ARG002
         self._supervisor.check(spec)
+
+    def start(self, key: str, spec: OllamaSpec) -> None:
+        async_to_sync(_started)(OllamaServer(self._supervisor, key, spec))
+
+    def stop(self, key: str) -> None:
+        try:
+            self._supervisor.server(key).stop()
+        except OSError as error:
+            raise LoadFailed(f"{error.filename or 'A file'}: {error.strerror}.") from error
 
     def forget(self, key: str) -> None:
         try:
@@ -65,6 +91,12 @@ class LocalServers:
 
     def log_tail(self, key: str, count: int) -> Sequence[str]:
         return self._supervisor.server(key).log_tail(count)
+
+
+async def _started(server: OllamaServer) -> None:
+    async with aclosing(server), aclosing(server.start()) as steps:
+        async for _ in steps:
+            pass
 
 
 Find = Callable[[Host], ServerHost | None]

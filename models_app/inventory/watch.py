@@ -16,6 +16,7 @@ from models_app.backends.errors import BackendError
 from models_app.backends.protocol import Backend
 from models_app.inventory.connect import backend_for
 from models_app.inventory.discovery import discover
+from models_app.inventory.managed import absence
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
 from models_app.inventory.observe import look_and_record
 from models_app.inventory.refresh import refresh_installed
@@ -126,8 +127,8 @@ class Watcher:
         is_online = False
         try:
             async with self._slots:
-                await look_and_record(endpoint, watched.backend)
-            is_online = True
+                seen = await look_and_record(endpoint, watched.backend)
+            is_online = absence(endpoint, seen.server) is None
         except (BackendError, Endpoint.DoesNotExist) as error:
             log.debug("endpoint %s: %s", endpoint.name, error)
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models_app.agent.supervision.spec import ServerSpec
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.managed import is_managed, spec_of
 from models_app.inventory.models import Endpoint
@@ -19,5 +20,6 @@ def uses_gpus(endpoint: Endpoint, options: LoadOptions) -> bool:
     """False for a load with 0 GPU layers."""
     layers = options.gpu_layers
     if layers is None and is_managed(endpoint):
-        layers = spec_of(endpoint).gpu_layers
+        spec = spec_of(endpoint)
+        layers = spec.gpu_layers if isinstance(spec, ServerSpec) else None
     return layers != 0

@@ -49,8 +49,9 @@ def load_settings(options: LoadOptions, situation: Situation) -> tuple[LoadSetti
 
 
 def _ollama(options: LoadOptions, situation: Situation) -> tuple[LoadSettings, tuple[str, ...]]:
-    context_length, assumed = _ollama_context(options, situation)
-    parallel = options.parallel or 1
+    launch = situation.launch or {}
+    context_length, assumed = _ollama_context(options, situation, launch)
+    parallel = options.parallel or launch.get("parallel", 1)
     batch = options.batch or _ollama_batch(context_length * parallel, situation)
     return LoadSettings(
         context_length=context_length,
@@ -60,13 +61,17 @@ def _ollama(options: LoadOptions, situation: Situation) -> tuple[LoadSettings, t
         ubatch=batch,
         kv_offload=options.kv_offload is not False,
         embedding=situation.is_embedding and not situation.has_own_runner,
-        **_cache(options, {}),
+        **_cache(options, launch),
     ), assumed
 
 
-def _ollama_context(options: LoadOptions, situation: Situation) -> tuple[int, tuple[str, ...]]:
+def _ollama_context(options: LoadOptions, situation: Situation, launch: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    """An Ollama that Berth starts is known by its settings: ``ctx_size`` is then one slot's."""
     if options.context_length:
         return options.context_length, ()
+    if launch.get("ctx_size"):
+        trained = situation.training_context_length or launch["ctx_size"]
+        return min(launch["ctx_size"], trained), ()
     if situation.observed_context:
         return situation.observed_context, ()
     tokens = ollama_settings(situation.vram_bytes, situation.training_context_length or 0).context_length

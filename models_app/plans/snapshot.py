@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from models_app.agent.supervision.ollama import OllamaSpec
 from models_app.backends.protocol import Capability, ModelState
 from models_app.catalog.models import Installation, Variant
 from models_app.inventory.managed import is_managed, spec_of
@@ -77,7 +78,9 @@ def _answers(endpoint: Endpoint) -> bool:
 
 
 def _server(row: Endpoint, host: Host, gpus: Iterable[GpuSample]) -> Server:
-    chosen = spec_of(row).gpus if is_managed(row) else ()
+    spec = spec_of(row) if is_managed(row) else None
+    chosen = spec.gpus if spec else ()
+    most_loaded = spec.most_loaded if isinstance(spec, OllamaSpec) else None
     seen = tuple(gpu.uuid for gpu in gpus if not chosen or gpu.uuid in chosen)
     chooses = "gpu" in row.load_options and len(seen) > 1
     return Server(
@@ -92,7 +95,7 @@ def _server(row: Endpoint, host: Host, gpus: Iterable[GpuSample]) -> Server:
         options=tuple(sorted(row.load_options)),
         can_load=Capability.LOAD in row.capabilities,
         can_unload=Capability.UNLOAD in row.capabilities,
-        max_models=model_limit(row.mode, len(seen), len(row.loaded_models.all())),
+        max_models=most_loaded or model_limit(row.mode, len(seen), len(row.loaded_models.all())),
     )
 
 

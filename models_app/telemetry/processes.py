@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
+from models_app.agent.supervision.backend import MODE
 from models_app.backends.protocol import Observation
 from models_app.catalog.models import Installation
-from models_app.inventory.managed import is_managed
+from models_app.inventory.managed import is_managed, listening_port
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.inventory.routes import agent_endpoint
 from models_app.probes.listeners import process_family
@@ -47,7 +47,7 @@ def processes_of(
     Reads rows and the process table. ``observation`` is what the endpoint says now, where that is newer than the rows.
     """
     shown = {process.pid: process for gpu in sample.gpus for process in gpu.processes or ()}
-    if is_managed(endpoint):
+    if endpoint.mode == MODE and is_managed(endpoint):
         return _of_managed(endpoint, shown, observation)
     registered = registered_pids(endpoint.pk)
     if registered is not None:
@@ -66,7 +66,7 @@ def _servers_own(endpoint: Endpoint, sample: HostSample) -> ServerProcesses | No
         return next((each for each in sample.servers if each.endpoint == name), None)
     if not endpoint.host.is_local:
         return None
-    return server_processes(Served("", urlsplit(endpoint.url).port or 80, endpoint.kind), sample.gpus)
+    return server_processes(Served("", listening_port(endpoint), endpoint.kind), sample.gpus)
 
 
 def _of_managed(endpoint: Endpoint, shown: Mapping[int, GpuProcess], observation: Observation | None) -> EndpointProcesses:

@@ -44,6 +44,12 @@ class HostPage:
     stories: list[Story]
     alerts: list[AlertStory]
 
+    @property
+    def can_start_servers(self) -> bool:
+        """Whether something of Berth runs there."""
+        agent = getattr(self.host, "agent", None)
+        return self.host.is_local or (agent is not None and agent.revoked_at is None)
+
 
 def read_host(host_id: int) -> HostRows:
     """The rows as they are now."""

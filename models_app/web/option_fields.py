@@ -12,7 +12,8 @@ from models_app.estimator.types import CACHE_TYPES
 Choices = list[tuple[str, str]]
 
 
-def _number(label: str, placeholder: str) -> forms.CharField:
+def number(label: str, placeholder: str) -> forms.CharField:
+    """A field for a number; what is none is judged elsewhere."""
     widget = forms.TextInput(attrs={"inputmode": "numeric", "placeholder": placeholder, "autocomplete": "off"})
     return forms.CharField(label=label, required=False, widget=widget)
 
@@ -27,16 +28,16 @@ def _cache_type(label: str) -> forms.CharField:
 
 
 OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
-    "context_length": lambda: _number("Context, tokens", "server's choice"),
+    "context_length": lambda: number("Context, tokens", "server's choice"),
     "keep_alive": lambda: forms.CharField(
         label="Keep-alive",
         required=False,
         widget=forms.TextInput(attrs={"placeholder": "5m, forever", "autocomplete": "off"}),
     ),
     "gpu": lambda: pick("GPU", []),
-    "parallel": lambda: _number("Parallel slots", "server's choice"),
-    "gpu_layers": lambda: _number("GPU layers", "all that fit"),
-    "batch": lambda: _number("Batch, tokens", "server's choice"),
+    "parallel": lambda: number("Parallel slots", "server's choice"),
+    "gpu_layers": lambda: number("GPU layers", "all that fit"),
+    "batch": lambda: number("Batch, tokens", "server's choice"),
     "cache_type_k": lambda: _cache_type("K cache type"),
     "cache_type_v": lambda: _cache_type("V cache type"),
     "flash_attention": lambda: pick("Flash attention", [("", "auto"), ("on", "on"), ("off", "off")]),
@@ -47,7 +48,7 @@ OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
 
 def requests_field() -> forms.CharField:
     """How often the model is asked: no option of the load, but what a keep-alive is advised from."""
-    return _number("Requests an hour", "to have a keep-alive advised")
+    return number("Requests an hour", "to have a keep-alive advised")
 
 
 MAIN_OPTIONS = {"context_length", "keep_alive"}

@@ -9,15 +9,42 @@ from typing import Any
 
 from django import forms
 
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.spec import ServerSpec, Spec
 from models_app.inventory.models import Gpu, Host
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.server_specs import OPTIONS, SPEC_NAMES, parse_spec
 from models_app.web.host_forms import PLAIN, RefusableForm
-from models_app.web.option_fields import OPTION_FIELDS, pick
+from models_app.web.option_fields import OPTION_FIELDS, number, pick
 
 
-class ServerForm(RefusableForm):
+class SpecForm(RefusableForm):
+    """A form from which a spec is read."""
+
+    def spec(self) -> Spec:
+        """What the form says. Raises ``RequestRefused``."""
+        raise NotImplementedError
+
+    def chosen_gpus(self) -> Sequence[str]:
+        """The UUIDs of what was ticked; none where there is nothing to tick."""
+        data: Any = self.data if self.is_bound else self.initial
+        chosen = data.getlist("gpus") if hasattr(data, "getlist") else data.get("gpus", ())
+        return chosen if "gpus" in self.fields else ()
+
+    def refuse_request(self, refused: RequestRefused) -> None:
+        """Show each sentence beside its field."""
+        self.is_valid()
+        for name, message in (refused.errors or {"": refused.message}).items():
+            self.add_error(name if name in self.fields else None, message)
+
+
+def gpus_field(host: Host) -> dict[str, forms.Field]:
+    """A box for each GPU of the host; nothing where there is none."""
+    gpus = [(gpu.uuid, f"GPU {gpu.index} · {gpu.name}") for gpu in Gpu.objects.filter(host=host, present=True)]
+    field = forms.MultipleChoiceField(label="GPUs", required=False, choices=gpus, widget=forms.CheckboxSelectMultiple)
+    return {"gpus": field} if gpus else {}
+
+
+class ServerForm(SpecForm):
     """Which file, on which GPUs, with which settings. ``binaries`` are the allow-list's names of programs."""
 
     endpoint_name = forms.CharField(
@@ -35,17 +62,9 @@ class ServerForm(RefusableForm):
         super().__init__(*args, **kwargs)
         if len(binaries) > 1:
             self.fields["binary"] = pick("Program", [(name, name) for name in binaries])
-        gpus = [(gpu.uuid, f"GPU {gpu.index} · {gpu.name}") for gpu in Gpu.objects.filter(host=host, present=True)]
-        if gpus:
-            self.fields["gpus"] = forms.MultipleChoiceField(
-                label="GPUs", required=False, choices=gpus, widget=forms.CheckboxSelectMultiple
-            )
+        self.fields |= gpus_field(host)
         self.fields |= {name: OPTION_FIELDS[name]() for name in OPTIONS}
-        self.fields["threads"] = forms.CharField(
-            label="CPU threads",
-            required=False,
-            widget=forms.TextInput(attrs={"inputmode": "numeric", "placeholder": "server's choice", "autocomplete": "off"}),
-        )
+        self.fields["threads"] = number("CPU threads", "server's choice")
         self.fields["extra"] = forms.CharField(
             label="Further flags",
             required=False,
@@ -57,14 +76,7 @@ class ServerForm(RefusableForm):
         """What the form says. Raises ``RequestRefused``."""
         data: Any = self.data if self.is_bound else self.initial
         raw = {name: data.get(name) for name in SPEC_NAMES if name != "gpus"}
-        chosen = data.getlist("gpus") if hasattr(data, "getlist") else data.get("gpus", ())
-        return parse_spec(raw | {"gpus": chosen if "gpus" in self.fields else ()})
-
-    def refuse_request(self, refused: RequestRefused) -> None:
-        """Show each sentence beside its field."""
-        self.is_valid()
-        for name, message in (refused.errors or {"": refused.message}).items():
-            self.add_error(name if name in self.fields else None, message)
+        return parse_spec(raw | {"gpus": self.chosen_gpus()})
 
     def settings_fields(self) -> list[forms.BoundField]:
         """Those that move memory or speed."""

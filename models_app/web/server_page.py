@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.ollama import OllamaSpec
+from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError
 from models_app.backends.protocol import ServerState
 from models_app.inventory.managed import log_tail, must_restart, spec_of
@@ -21,28 +22,45 @@ STATE_WORDS = {
     ServerState.RESTARTING: ("Ended unasked; it is started again", "warn"),
     ServerState.GIVEN_UP: ("Ended unasked too often", "bad"),
 }
+_FIRST_WORDS = {"model": "File", "models": "Folder of models", "binary": "Program"}
+_LAST_WORDS = {
+    "threads": "CPU threads",
+    "most_loaded": "Models at once",
+    "keep_alive": "Keep-alive",
+    "kv_cache_type": "KV cache type",
+}
 _RUNS = (ServerState.STARTING, ServerState.RUNNING, ServerState.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPage:
-    """A server as it is and as it would be started. ``must_restart``: it runs with other settings than are set now."""
+    """A server as it is and as it would be started, with the models in its memory."""
 
     server: ManagedServer
     endpoint: Endpoint
-    spec: ServerSpec
+    spec: Spec
     state_words: str
     tone: str
     settings: tuple[tuple[str, str], ...]
     log: tuple[str, ...]
     log_problem: str
-    loaded: LoadedModel | None
+    models: tuple[LoadedModel, ...]
     active: Operation | None
 
     @property
     def runs(self) -> bool:
         """Whether there is something to stop."""
         return self.server.state in _RUNS
+
+    @property
+    def is_ollama(self) -> bool:
+        """Whether it is started and stopped by itself, rather than with its one model."""
+        return isinstance(self.spec, OllamaSpec)
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The one model of a llama-server."""
+        return None if self.is_ollama else next(iter(self.models), None)
 
     @property
     def must_restart(self) -> bool:
@@ -64,7 +82,7 @@ def server_page(endpoint: Endpoint) -> ServerPage:
         settings=tuple(_settings(endpoint, spec)),
         log=lines,
         log_problem=problem,
-        loaded=LoadedModel.objects.filter(endpoint=endpoint).first(),
+        models=tuple(LoadedModel.objects.filter(endpoint=endpoint)),
         active=Operation.objects.filter(endpoint=endpoint, state__in=Operation.ACTIVE).first(),
     )
 
@@ -76,13 +94,13 @@ def _log(endpoint: Endpoint) -> tuple[tuple[str, ...], str]:
         return (), error.message
 
 
-def _settings(endpoint: Endpoint, spec: ServerSpec) -> list[tuple[str, str]]:
+def _settings(endpoint: Endpoint, spec: Spec) -> list[tuple[str, str]]:
     """What was chosen, in words; the rest is the server's choice."""
     gpus = {gpu.uuid: f"GPU {gpu.index}" for gpu in Gpu.objects.filter(host=endpoint.host_id)}
-    chosen: dict[str, Any] = {"File": spec.model, "Program": spec.binary}
+    chosen: dict[str, Any] = {words: getattr(spec, name, None) for name, words in _FIRST_WORDS.items()}
     chosen["GPUs"] = " and ".join(gpus.get(uuid, uuid) for uuid in spec.gpus)
-    chosen |= {words: getattr(spec, name) for name, words in OPTION_WORDS.items() if hasattr(spec, name)}
-    chosen |= {"CPU threads": spec.threads, "Further flags": " ".join(spec.extra)}
+    chosen |= {words: getattr(spec, name, None) for name, words in (OPTION_WORDS | _LAST_WORDS).items()}
+    chosen["Further flags"] = " ".join(getattr(spec, "extra", ()))
     return [(words, _typed(value)) for words, value in chosen.items() if value not in (None, "")]
 
 

@@ -13,6 +13,7 @@ from models_app.agent.endpoints import Endpoints, Machine
 from models_app.agent.link import LONGEST_PAUSE_SECONDS, Link
 from models_app.agent.proofs import BadToken, Token
 from models_app.agent.session import AgentSession, Identity
+from models_app.agent.supervision.supervisor import Supervisor
 from tests.agent.panel import ManualClock
 
 PANEL = {"panel": "wss://panel.example/agent/"}
@@ -80,7 +81,7 @@ def test_a_mistake_is_named(content: dict[str, object], words: str) -> None:
 )
 def test_an_endpoint_that_may_not_be_reached_is_refused_at_the_start(entry: dict[str, str], words: str) -> None:
     with pytest.raises(BadConfig, match=words):
-        Endpoints(Machine(parse(PANEL | {"endpoints": {"ollama": entry}})))
+        Endpoints(Machine(parse(PANEL | {"endpoints": {"ollama": entry}}), Supervisor(Path("/nowhere"), Path("/nowhere"))))
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from models_app.agent import codec, desk
-from models_app.agent.calls import ENDPOINT_CALLS, HOST_CALLS
+from models_app.agent.calls import ENDPOINT_CALLS
 from models_app.agent.desk import Desk
 from models_app.agent.failures import error_of, failed
+from models_app.agent.host_calls import HOST_CALLS
 from models_app.agent.messages import MOST_BYTES, Ask, Done, Message, Part, Progressed, pack
 from models_app.backends.errors import BackendError, NotFound, OutOfMemory, UnsupportedOption
 from models_app.backends.protocol import InstalledModel, LoadOptions, Progress
@@ -172,4 +173,5 @@ def test_the_set_of_calls_is_closed() -> None:
     orders = {"load", "unload", "set_keep_alive", "generate", "pull", "delete"}
     assert set(ENDPOINT_CALLS) == questions | orders
     servers = {"programs", "list_files", "read_file", "put_server", "forget_server", "server_log"}
-    assert set(HOST_CALLS) == {"sample"} | servers
+    ollamas = {"ollama_choices", "put_ollama", "start_server", "stop_server"}
+    assert set(HOST_CALLS) == {"sample"} | servers | ollamas

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,10 +21,8 @@ from models_app.agent.pinned import KIND, PinnedOllamas, key_of, spec_of
 from models_app.agent.supervision.supervisor import Supervisor
 from models_app.backends.errors import NotAllowed
 from models_app.backends.protocol import ServerProcess, ServerState
-from tests.fixtures.managed import PORTS, QUICK
+from tests.fixtures.managed import PORTS, QUICK, write_programs
 
-FAKE_OLLAMA = Path(__file__).parents[1] / "fixtures" / "fake_ollama.py"
-ROOT = Path(__file__).parents[2]
 SETTINGS: dict[str, Any] = {
     "gpus": ["GPU-1", "GPU-2"],
     "parallel": 2,
@@ -66,9 +63,9 @@ class Owner:
     @asynccontextmanager
     async def agent(self, *entries: EndpointConfig) -> AsyncIterator[Endpoints]:
         """What an agent with this file does, as long as it runs."""
-        machine = Machine(Config("ws://127.0.0.1/agent/", self.root / "secret.json", endpoints=entries))
-        endpoints = Endpoints(machine)
-        tended = PinnedOllamas(entries, self.supervisor, machine.ports, endpoints.backend, endpoints.drop)
+        config = Config("ws://127.0.0.1/agent/", self.root / "secret.json", endpoints=entries)
+        endpoints = Endpoints(Machine(config, self.supervisor))
+        tended = PinnedOllamas(entries, self.supervisor, endpoints.backend)
         tending = asyncio.create_task(tended.tend())
         try:
             yield endpoints
@@ -90,11 +87,9 @@ class Owner:
 
 @pytest.fixture
 def owner(tmp_path: Path) -> Any:
-    program = tmp_path / "ollama"
-    program.write_text(f"#!{sys.executable}\n" + FAKE_OLLAMA.read_text(encoding="utf-8").replace("@ROOT@", str(ROOT)))
-    program.chmod(0o755)
+    write_programs(tmp_path)
     (tmp_path / "models").mkdir()
-    allowed = f'model_folders = ["{tmp_path}/models"]\nports = {list(PORTS)}\n[ollama]\nfake = "{program}"\n'
+    allowed = f'model_folders = ["{tmp_path}/models"]\nports = {list(PORTS)}\n[ollama]\nfake = "{tmp_path}/ollama"\n'
     (tmp_path / "managed.toml").write_text(allowed)
     owner = Owner(tmp_path)
     yield owner
@@ -148,7 +143,6 @@ def test_only_what_the_owner_lists_is_started(owner: Owner) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"gpus": []},
         {"gpus": ["GPU-1", "GPU-1"]},
         {"keep_alive": "soon"},
         {"parallel": 0},

@@ -39,7 +39,7 @@ def test_alerts_and_operations_of_other_hosts_are_elsewhere(as_member):
 
 
 def test_a_managed_server_has_a_way_to_its_page(as_member):
-    endpoint = EndpointFactory(mode="managed")
+    endpoint = EndpointFactory(mode="managed", url="managed://one")
     ManagedServer.objects.create(endpoint=endpoint, key="one", spec={})
     assert f"/servers/{endpoint.pk}/" in as_member.get(f"/hosts/{endpoint.host_id}/").content.decode()
 

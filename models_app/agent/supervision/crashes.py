@@ -55,10 +55,10 @@ def state_of(record: Record, *, is_running: bool) -> ServerState:
 def ending(folder: Folder, record: Record) -> str:
     """How the record's process ended, in a sentence."""
     if record.identity is None:
-        return f"The llama-server of {record.spec.name} was not started."
+        return f"{record.spec.title} was not started."
     if record.identity.boot_id != boot_id():
-        return f"The llama-server of {record.spec.name} ended when its machine was restarted."
-    who = f"The llama-server of {record.spec.name} (pid {record.identity.pid})"
+        return f"{record.spec.title} ended when its machine was restarted."
+    who = f"{record.spec.title} (pid {record.identity.pid})"
     status = _status(folder, record.identity.pid)
     if status is None:
         return f"{who} has ended while nobody watched it."

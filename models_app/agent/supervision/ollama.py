@@ -1,30 +1,33 @@
-"""An Ollama server of its own on some GPUs: how it is to be started, as a value, and its command line and environment."""
+"""An Ollama server of its own on some GPUs: how it is to be started, as a value, and as a command with its environment."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from models_app.agent.supervision.allowed import Allowed
-from models_app.agent.supervision.launch import HOST, Launch, environment, launch
-from models_app.agent.supervision.spec import ServerSpec, Spec, check_gpus, check_limits
+from models_app.agent.supervision.launch import HOST, Launch, environment
+from models_app.agent.supervision.spec import Spec, check_gpus, check_limits
 from models_app.backends.errors import InvalidOption
 
 _LIMITS = {"parallel": (1, 1024), "context_length": (1, 100_000_000), "most_loaded": (1, 1024)}
 _KEEP_ALIVE = re.compile(r"-1|\d{1,9}(ms|s|m|h)?")
-_CACHE_TYPES = ("", "f16", "q8_0", "q4_0")
+CACHE_TYPES = ("f16", "q8_0", "q4_0")
+NO_GPU = "-1"
+"""A device that there is not: Ollama then computes on the CPU."""
+MAX_TEXT_LENGTH = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class OllamaSpec(Spec):
     """``None`` and empty leave a choice to Ollama.
 
-    ``models`` is the folder of its models, ``gpus`` are the UUIDs of those that it sees, and ``binary`` is the allow-list's
-    name of the program, empty for its first. ``context_length`` is tokens of one slot, ``keep_alive`` as Ollama writes it.
+    ``name`` is what people call it and starts nothing else. ``models`` is the folder of its models, ``gpus`` are the UUIDs
+    of those that it sees, none for the CPU alone, and ``binary`` is the allow-list's name of the program, empty for its
+    first. ``context_length`` is tokens of one slot, ``keep_alive`` as Ollama writes it.
     """
 
-    name: str
+    name: str = field(compare=False)
     models: str
     gpus: tuple[str, ...]
     binary: str = ""
@@ -35,32 +38,33 @@ class OllamaSpec(Spec):
     flash_attention: bool | None = None
     kv_cache_type: str = ""
 
+    @property
+    def title(self) -> str:
+        return f"The Ollama server {self.name}"
+
     def check(self) -> None:
         """Raises ``InvalidOption`` for a value that makes no sense."""
-        texts = (self.name, self.models, self.binary, self.keep_alive, self.kv_cache_type)
-        if not all(isinstance(text, str) for text in texts):
-            raise InvalidOption("Names, folders and times are texts.")
+        for name in ("name", "models", "binary", "keep_alive", "kv_cache_type"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH or not text.isprintable():
+                raise InvalidOption("This is no text in one line.", option=name)
         check_limits(self, _LIMITS)
         check_gpus(self.gpus)
-        if not self.gpus:
-            raise InvalidOption("Name the GPUs that it may use.", option="gpus")
         if self.keep_alive and not _KEEP_ALIVE.fullmatch(self.keep_alive):
             raise InvalidOption("Write the time as in 30m, or -1 for ever.", option="keep_alive")
         if self.flash_attention not in (None, True, False):
             raise InvalidOption("It is on or off.", option="flash_attention")
-        if self.kv_cache_type not in _CACHE_TYPES:
-            raise InvalidOption(f"One of {', '.join(_CACHE_TYPES[1:])}.", option="kv_cache_type")
+        if self.kv_cache_type and self.kv_cache_type not in CACHE_TYPES:
+            raise InvalidOption(f"The cache type is one of {', '.join(CACHE_TYPES)}.", option="kv_cache_type")
 
 
-def launch_of(spec: Spec, allowed: Allowed, port: int, key_file: Path, marker: str) -> Launch:
-    """How to start any server. Raises ``NotAllowed`` and ``InvalidOption``: everything is checked here, at each start."""
-    if isinstance(spec, ServerSpec):
-        return launch(spec, allowed, port, key_file, marker)
-    assert isinstance(spec, OllamaSpec)  # noqa: S101 - there is no third kind
+def launch_ollama(spec: OllamaSpec, allowed: Allowed, port: int, marker: str) -> Launch:
+    """How to start the server. Raises ``NotAllowed`` and ``InvalidOption``: everything is checked here, at each start."""
     spec.check()
     program, folder = allowed.ollama_binary(spec.binary), allowed.model_folder(spec.models)
-    shown = {"OLLAMA_HOST": f"{HOST}:{port}", "OLLAMA_MODELS": str(folder), "CUDA_VISIBLE_DEVICES": ",".join(spec.gpus)}
-    return Launch((str(program), "serve"), environment(allowed, marker) | _settings(spec) | shown)
+    gpus = ",".join(spec.gpus) or NO_GPU
+    fixed = {"OLLAMA_HOST": f"{HOST}:{port}", "OLLAMA_MODELS": str(folder), "CUDA_VISIBLE_DEVICES": gpus}
+    return Launch((str(program), "serve"), environment(allowed, marker) | _settings(spec) | fixed)
 
 
 def _settings(spec: OllamaSpec) -> dict[str, str]:

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from models_app.agent.supervision.ollama import OllamaSpec
+from models_app.agent.supervision.kinds import spec_from_json
 from models_app.agent.supervision.processes import Identity
-from models_app.agent.supervision.spec import ServerSpec, Spec
+from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, Busy, InvalidName
 
 MAX_RECORD_BYTES = 256 * 1024
@@ -75,14 +75,14 @@ class Folder:
         """Replace the record at once and for good. Raises ``OSError``, and then the old one stands."""
         self._write("record.json", json.dumps(asdict(record)))
 
-    def read_spec(self) -> ServerSpec | None:
+    def read_spec(self) -> Spec | None:
         """With what the server is to be started next, where that is kept here."""
         try:
-            return ServerSpec.from_json(json.loads((self.path / "spec.json").read_text(encoding="utf-8")))
+            return spec_from_json(json.loads((self.path / "spec.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, AttributeError, BackendError):
             return None
 
-    def write_spec(self, spec: ServerSpec) -> None:
+    def write_spec(self, spec: Spec) -> None:
         """Keep it. Raises ``OSError``."""
         self.make()
         self._write("spec.json", json.dumps(spec.as_json()))
@@ -163,8 +163,7 @@ def folders(parent: Path) -> list[Folder]:
 
 def _record(value: dict[str, Any]) -> Record:
     identity = value["identity"]
-    kind = OllamaSpec if "models" in value["spec"] else ServerSpec
-    read = {"spec": kind.from_json(value["spec"]), "identity": Identity(**identity) if identity else None}
+    read = {"spec": spec_from_json(value["spec"]), "identity": Identity(**identity) if identity else None}
     return Record(**(value | read | {"crashes": tuple(value["crashes"])}))
 
 

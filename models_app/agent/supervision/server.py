@@ -13,7 +13,7 @@ from pathlib import Path
 from models_app.agent.supervision import logs, processes
 from models_app.agent.supervision.allowed import Allowed, read_allowed
 from models_app.agent.supervision.crashes import Pace, after_crash, ending, state_of
-from models_app.agent.supervision.ollama import launch_of
+from models_app.agent.supervision.kinds import launch_of
 from models_app.agent.supervision.ports import free_port
 from models_app.agent.supervision.records import Folder, Record
 from models_app.agent.supervision.spec import Spec

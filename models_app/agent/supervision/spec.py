@@ -31,15 +31,22 @@ class Spec(ABC):
 
     __slots__ = ()
     name: str
+    gpus: tuple[str, ...]
 
     @abstractmethod
     def check(self) -> None:
         """Raises ``InvalidOption`` or ``InvalidName`` for a value that makes no sense."""
 
     @property
+    @abstractmethod
+    def title(self) -> str:
+        """What is started, in words."""
+
+    @property
     def digest(self) -> str:
-        """The same for two specs that start the same server."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:32]
+        """The same for two specs that start the same server, and are therefore equal."""
+        compared = {field.name: getattr(self, field.name) for field in fields(self) if field.compare}  # type: ignore[arg-type]
+        return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:32]
 
     def as_json(self) -> dict[str, Any]:
         """A JSON object from which ``from_json`` makes the spec again."""
@@ -83,6 +90,10 @@ class ServerSpec(Spec):
     kv_offload: bool | None = None
     threads: int | None = None
     extra: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"The llama-server of {self.name}"
 
     def check(self) -> None:
         """Raises ``InvalidOption`` or ``InvalidName`` for a value that makes no sense."""

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from models_app.agent.supervision.logs import LogReader
 from models_app.agent.supervision.server import Running, Server
-from models_app.agent.supervision.spec import ServerSpec
+from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, LoadFailed, OutOfMemory
 from models_app.backends.failures import is_out_of_memory
 from models_app.backends.protocol import Progress
@@ -34,7 +34,7 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         raise LoadFailed(f"{error.filename or 'A file'}: {error.strerror}.") from error
 
 
-async def start(server: Server, spec: ServerSpec, serves: Serves, limit_seconds: float) -> AsyncGenerator[Progress, None]:
+async def start(server: Server, spec: Spec, serves: Serves, limit_seconds: float) -> AsyncGenerator[Progress, None]:
     """Start the server, yielding what it logs, until it serves.
 
     Where it does not, for whatever reason, or where the generator is closed before, it is stopped again. Raises
@@ -67,7 +67,7 @@ async def _stop(server: Server, begun: asyncio.Task[Running], problem: str) -> N
 
 
 async def _until_ready(
-    server: Server, spec: ServerSpec, serves: Serves, limit_seconds: float, running: Running
+    server: Server, spec: Spec, serves: Serves, limit_seconds: float, running: Running
 ) -> AsyncGenerator[Progress, None]:
     """On another port where the first is taken."""
     taken: set[int] = set()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models_app.agent.supervision.allowed import Allowed, read_allowed
 from models_app.agent.supervision.crashes import Pace
-from models_app.agent.supervision.ollama import launch_of
+from models_app.agent.supervision.kinds import launch_of
 from models_app.agent.supervision.records import Folder, folders
 from models_app.agent.supervision.server import Server
 from models_app.agent.supervision.spec import Spec

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 
 from models_app.alerts.delivery.messages import figure_words
 from models_app.backends.protocol import Capability, EndpointInfo
+from models_app.inventory.routes import is_managed_url
 from models_app.live import current_revision
 
 register = template.Library()
@@ -45,6 +46,12 @@ _ABILITIES = {
     Capability.RESTART: "restart",
     Capability.GENERATE: "measure the speed",
 }
+
+
+@register.filter
+def is_managed(endpoint: Any) -> bool:
+    """Whether Berth starts the server of an endpoint, a row or a view."""
+    return is_managed_url(endpoint.url)
 
 
 @register.filter

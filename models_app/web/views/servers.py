@@ -10,25 +10,27 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from models_app.agent.managed import DEFAULT_ALLOW_FILE
 from models_app.agent.supervision.files import FileHeader
+from models_app.agent.supervision.ollama import OllamaSpec
+from models_app.agent.supervision.spec import ServerSpec
 from models_app.backends.errors import BackendError
 from models_app.inventory import managed
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host
-from models_app.inventory.server_hosts import server_host, supervisor
+from models_app.inventory.server_hosts import server_host
 from models_app.operations.in_use import in_use
 from models_app.operations.preview import FitPreview
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.server_specs import OPTIONS, spec_preview
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
-from models_app.web.connection import look_again
 from models_app.web.losses import loss_sentences
 from models_app.web.people import acting
 from models_app.web.server_form import ServerForm, initial_for, initial_of
 from models_app.web.server_page import server_page
+from models_app.web.server_saving import added, allow_file_of, updated
+from models_app.web.views import ollamas
 
 
 @admin_required
@@ -47,7 +49,7 @@ def add(request: HttpRequest, host_id: int) -> HttpResponse:
     form = ServerForm(
         host, binaries, request.POST or (request.GET if "name" in request.GET else None), initial=initial_for(path)
     )
-    if request.method == "POST" and (endpoint := _add(request, host, form)):
+    if request.method == "POST" and (endpoint := added(request, host, form)):
         messages.success(request, f"{endpoint.name} is added. Start it to load its model.")
         return redirect("server", endpoint.pk)
     return _settings(request, "servers/add.html", form, file, {"host": host, "address": request.path})
@@ -66,6 +68,9 @@ def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     """Other settings; a server that runs keeps its own until it is restarted."""
     endpoint = _managed(endpoint_id)
     spec = managed.spec_of(endpoint)
+    if isinstance(spec, OllamaSpec):
+        return ollamas.edit(request, endpoint, spec)
+    assert isinstance(spec, ServerSpec)  # noqa: S101 - there is no third kind
     try:
         machine = server_host(endpoint.host)
         file, binaries = machine.read_file(spec.model), machine.programs()
@@ -74,7 +79,7 @@ def edit(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     data = request.POST or (request.GET if "name" in request.GET else None)
     offered = {name: request.GET[name] for name in OPTIONS if name in request.GET}
     form = ServerForm(endpoint.host, binaries, data, initial=initial_of(spec) | {"endpoint_name": endpoint.name} | offered)
-    if request.method == "POST" and _update(request, endpoint, form):
+    if request.method == "POST" and updated(request, endpoint, form):
         return redirect("server", endpoint.pk)
     return _settings(request, "servers/edit.html", form, file, {"endpoint": endpoint, "address": request.path})
 
@@ -90,7 +95,7 @@ def remove(request: HttpRequest, endpoint_id: int) -> HttpResponse:
         managed.remove_managed(acting(request), endpoint, guard=in_use)
     except InventoryRefused as refused:
         return ask(request, _removal(endpoint), refusal=f"{refused.message} {refused.hint}".strip(), status=409)
-    messages.success(request, f"{endpoint.name} is stopped and removed. Its model file stays.")
+    messages.success(request, f"{endpoint.name} is stopped and removed. Files of models stay.")
     return redirect("hosts")
 
 
@@ -100,13 +105,7 @@ def _managed(endpoint_id: int) -> Endpoint:
 
 def _files(request: HttpRequest, host: Host, problem: BackendError | None = None) -> HttpResponse:
     wanted = request.GET.get("q", "")[:200]
-    allow_file = supervisor().allow_file if host.is_local else DEFAULT_ALLOW_FILE
-    context: dict[str, Any] = {
-        "host": host,
-        "wanted": wanted,
-        "problem": problem,
-        "allow_file": allow_file,
-    }
+    context: dict[str, Any] = {"host": host, "wanted": wanted, "problem": problem, "allow_file": allow_file_of(host)}
     if problem is None:
         try:
             context["listing"] = server_host(host).list_files(wanted)
@@ -136,40 +135,12 @@ def _preview(form: ServerForm, host: Host, file: FileHeader) -> FitPreview | Non
         return None
 
 
-def _add(request: HttpRequest, host: Host, form: ServerForm) -> Endpoint | None:
-    try:
-        endpoint = managed.add_managed(acting(request), host, form.data.get("endpoint_name", ""), form.spec())
-    except RequestRefused as refused:
-        form.refuse_request(refused)
-        return None
-    except InventoryRefused as refused:
-        form.refuse(refused)
-        return None
-    look_again(endpoint)
-    return endpoint
-
-
-def _update(request: HttpRequest, endpoint: Endpoint, form: ServerForm) -> bool:
-    try:
-        endpoint = managed.update_managed(acting(request), endpoint, form.data.get("endpoint_name", ""), form.spec())
-    except RequestRefused as refused:
-        form.refuse_request(refused)
-        return False
-    except InventoryRefused as refused:
-        form.refuse(refused)
-        return False
-    look_again(endpoint)
-    needs = " It runs with its former settings until it is restarted." if server_page(endpoint).must_restart else ""
-    messages.success(request, f"{endpoint.name} is saved.{needs}")
-    return True
-
-
 def _removal(endpoint: Endpoint) -> Question:
     return Question(
         title=f"Stop and remove {endpoint.name}?",
         consequences=(
             *loss_sentences(losses(endpoint)),
-            "Its server is stopped at once: requests under way fail. Its log and its key go; its model file stays.",
+            "Its server is stopped at once: requests under way fail. Its log and its key go; files of models stay.",
         ),
         action="Stop and remove",
         back=reverse("server", args=[endpoint.pk]),
