@@ -53,6 +53,12 @@ class ConnectionRefused(Unreachable):
     code = "endpoint_refused_connection"
 
 
+class ServerStopped(Unreachable):
+    """Nobody wants it to run."""
+
+    code = "server_stopped"
+
+
 class TimedOut(Unreachable):
     code = "endpoint_timed_out"
 

@@ -19,7 +19,7 @@ from models_app.agent.supervision.ollama import OllamaSpec
 from models_app.agent.supervision.ollama_backend import OllamaServer
 from models_app.agent.supervision.spec import ServerSpec, Spec
 from models_app.backends import detect
-from models_app.backends.errors import BackendError, Rejected, Unreachable
+from models_app.backends.errors import BackendError, Rejected, ServerStopped, Unreachable
 from models_app.backends.protocol import Backend, BackendKind, ServerProcess, ServerState
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import Guard, check_guard, losses
@@ -159,8 +159,9 @@ def absence(endpoint: Endpoint, server: ServerProcess | None) -> BackendError | 
     """Why an Ollama that Berth starts has no models now; ``None`` for a llama-server, which is started by a load."""
     if server is None or endpoint.kind != BackendKind.OLLAMA or server.state not in _ABSENT:
         return None
+    kind = ServerStopped if server.state is ServerState.STOPPED else Unreachable
     message, hint = _ABSENT[server.state]
-    return Unreachable(message, hint=hint if is_managed(endpoint) else "Its agent's log says why.")
+    return kind(message, hint=hint if is_managed(endpoint) else "Its agent's log says why.")
 
 
 def _first_columns(spec: Spec) -> dict[str, Any]:

@@ -33,9 +33,9 @@ class OllamaForm(SpecForm):
             self.fields["binary"] = pick("Program", [(name, name) for name in choices.programs])
         self.fields |= gpus_field(host)
         self.fields |= {
-            "parallel": number("Requests at once, a model", "server's choice"),
+            "parallel": number("Requests at once", "server's choice"),
             "context_length": number("Context, tokens", "server's choice"),
-            "most_loaded": number("Models in memory at once", "server's choice"),
+            "most_loaded": number("Models at once", "server's choice"),
             "keep_alive": forms.CharField(
                 label="Keep-alive",
                 required=False,

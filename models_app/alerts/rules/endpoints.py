@@ -12,6 +12,7 @@ from models_app.alerts.rules.facts import EndpointFacts, Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_endpoint
+from models_app.backends.errors import ServerStopped
 from models_app.backends.protocol import BackendKind
 
 
@@ -21,7 +22,8 @@ def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         is_new = not endpoint.code and not endpoint.is_online
         sentence = f"{endpoint.state}: {endpoint.message}" if endpoint.message else f"{endpoint.state}."
         models = sum(1 for model in host.models if model.endpoint_id == endpoint.id)
-        value = None if is_new else float(not endpoint.is_online)
+        is_wanted = endpoint.code != ServerStopped.code
+        value = None if is_new else float(is_wanted and not endpoint.is_online)
         figures = (Figure("Models that it held", models),)
         yield Reading(of_endpoint(host, endpoint), value, sentence, figures, endpoint.hint)
 
@@ -40,7 +42,7 @@ ENDPOINT_LOST = Rule(
 def _open(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
     del past, limits
     for host, endpoint in facts.endpoints():
-        is_open = endpoint.is_online and endpoint.id not in facts.keyed and not _is_loopback(endpoint.url)
+        is_open = endpoint.is_online and endpoint.id not in facts.keyed and _is_on_network(endpoint.url)
         value = float(is_open) if endpoint.is_online else None
         what = "Ollama has no keys of its own" if endpoint.kind == BackendKind.OLLAMA else "No key is stored for it"
         yield Reading(
@@ -52,12 +54,15 @@ def _open(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         )
 
 
-def _is_loopback(url: str) -> bool:
-    name = (urlsplit(url).hostname or "").rstrip(".").lower()
+def _is_on_network(url: str) -> bool:
+    """Neither on loopback, nor behind an agent, nor started by Berth, which starts everything on loopback."""
+    parts = urlsplit(url)
+    name = (parts.hostname or "").rstrip(".").lower()
     try:
-        return ipaddress.ip_address(name).is_loopback
+        is_loopback = ipaddress.ip_address(name).is_loopback
     except ValueError:
-        return name == "localhost"
+        is_loopback = name == "localhost"
+    return parts.scheme in ("http", "https") and not is_loopback
 
 
 ENDPOINT_OPEN = Rule(

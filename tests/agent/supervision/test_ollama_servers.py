@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from models_app.agent.supervision import processes
-from models_app.agent.supervision.ollama import OllamaSpec
+from models_app.agent.supervision.ollama import OllamaSpec, launch_ollama
 from models_app.agent.supervision.ollama_backend import OllamaServer
 from models_app.backends.errors import LoadFailed, Rejected, Unreachable
 from models_app.backends.protocol import LoadOptions, ServerProcess, ServerState
@@ -97,4 +97,5 @@ async def test_another_name_is_no_other_server_and_other_gpus_are(machine: Machi
 
 
 def test_without_a_gpu_it_is_shown_none(machine: Machine) -> None:
-    machine.supervisor().check(machine.ollama_spec(gpus=()))
+    command = launch_ollama(machine.ollama_spec(gpus=()), machine.supervisor().allowed(), 20_000, "mark")
+    assert command.environment["CUDA_VISIBLE_DEVICES"] == "-1"

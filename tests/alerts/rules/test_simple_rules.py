@@ -136,6 +136,16 @@ def test_an_endpoint_that_was_never_looked_at_is_not_lost():
     assert [each.value for each in readings("endpoint_lost", facts(new))] == [None]
 
 
+def test_a_server_that_was_stopped_on_purpose_is_not_lost():
+    stopped = host(endpoints=[endpoint(is_online=False, code="server_stopped", message="It is stopped.")])
+    assert [each.value for each in readings("endpoint_lost", facts(stopped))] == [0]
+
+
+@pytest.mark.parametrize("url", ["managed://0123", "agent://3/managed.0123", "agent://3/ollama"])
+def test_what_only_its_own_machine_reaches_is_not_open(url):
+    assert [each.value for each in readings("endpoint_open", facts(at_address(url)))] == [0]
+
+
 def test_an_endpoint_with_a_key_is_not_open():
     far = at_address("http://10.0.0.5:11434")
     assert [each.value for each in readings("endpoint_open", facts(far, keyed=frozenset({1})))] == [0]
