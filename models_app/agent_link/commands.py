@@ -35,7 +35,10 @@ AWAY_AFTER = timedelta(seconds=10)
 """Without a word, after which an agent counts as away."""
 KEPT_FOR = timedelta(hours=1)
 MOST_LINES = 500
-QUESTIONS = frozenset({"identify", "installed", "shape", "header", "observe", "sample"})
+QUESTIONS = frozenset(
+    {"identify", "installed", "shape", "header", "observe", "sample"}
+    | {"programs", "ollama_choices", "list_files", "read_file", "server_log"}
+)
 """Calls that change nothing: their rows are deleted soon after."""
 QUESTIONS_KEPT_FOR = timedelta(minutes=1)
 _RESTARTED = Failed(

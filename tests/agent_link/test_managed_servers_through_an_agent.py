@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +16,21 @@ from asgiref.sync import sync_to_async
 
 from models_app.accounts.roles import PANEL
 from models_app.agent.supervision.records import folders
-from models_app.agent.supervision.supervisor import Supervisor
 from models_app.backends.errors import LoadFailed, NotAllowed
-from models_app.backends.protocol import Backend, LoadOptions
-from models_app.inventory.connect import backend_for
+from models_app.backends.protocol import LoadOptions
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.managed import add_managed, log_tail, remove_managed, update_managed
 from models_app.inventory.models import Endpoint, ManagedServer
 from models_app.inventory.server_hosts import server_host
 from models_app.simulation.hardware import SimulatedHost
+from tests.agent_link.conftest import backend_of, observed, waiting
 from tests.fixtures.agents import RunningAgent, StartAgent, until
-from tests.fixtures.managed import QUICK, Machine
+from tests.fixtures.managed import Machine
 
 
 @pytest.fixture
-async def running(
-    start_agent: StartAgent, simulated_host: SimulatedHost, managed_machine: Machine, monkeypatch: Any, tmp_path: Path
-) -> AsyncIterator[RunningAgent]:
-    """An agent whose owner allows the fake llama-server."""
-    monkeypatch.setattr("models_app.agent.managed.DEFAULT_ALLOW_FILE", str(managed_machine.allow_file))
-    yield await start_agent(simulated_host)
-    supervisor = Supervisor(managed_machine.allow_file, tmp_path / "managed", QUICK)
-    for folder in folders(tmp_path / "managed"):
-        supervisor.server(folder.key).stop()
-
-
-@pytest.fixture
-async def endpoint(running: RunningAgent, managed_machine: Machine) -> Endpoint:
-    return await waiting(add_managed)(PANEL, running.host, "", managed_machine.spec())
-
-
-def waiting(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A call that waits for the agent, in a thread of its own, as a page has one."""
-    return sync_to_async(call, thread_sensitive=False)
-
-
-async def backend_of(endpoint: Endpoint) -> Backend:
-    row = await sync_to_async(Endpoint.objects.select_related("host").get)(pk=endpoint.pk)
-    return await sync_to_async(backend_for)(row)
+async def endpoint(managing: RunningAgent, managed_machine: Machine) -> Endpoint:
+    return await waiting(add_managed)(PANEL, managing.host, "", managed_machine.spec())
 
 
 async def load(endpoint: Endpoint) -> list[str]:
@@ -64,14 +41,8 @@ async def load(endpoint: Endpoint) -> list[str]:
     return lines
 
 
-async def observed(endpoint: Endpoint, **columns: object) -> ManagedServer:
-    """The row, once the agent has told this of the server, unasked."""
-    found: ManagedServer = await until(ManagedServer.objects.filter(endpoint=endpoint, **columns).first, f"{columns}")
-    return found
-
-
-async def test_files_and_headers_are_asked_of_the_agent(running: RunningAgent, managed_machine: Machine) -> None:
-    machine = await waiting(server_host)(running.host)
+async def test_files_and_headers_are_asked_of_the_agent(managing: RunningAgent, managed_machine: Machine) -> None:
+    machine = await waiting(server_host)(managing.host)
     listing = await waiting(machine.list_files)("tiny")
     assert [Path(file.path).name for file in listing.files] == ["tiny.gguf"]
     assert (await waiting(machine.read_file)(listing.files[0].path)).size_bytes == 1000
@@ -81,10 +52,10 @@ async def test_files_and_headers_are_asked_of_the_agent(running: RunningAgent, m
 
 
 async def test_what_the_owner_does_not_allow_is_refused_before_there_is_a_row(
-    running: RunningAgent, managed_machine: Machine
+    managing: RunningAgent, managed_machine: Machine
 ) -> None:
     with pytest.raises(InventoryRefused, match="outside of the model folders"):
-        await waiting(add_managed)(PANEL, running.host, "", managed_machine.spec(model="/etc/hosts.gguf"))
+        await waiting(add_managed)(PANEL, managing.host, "", managed_machine.spec(model="/etc/hosts.gguf"))
     assert not await sync_to_async(Endpoint.objects.exists)()
 
 
@@ -117,11 +88,11 @@ async def test_a_crash_is_told_and_the_agent_starts_it_again(endpoint: Endpoint)
 
 
 async def test_it_serves_on_while_its_agent_is_restarted(
-    endpoint: Endpoint, running: RunningAgent, start_agent: StartAgent, simulated_host: SimulatedHost, tmp_path: Path
+    endpoint: Endpoint, managing: RunningAgent, start_agent: StartAgent, simulated_host: SimulatedHost, tmp_path: Path
 ) -> None:
     await load(endpoint)
     pid = (await observed(endpoint, state="running")).process_id
-    await running.stop()
+    await managing.stop()
     assert psutil.pid_exists(pid or 0)
     await sync_to_async(ManagedServer.objects.update)(process_id=None)
     await start_agent(simulated_host, secret_file=tmp_path / "gpu-1.json")
@@ -148,12 +119,12 @@ async def test_its_removal_stops_it_and_forgets_it(endpoint: Endpoint, tmp_path:
 
 
 async def test_while_the_agent_is_away_nothing_is_changed(
-    endpoint: Endpoint, running: RunningAgent, managed_machine: Machine, monkeypatch: Any
+    endpoint: Endpoint, managing: RunningAgent, managed_machine: Machine, monkeypatch: Any
 ) -> None:
-    await running.stop()
-    await until(lambda: running.host.agent.last_seen_at is not None, "the agent's row")
+    await managing.stop()
+    await until(lambda: managing.host.agent.last_seen_at is not None, "the agent's row")
     endpoint = await sync_to_async(Endpoint.objects.select_related("host").get)(pk=endpoint.pk)
-    monkeypatch.setattr("models_app.agent_link.servers.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("models_app.agent_link.waiting.AWAY_AFTER", timedelta(seconds=0.2))
     with pytest.raises(InventoryRefused):
         await waiting(update_managed)(PANEL, endpoint, "renamed", managed_machine.spec(threads=2))
     assert (await sync_to_async(ManagedServer.objects.get)()).spec["threads"] is None

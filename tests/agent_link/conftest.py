@@ -1,0 +1,47 @@
+"""An agent whose owner allows servers to be started, and what the panel asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from models_app.agent.supervision.records import folders
+from models_app.agent.supervision.supervisor import Supervisor
+from models_app.backends.protocol import Backend
+from models_app.inventory.connect import backend_for
+from models_app.inventory.models import Endpoint, ManagedServer
+from models_app.simulation.hardware import SimulatedHost
+from tests.fixtures.agents import RunningAgent, StartAgent, until
+from tests.fixtures.managed import QUICK, Machine
+
+
+@pytest.fixture
+async def managing(
+    start_agent: StartAgent, simulated_host: SimulatedHost, managed_machine: Machine, monkeypatch: Any, tmp_path: Path
+) -> AsyncIterator[RunningAgent]:
+    """An agent whose owner allows the fake programs."""
+    monkeypatch.setattr("models_app.agent.managed.DEFAULT_ALLOW_FILE", str(managed_machine.allow_file))
+    yield await start_agent(simulated_host)
+    supervisor = Supervisor(managed_machine.allow_file, tmp_path / "managed", QUICK)
+    for folder in folders(tmp_path / "managed"):
+        supervisor.server(folder.key).stop()
+
+
+def waiting(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that waits for the agent, in a thread of its own, as a page has one."""
+    return sync_to_async(call, thread_sensitive=False)
+
+
+async def backend_of(endpoint: Endpoint) -> Backend:
+    row = await sync_to_async(Endpoint.objects.select_related("host").get)(pk=endpoint.pk)
+    return await sync_to_async(backend_for)(row)
+
+
+async def observed(endpoint: Endpoint, **columns: object) -> ManagedServer:
+    """The row, once the agent has told this of the server, unasked."""
+    found: ManagedServer = await until(ManagedServer.objects.filter(endpoint=endpoint, **columns).first, f"{columns}")
+    return found
