@@ -377,6 +377,7 @@ MALFORMED = {
     "a hundred thousand brackets": "[" * 50_000,
     "a part out of order": pack(Part(1, 3, "x")),
     "an answer that lacks parts": pack(Done(1, parts=2)),
+    "an endpoint by the name of a managed server": pack(Announce((LocalEndpoint("managed.0123", "ollama"),))),
     "an endpoint of another kind": pack(Announce((LocalEndpoint("x", "shell"),))),
     "a hundred endpoints": pack(Announce(tuple(LocalEndpoint(f"e{number}", "ollama") for number in range(100)))),
 }

@@ -39,6 +39,7 @@ ONLY_POSTED_TO = {
     "loaded_model",
     "host_look",
     "host_bring_back",
+    "server_start",
     "host_endpoint_look",
     "plan_make",
     "plan_enforcement",
@@ -51,7 +52,15 @@ ONLY_POSTED_TO = {
     "alert_unmute",
     "alert_receiver_test",
 }
-OF_MANAGED_SERVERS = {"server", "server_edit", "server_remove"}
+OF_MANAGED_SERVERS = {
+    "server",
+    "server_edit",
+    "server_remove",
+    "server_start",
+    "server_stop",
+    "server_restart",
+    "ollama_add",
+}
 """The demo has none: ``test_managed_servers`` scans them."""
 DOWNLOADS = {"plan_demand_export", "plan_export"}
 PAGES = [pattern.name for pattern in urlpatterns if pattern.name not in ONLY_POSTED_TO | OF_MANAGED_SERVERS | DOWNLOADS]

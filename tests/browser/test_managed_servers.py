@@ -1,18 +1,17 @@
-"""A server that Berth starts itself, by clicking: added, started, killed, stopped, removed; and its pages scanned."""
+"""Servers that Berth starts itself, by clicking: added, started, killed, stopped, removed; and their pages scanned."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
-import sys
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_every_page import OVERFLOWING, violations
 from tests.fixtures.browser import Visits
-from tests.fixtures.managed import FAKE_SERVER
+from tests.fixtures.managed import write_programs
 from tests.fixtures.panels import StartPanel
 from tests.panels import Panel
 
@@ -21,15 +20,14 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def panel(start_panel: StartPanel) -> Panel:
-    """A panel on a machine without GPUs, whose owner allows a fake llama-server and one model."""
+    """A panel on a machine without GPUs, whose owner allows fake programs and one model."""
     panel = start_panel(BERTH_DISCOVERY="0")
-    program, models = panel.data / "llama-server", panel.data / "models"
+    models = panel.data / "models"
     models.mkdir()
     (models / "tiny.gguf").write_bytes(b"GGUF" + bytes(996))
-    program.write_text(f"#!{sys.executable}\n" + FAKE_SERVER.read_text(encoding="utf-8"))
-    program.chmod(0o755)
-    allowed = f'model_folders = ["{models}"]\nports = [20000, 29999]\n[llama_server]\nfake = "{program}"\n'
-    (panel.data / "managed.toml").write_text(allowed)
+    write_programs(panel.data)
+    allowed = f'model_folders = ["{models}"]\nports = [20000, 29999]\n[llama_server]\nfake = "{panel.data}/llama-server"\n'
+    (panel.data / "managed.toml").write_text(f'{allowed}[ollama]\nfake = "{panel.data}/ollama"\n')
     return panel
 
 
@@ -71,3 +69,27 @@ def test_a_server_is_added_started_killed_stopped_and_removed_by_clicking(panel:
     scan(page)
     page.get_by_role("button", name="Stop and remove").click()
     expect(page.get_by_text("is stopped and removed")).to_be_visible()
+
+
+def test_an_ollama_is_added_started_changed_and_stopped_by_clicking(panel: Panel, visits: Visits) -> None:
+    page = visits.person(panel)
+    page.goto("/hosts/")
+    page.get_by_role("link", name="Add an Ollama").click()
+    scan(page)
+    page.get_by_label("Name of the server").fill("ollama-0")
+    page.get_by_label("Models at once").fill("1")
+    page.get_by_role("button", name="Add the Ollama").click()
+    expect(page.get_by_role("heading", name="Stopped")).to_be_visible()
+    scan(page)
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("heading", name="Running")).to_be_visible()
+    expect(page.get_by_text("OLLAMA_MAX_LOADED_MODELS")).to_be_visible()
+    scan(page)
+    page.get_by_role("link", name="Edit").click()
+    scan(page)
+    page.get_by_role("link", name="Cancel").click()
+    page.get_by_role("link", name="Stop…").click()
+    expect(page.get_by_text("It has no model in memory.")).to_be_visible()
+    scan(page)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("heading", name="Stopped")).to_be_visible()

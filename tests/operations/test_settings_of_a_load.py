@@ -50,6 +50,13 @@ def test_an_embedding_model_gets_a_batch_of_its_context() -> None:
     assert (settings.ubatch, settings.embedding) == (512, True)
 
 
+def test_an_ollama_that_berth_starts_is_known_by_its_settings() -> None:
+    launch = {"ctx_size": 8192, "parallel": 2, "cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attn": True}
+    settings, assumed = load_settings(NOTHING, replace(OLLAMA, launch=launch, observed_context=4096))
+    assert (settings.context_length, settings.parallel, settings.cache_type_k, assumed) == (8192, 2, "q8_0", ())
+    assert load_settings(NOTHING, replace(OLLAMA, launch=launch, training_context_length=512))[0].context_length == 512
+
+
 def test_a_routers_command_line_becomes_the_settings() -> None:
     launch = {
         "ctx_size": 32_768,

@@ -14,7 +14,7 @@ from models_app.backends.protocol import LoadOptions
 from models_app.inventory.hosts import ensure_local_host
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
 from models_app.inventory.server_hosts import supervisor
-from models_app.operations.devices import allowed_gpus
+from models_app.operations.devices import allowed_gpus, uses_gpus
 from models_app.operations.models import Operation
 from tests.factories import GpuFactory, HostFactory
 from tests.fixtures.managed import Machine
@@ -84,6 +84,7 @@ def test_it_is_added_stopped_and_its_page_has_its_settings(as_admin: Client, ser
 def test_what_it_may_touch_follows_from_its_settings(server: ManagedServer, gpu: Gpu) -> None:
     GpuFactory(host=gpu.host)
     assert allowed_gpus(server.endpoint, LoadOptions()) == {gpu.uuid}
+    assert uses_gpus(server.endpoint, LoadOptions())
 
 
 def test_it_is_started_restarted_stopped_and_removed(as_admin: Client, server: ManagedServer, form: dict[str, Any]) -> None:
