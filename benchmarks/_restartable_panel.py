@@ -55,9 +55,13 @@ class Panel:
             "REDIS_URL": stores.redis_url if stores else "",
         }
 
-    def start(self) -> None:
+    def prepare(self) -> None:
+        """What one process does for itself, and several are told to: as the README says."""
         if self.stores:
             self.manage("migrate", "--verbosity", "0")
+            self.manage("resetadmin", "ada")
+
+    def start(self) -> None:
         log = self.folder / "log"
         with log.open("wb") as output:
             for command in SEVERAL if self.stores else ONE_PROCESS:

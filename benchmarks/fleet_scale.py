@@ -74,6 +74,7 @@ def measure(hosts: int, gpus: int, seconds: float, stores: Services | None = Non
     with tempfile.TemporaryDirectory() as name:
         panel = Panel(Path(name), stores)
         try:
+            panel.prepare()
             panel.start()
             return _measure(panel, hosts, gpus, seconds)
         finally:
