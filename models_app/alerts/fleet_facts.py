@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from models_app.alerts.rows import Rows, read
-from models_app.alerts.rules.facts import SERVER_PROCESSES, EndpointFacts, GpuFacts, HostFacts, ModelFacts, ModelKey
+from models_app.alerts.rules.facts import ModelKey
+from models_app.alerts.rules.fleet import SERVER_PROCESSES, EndpointFacts, GpuFacts, HostFacts, ModelFacts
 from models_app.backends.protocol import Capability
 from models_app.catalog.models import Variant
 from models_app.inventory.models import Gpu, Host

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db.models import Q
 
-from models_app.alerts.rules.facts import EndpointFacts, ModelKey
+from models_app.alerts.rules.facts import ModelKey
+from models_app.alerts.rules.fleet import EndpointFacts
 from models_app.catalog.models import Variant
 from models_app.inventory.models import Endpoint, Gpu, LoadedModel, Residency
 from models_app.operations.fleet import read_rows

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from models_app.accounts.models import AuditEntry
 from models_app.alerts.fleet_facts import host_facts
-from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, ModelKey, Refusal, RunningLoad, Speeds, Stop
-from models_app.catalog.models import Variant
+from models_app.alerts.rules.facts import AbsentGpu, Facts, Knock, ModelKey, Refusal, RunningLoad, Speed, Stop
+from models_app.catalog.models import Installation
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.models import Operation, OperationStep
@@ -20,6 +20,10 @@ from models_app.probes.types import RamSample
 from models_app.telemetry.latest import Latest, latest_by_host
 
 REFUSED_WITHIN = timedelta(minutes=30)
+MEASURED_WITHIN = timedelta(days=90)
+MOST_SPEEDS = 2000
+"""Of all models; each is 64 tokens that somebody had written."""
+SPEED_COLUMNS = ("at", "tokens_per_second", "context_length", "gpu_share")
 NO_ROOM = ("does_not_fit", "out_of_memory")
 LOADING = (OperationStep.Action.LOAD, OperationStep.Action.RESTORE)
 
@@ -35,7 +39,7 @@ def snapshot(now: datetime, knocks: Mapping[int, Knock] | None = None) -> Facts:
         absent_gpus=tuple(_absent(latest)),
         keyed=frozenset(Endpoint.objects.exclude(api_key="").values_list("pk", flat=True)),
         layer_counts={key: variant.layer_count or 0 for key, variant in variants.items()},
-        speeds=_speeds(variants),
+        speeds=_speeds(now - MEASURED_WITHIN),
         loads=tuple(_loads()),
         refusals=tuple(_refusals(now - REFUSED_WITHIN)),
         stops=tuple(_stops()),
@@ -53,15 +57,20 @@ def _absent(latest: Mapping[int, Latest]) -> Iterable[AbsentGpu]:
         yield AbsentGpu(gpu.uuid, gpu.index, gpu.name, gpu.host_id, gpu.host.name, gpu.state_reason)
 
 
-def _speeds(variants: Mapping[ModelKey, Variant]) -> dict[ModelKey, Speeds]:
-    """What was measured of the models in memory, where it was measured on the same endpoint."""
-    wanted = {(key[0], variant.pk): key for key, variant in variants.items()}
-    rows = SpeedMeasurement.objects.filter(variant__in={variant.pk for variant in variants.values()}).order_by("pk")
-    speeds: dict[ModelKey, Speeds] = {}
-    for endpoint_id, variant_id, measured in rows.values_list("endpoint_id", "variant_id", "tokens_per_second"):
-        if key := wanted.get((endpoint_id or 0, variant_id)):
-            speeds[key] = Speeds(measured, max(measured, speeds[key].best if key in speeds else measured))
-    return speeds
+def _speeds(since: datetime) -> dict[ModelKey, list[Speed]]:
+    """By the names that the measured variants have on their endpoints; the newest first."""
+    rows = SpeedMeasurement.objects.filter(endpoint__isnull=False, at__gte=since).order_by("-pk")[:MOST_SPEEDS]
+    runs: dict[tuple[int, int], list[Speed]] = {}
+    for endpoint_id, variant_id, *run in rows.values_list("endpoint_id", "variant_id", *SPEED_COLUMNS):
+        runs.setdefault((endpoint_id or 0, variant_id), []).append(Speed(*run))
+    endpoint_ids, variant_ids = {key[0] for key in runs}, {key[1] for key in runs}
+    installed = Installation.objects.filter(endpoint__in=endpoint_ids, variant__in=variant_ids)
+    named = installed.order_by().values_list("endpoint_id", "variant_id", "name")
+    return {
+        (endpoint_id, name): runs[endpoint_id, variant_id]
+        for endpoint_id, variant_id, name in named
+        if (endpoint_id, variant_id) in runs
+    }
 
 
 def _loads() -> Iterable[RunningLoad]:

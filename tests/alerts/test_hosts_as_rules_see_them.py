@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from models_app.alerts.rules.facts import HostFacts
+from models_app.alerts.rules.fleet import HostFacts
 from models_app.alerts.snapshot import snapshot
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.operations.fleet import fleet

@@ -7,25 +7,25 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from models_app.alerts.rules.facts import Speeds
 from models_app.alerts.snapshot import snapshot
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.plans.corrections import EnforcementStop
 from models_app.plans.models import Plan
-from tests.factories import GIB, EndpointFactory, InstallationFactory, LoadedModelFactory, OperationFactory
+from tests.factories import EndpointFactory, InstallationFactory, LoadedModelFactory, OperationFactory
 
 pytestmark = pytest.mark.django_db
 
 
-def test_speeds_are_the_last_and_the_best_on_the_same_endpoint():
+def test_speeds_are_the_runs_on_the_same_endpoint_the_newest_first():
     installed = InstallationFactory()
-    LoadedModelFactory(endpoint=installed.endpoint, name=installed.name, size_bytes=6 * GIB, vram_bytes=4 * GIB)
     for endpoint, speed in ((installed.endpoint, 41.0), (installed.endpoint, 6.5), (EndpointFactory(), 90.0)):
         SpeedMeasurement.objects.create(
             variant=installed.variant, endpoint=endpoint, gpu_share=1, token_count=64, tokens_per_second=speed
         )
     found = snapshot(timezone.now()).speeds
-    assert found == {(installed.endpoint_id, installed.name): Speeds(6.5, 41.0)}
+    assert {key: [run.tokens_per_second for run in runs] for key, runs in found.items()} == {
+        (installed.endpoint_id, installed.name): [6.5, 41.0]
+    }
 
 
 def test_refusals_are_the_loads_that_found_no_room_lately():

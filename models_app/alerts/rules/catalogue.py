@@ -12,6 +12,7 @@ from models_app.alerts.rules.hostage import HOSTAGE
 from models_app.alerts.rules.hosts import HOST_LOST, MEMORY_PRESSURE, RAM_FULL, SWAPPING
 from models_app.alerts.rules.phantom import NOT_IN_MEMORY
 from models_app.alerts.rules.release import LEAK, NOT_RELEASED
+from models_app.alerts.rules.slower import SLOWER
 from models_app.alerts.rules.stuck import DEADLOCK, STOPPING
 from models_app.alerts.rules.thrash import THRASH
 
@@ -26,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     SWAPPING,
     MEMORY_PRESSURE,
     CPU_FALLBACK,
+    SLOWER,
     THRASH,
     NOT_RELEASED,
     LEAK,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import EndpointFacts, Facts, HostFacts, ModelFacts
+from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Action, Figure, Limits, Page, Reading, Rule, Severity, Unit
+from models_app.alerts.rules.fleet import EndpointFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_model
 from models_app.backends.protocol import ModelState
@@ -42,8 +43,9 @@ def _reading(facts: Facts, host: HostFacts, endpoint: EndpointFacts, model: Mode
     if layers:
         figures.append(Figure("Layers on the CPU, about", layers, Unit.LAYERS))
     if speeds := facts.speeds.get((endpoint.id, model.name)):
-        figures.append(Figure("Measured last", speeds.latest, Unit.TOKENS_PER_SECOND))
-        figures.append(Figure("Its best here", speeds.best, Unit.TOKENS_PER_SECOND))
+        best = max(run.tokens_per_second for run in speeds)
+        figures.append(Figure("Measured last", speeds[0].tokens_per_second, Unit.TOKENS_PER_SECOND))
+        figures.append(Figure("Its best here", best, Unit.TOKENS_PER_SECOND))
     action = _smaller_context(endpoint, model)
     percent = -(-100 * model.cpu_bytes // size_bytes) if size_bytes else 0
     return Reading(

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from models_app.alerts.rules.facts import EndpointFacts, Facts
+from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit
+from models_app.alerts.rules.fleet import EndpointFacts
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_endpoint
 from models_app.backends.errors import ServerStopped

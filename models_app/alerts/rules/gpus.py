@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import Facts, GpuFacts, HostFacts, ModelFacts
+from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Action, Figure, Limits, Reading, Rule, Severity, Subject, Unit
+from models_app.alerts.rules.fleet import GpuFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_gpu, unload
 from models_app.operations.wording import gib

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from models_app.alerts.rules.facts import Facts, HostFacts, ModelFacts, Refusal
+from models_app.alerts.rules.facts import Facts, Refusal
 from models_app.alerts.rules.findings import Action, Figure, Limits, Page, Reading, Rule, Severity, Unit, lasting
+from models_app.alerts.rules.fleet import HostFacts, ModelFacts
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_model, unload
 

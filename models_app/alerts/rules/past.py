@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from models_app.alerts.rules.facts import Facts, HostFacts, ModelFacts
+from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.fleet import HostFacts, ModelFacts
 from models_app.alerts.rules.stays import Stay, stays_after
 from models_app.backends.protocol import ModelState
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import EndpointFacts, Facts, HostFacts, ModelFacts
+from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit
+from models_app.alerts.rules.fleet import EndpointFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_model, unload
 from models_app.backends.protocol import ModelState

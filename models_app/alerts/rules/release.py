@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models_app.alerts.rules.facts import EndpointFacts, Facts
+from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit, lasting
+from models_app.alerts.rules.fleet import EndpointFacts
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.stays import Stay
 from models_app.alerts.rules.subjects import of_endpoint, of_model, restart

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from models_app.alerts.rules.facts import Facts, ModelFacts
+from models_app.alerts.rules.facts import Facts
+from models_app.alerts.rules.fleet import ModelFacts
 
 KEPT = timedelta(hours=1)
 MOST_STAYS = 40

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models_app.alerts.rules.facts import EndpointFacts, GpuFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.findings import Action, Page, Subject
+from models_app.alerts.rules.fleet import EndpointFacts, GpuFacts, HostFacts, ModelFacts
 from models_app.backends.protocol import Capability
 
 

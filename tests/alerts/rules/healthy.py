@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models_app.alerts.rules.catalogue import RULE_BY_NAME
-from models_app.alerts.rules.facts import EndpointFacts, Facts, GpuFacts, HostFacts, ModelFacts
+from models_app.alerts.rules.facts import Facts
 from models_app.alerts.rules.findings import Reading
+from models_app.alerts.rules.fleet import EndpointFacts, GpuFacts, HostFacts, ModelFacts
 from models_app.alerts.rules.hysteresis import Track, follow
 from models_app.alerts.rules.past import Past
 from models_app.probes.types import GpuState, PoolKind, RamSample

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from models_app.alerts.rules.facts import Speeds
+from models_app.alerts.rules.facts import Speed
 from models_app.alerts.rules.findings import Page
 from models_app.probes.types import PoolKind
-from tests.alerts.rules.healthy import GIB, MODEL, Watch, endpoint, facts, gpu, host, model, readings
+from tests.alerts.rules.healthy import GIB, MODEL, NOON, Watch, endpoint, facts, gpu, host, model, readings
 
 KEY = f"model:1:{MODEL}"
 
@@ -59,6 +59,8 @@ def test_nothing_is_said_while_the_model_is_moving_or_its_endpoint_is_away():
 
 
 def test_measured_speeds_stand_beside_the_bytes():
-    [reading] = readings("cpu_fallback", facts(on_cpu(1), speeds={(1, MODEL): Speeds(6.5, 41.0)}))
+    [reading] = readings(
+        "cpu_fallback", facts(on_cpu(1), speeds={(1, MODEL): [Speed(NOON, 6.5, None, 0.5), Speed(NOON, 41.0, None, 1)]})
+    )
     figures = {figure.label: figure.value for figure in reading.figures}
     assert (figures["Measured last"], figures["Its best here"]) == (6.5, 41.0)
