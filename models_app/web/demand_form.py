@@ -14,7 +14,7 @@ from models_app.plans.models import Demand
 
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 PRIORITIES = ((1, "1 · first"), (2, "2"), (3, "3 · usual"), (4, "4"), (5, "5 · last"))
-SERVING = (("", "Always on: it stays in memory"), ("on", "On demand: it may be loaded when it is asked for"))
+SERVING = (("", "Always on"), ("on", "On demand"))
 SCOPES = (("host", "host"), ("gpu", "GPU"))
 MOST_SUGGESTED = 400
 _LISTS = ("variants", "tags")
@@ -47,7 +47,9 @@ class DemandForm(forms.Form):
     slots = _number("Slots", "Requests at once.", initial=1, required=True)
     replicas = _number("Replicas", "They never share a GPU.", initial=1, required=True)
     priority = forms.TypedChoiceField(label="Priority", choices=PRIORITIES, coerce=int, initial=3)
-    on_demand = forms.ChoiceField(label="Serving", choices=SERVING, required=False)
+    on_demand = forms.ChoiceField(
+        label="Serving", choices=SERVING, required=False, help_text="In memory always, or loaded when it is asked for."
+    )
     tolerated_wait_seconds = _number("Longest load, seconds", "On demand only. Empty: any.")
     gpu_only = forms.BooleanField(
         label="Only on GPUs", required=False, help_text="Layers on the CPU make answers 3 to 10 times slower."
