@@ -21,7 +21,7 @@ from models_app.agent_link.reports import Seen, observed
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
 from models_app.live import Topic, publish
 from models_app.probes.types import HostSample
-from models_app.telemetry.attribution import Shares
+from models_app.telemetry.division import Shares
 from models_app.telemetry.history.recorder import recorder
 from models_app.telemetry.newest import MANY, Newest, store_newest
 

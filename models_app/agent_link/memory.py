@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.probes.types import GpuDetail, HostSample
-from models_app.telemetry.attribution import Shares, shares_of
+from models_app.telemetry.attribution import shares_of
+from models_app.telemetry.division import Shares
 from models_app.telemetry.newest import Known
 
 

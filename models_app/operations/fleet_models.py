@@ -16,7 +16,7 @@ from models_app.operations.fleet_view import ModelView
 from models_app.operations.load_settings import Situation, load_settings
 from models_app.operations.reckoning import has_header, variant_estimate
 from models_app.operations.rule_of_thumb import quick_model
-from models_app.telemetry.attribution import Shares
+from models_app.telemetry.division import Shares
 
 Key = tuple[int, str]
 """An endpoint's id and a model's name there."""

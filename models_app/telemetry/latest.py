@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from models_app.inventory.models import Host
 from models_app.probes.types import GpuSample, HostSample
-from models_app.telemetry.attribution import Shares
+from models_app.telemetry.division import Shares
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import unpack
 

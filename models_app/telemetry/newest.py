@@ -17,7 +17,7 @@ from models_app.inventory.models import Host, LoadedModel
 from models_app.live import Topic, publish
 from models_app.probes.types import GpuDetail, GpuSample, GpuState, HostSample
 from models_app.telemetry import fresh
-from models_app.telemetry.attribution import By, Shares
+from models_app.telemetry.division import By, Shares
 from models_app.telemetry.gpus import record_gpus
 from models_app.telemetry.latest import Latest, is_stale
 from models_app.telemetry.models import LatestSample

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from models_app.probes.types import HostSample
-from models_app.telemetry.attribution import Shares
+from models_app.telemetry.division import Shares
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from models_app.operations.fleet import fleet
 from models_app.operations.models import Reservation
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, GpuState, HostSample
-from models_app.telemetry.attribution import By, GpuShares, ModelShare
+from models_app.telemetry.division import By, GpuShares, ModelShare
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import pack
 from tests.factories import GIB, EndpointFactory, GpuFactory, InstallationFactory, LoadedModelFactory, OperationFactory

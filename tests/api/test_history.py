@@ -16,7 +16,7 @@ from models_app.inventory.models import Gpu, LoadedModel
 from models_app.operations.models import Operation
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample
-from models_app.telemetry.attribution import By, GpuShares, ModelShare
+from models_app.telemetry.division import By, GpuShares, ModelShare
 from models_app.telemetry.history.recorder import Recorder
 from tests.api.conftest import Script
 from tests.factories import EndpointFactory, GpuFactory, LoadedModelFactory, OperationFactory

@@ -12,7 +12,7 @@ from django.utils import timezone
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample, RamSample
-from models_app.telemetry.attribution import By, GpuShares, ModelShare
+from models_app.telemetry.division import By, GpuShares, ModelShare
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import pack
 from tests.factories import (

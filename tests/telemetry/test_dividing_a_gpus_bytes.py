@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuProcess, GpuSample, HostSample
-from models_app.telemetry.attribution import By, Claim, ModelShare, divide
+from models_app.telemetry.division import By, Claim, ModelShare, divide
 
 GIB = 1024**3
 OLLAMA, OTHER_OLLAMA = 1, 2

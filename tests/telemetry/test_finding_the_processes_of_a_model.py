@@ -18,7 +18,8 @@ from models_app.probes.types import GpuProcess, GpuSample, HostSample
 from models_app.simulation.devices import GIB, MIB
 from models_app.simulation.hardware import SimulatedHost
 from models_app.telemetry import processes, sources
-from models_app.telemetry.attribution import By, endpoint_bytes, model_bytes, shares_of
+from models_app.telemetry.attribution import endpoint_bytes, model_bytes, shares_of
+from models_app.telemetry.division import By
 from tests.factories import EndpointFactory, HostFactory, InstallationFactory, LoadedModelFactory
 
 pytestmark = pytest.mark.django_db

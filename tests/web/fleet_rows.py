@@ -11,7 +11,7 @@ from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Reside
 from models_app.live import Topic, publish
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample, RamSample
-from models_app.telemetry.attribution import By, GpuShares, ModelShare, Shares
+from models_app.telemetry.division import By, GpuShares, ModelShare, Shares
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.newest import Known, Newest, store_newest
 from models_app.telemetry.samples import pack

@@ -17,7 +17,7 @@ from models_app.inventory.models import Gpu, LoadedModel
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample
 from models_app.simulation.devices import GIB
-from models_app.telemetry.attribution import By, GpuShares, ModelShare
+from models_app.telemetry.division import By, GpuShares, ModelShare
 from models_app.telemetry.history.recorder import Recorder
 from tests.factories import EndpointFactory, GpuFactory, LoadedModelFactory, OperationFactory
 

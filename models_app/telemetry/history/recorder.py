@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.probes.types import GpuState, HostSample
-from models_app.telemetry.attribution import GpuShares, Shares
+from models_app.telemetry.division import GpuShares, Shares
 from models_app.telemetry.history.minutes import OWN, Columns, Minute, identities
 from models_app.telemetry.history.series import figures_of, shares_row
 from models_app.telemetry.history.store import DAY_SECONDS, MINUTE_SECONDS, floor, moment

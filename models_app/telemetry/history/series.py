@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from models_app.inventory.models import LoadedModel
 from models_app.probes.types import GpuSample
-from models_app.telemetry.attribution import GpuShares
+from models_app.telemetry.division import GpuShares
 from models_app.telemetry.history.tables import UNKNOWN
 
 MOST_OTHERS = 12

@@ -11,7 +11,7 @@ import time_machine
 from models_app.inventory.models import Endpoint, Gpu, LoadedModel
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample
-from models_app.telemetry.attribution import By, GpuShares, ModelShare
+from models_app.telemetry.division import By, GpuShares, ModelShare
 from models_app.telemetry.history.recorder import Recorder
 from tests.factories import EndpointFactory, GpuFactory, LoadedModelFactory
 
