@@ -23,7 +23,8 @@ from models_app.live import Topic, publish
 from models_app.probes.types import HostSample
 from models_app.telemetry.division import Shares
 from models_app.telemetry.history.recorder import recorder
-from models_app.telemetry.newest import MANY, Newest, store_newest
+from models_app.telemetry.newest import Newest, store_newest
+from models_app.telemetry.precedence import precedence
 
 AHEAD = timedelta(seconds=60)
 """More than that in the future is no matter of delays."""
@@ -52,10 +53,24 @@ class Reported:
         return {gpu.uuid for sample in self.samples for gpu in sample.gpus}
 
 
-def take_in(batch: Sequence[Reported]) -> int:
-    """Record it all. The recorder's ticket: once that is written, everything here is stored."""
+def take_in_urgently(batch: Sequence[Reported], *, are_many: bool = False) -> int:
+    """``take_in`` for hosts that somebody looks at: before others."""
+    with precedence.urgent():
+        return _take_in(batch, are_many=are_many)
+
+
+def take_in(batch: Sequence[Reported], *, are_many: bool = False) -> int:
+    """Record it all. The recorder's ticket: once that is written, everything here is stored.
+
+    With ``are_many`` hosts that report, of which these may be a part, rows take turns.
+    """
+    precedence.give_way()
+    return _take_in(batch, are_many=are_many)
+
+
+def _take_in(batch: Sequence[Reported], *, are_many: bool) -> int:
     _observe(batch)
-    _read_rows(batch)
+    _read_rows(batch, are_many=are_many)
     now = timezone.now()
     foreign = _foreign_gpus(batch, now)
     newest: list[Newest] = []
@@ -69,12 +84,13 @@ def take_in(batch: Sequence[Reported]) -> int:
         if judged:
             host, sample, shares, models = notes[-1]
             newest.append(Newest(host, sample, shares, models, each.memory.known, each.memory.details))
+    for note in notes:
+        recorder.note(*note)
+    ticket = recorder.ticket()
     with transaction.atomic():
-        store_newest(newest)
-        for note in notes:
-            recorder.note(*note)
+        store_newest(newest, are_many=are_many)
         publish(Topic.TELEMETRY)
-    return recorder.ticket()
+    return ticket
 
 
 def _observe(batch: Sequence[Reported]) -> None:
@@ -85,7 +101,7 @@ def _observe(batch: Sequence[Reported]) -> None:
             reported.memory.rows_until = 0.0
 
 
-def _read_rows(batch: Sequence[Reported]) -> None:
+def _read_rows(batch: Sequence[Reported], *, are_many: bool) -> None:
     """The endpoints of the hosts of which too little is known, and the models loaded there, in a query each."""
     at = time.monotonic()
     asked = {each.host.pk: each for each in batch if at >= each.memory.rows_until}
@@ -100,7 +116,7 @@ def _read_rows(batch: Sequence[Reported]) -> None:
         if row.endpoint_id in by_id:
             row.endpoint = by_id[row.endpoint_id]
             models[row.endpoint.host_id].append(row)
-    until = at + ROWS_SECONDS if len(batch) > MANY else 0.0
+    until = at + ROWS_SECONDS if are_many else 0.0
     for host_id, each in asked.items():
         each.memory.use(endpoints[host_id], models[host_id], until)
 

@@ -47,7 +47,8 @@ class Line:
     """``received`` is the greatest sequence that came, ``pending`` what of it was not taken in yet.
 
     ``observed`` is what its endpoints said since the last time, ``committed`` what the agent was told to be stored.
-    ``noted`` holds the recorder's tickets of what was taken in, with the sequence up to which each goes.
+    ``noted`` holds the recorder's tickets of what was taken in, with the sequence up to which each goes;
+    ``is_being_taken`` while a thread takes in what came before.
     """
 
     agent_id: int
@@ -63,6 +64,7 @@ class Line:
     heard_at: float = field(default_factory=time.monotonic)
     observed: dict[str, Seen] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
+    is_being_taken: bool = False
 
     def take(self, samples: tuple[HostSample, ...]) -> None:
         """Keep the samples that have not come before. Raises ``Flood``."""

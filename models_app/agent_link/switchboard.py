@@ -23,7 +23,7 @@ from models_app import live
 from models_app.agent.messages import Cancel, CloseCode, Message, Settled
 from models_app.agent_link import commands
 from models_app.agent_link.door import COMMANDS, GROUP, WATCHED, WATCHED_SECONDS, hold
-from models_app.agent_link.ingest import take_in
+from models_app.agent_link.ingest import take_in, take_in_urgently
 from models_app.agent_link.line import Line
 from models_app.agent_link.models import Agent
 from models_app.telemetry.history.recorder import recorder
@@ -35,6 +35,8 @@ TAKE_IN_SECONDS = 0.1
 """Between two batches of samples, at least; what comes meanwhile goes in together."""
 REST = 2
 """A batch rests this many times as long as it took."""
+AT_ONCE = 50
+"""Lines in one transaction: for so long others wait to write."""
 REMEMBER_SECONDS = 0.5
 GATHER_SECONDS = 1.0
 """With many lines, agents send two samples in a message, which costs little more than one."""
@@ -59,6 +61,7 @@ class Switchboard:
         self._rows = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-agents")
         self._history = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-remember")
         self._samples = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-samples")
+        self._watched = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-watched")
 
     async def join(self, line: Line) -> None:
         """Serve a line from now on; an earlier one of the same agent closes."""
@@ -140,6 +143,7 @@ class Switchboard:
                 was_watched = line.is_watched
                 line.memory.known.watched_until = time.monotonic() + WATCHED_SECONDS
                 if not was_watched:
+                    self._awaited.set()
                     self._said = asyncio.ensure_future(self._tell(line, line.commit(line.committed, 0.0)))
 
     # ── going out ────────────────────────────────────────────────────────────
@@ -191,28 +195,40 @@ class Switchboard:
     async def _take_in(self) -> None:
         """Record what has come, and say of what is stored that it is."""
         began = time.monotonic()
-        await self._take([line for line in self.lines.values() if line.has_news])
+        lines = [line for line in self.lines.values() if line.has_news and not line.is_watched]
+        for first in range(0, len(lines), AT_ONCE):
+            await self._take(lines[first : first + AT_ONCE], self._samples, take_in)
         await asyncio.sleep(max(TAKE_IN_SECONDS, REST * (time.monotonic() - began)))
-        if not any(line.has_news for line in self.lines.values()):
+        if not any(line.has_news and not line.is_watched for line in self.lines.values()):
             self._arrived.clear()
             await self._arrived.wait()
 
     async def _take_in_watched(self) -> None:
-        """The same for hosts that somebody looks at, without a rest."""
+        """The same for hosts that somebody looks at, without a rest and in a thread of their own."""
         await self._awaited.wait()
         self._awaited.clear()
-        await self._take([line for line in self.lines.values() if line.has_news and line.is_watched])
+        lines = [line for line in self.lines.values() if line.has_news and line.is_watched]
+        await self._take(lines, self._watched, take_in_urgently)
 
-    async def _take(self, lines: list[Line]) -> None:
+    async def _take(self, lines: list[Line], thread: ThreadPoolExecutor, work: Callable[..., int]) -> None:
+        """One thread at a time is at a line: what comes meanwhile waits for the next time."""
+        lines = [line for line in lines if not line.is_being_taken]
         if not lines:
             return
         batch = [line.reported() for line in lines]
+        for line in lines:
+            line.is_being_taken = True
         try:
-            ticket = await self._run(self._samples, take_in, batch)
+            ticket = await self._run(thread, work, batch, are_many=len(self.lines) > MANY)
         except BaseException:
             for line, reported in zip(lines, batch, strict=True):
                 line.take_back(reported)
             raise
+        finally:
+            for line in lines:
+                line.is_being_taken = False
+                if line.has_news:
+                    self.arrived(line)
         for line, reported in zip(lines, batch, strict=True):
             if reported.samples:
                 line.noted.append((ticket, reported.samples[-1].sequence))

@@ -26,6 +26,8 @@ from models_app.telemetry.samples import pack
 
 MANY = 50
 """Hosts that report at once: with more, rows and sparklines take turns."""
+RINGS_AT_ONCE = 20
+"""Sparklines in one transaction where there are many."""
 LAG_SECONDS = 2.0
 """Of a row, while there are many and the sample describes the same GPUs in the same state."""
 LEAST_CHANGE_BYTES = 1024**2
@@ -82,14 +84,18 @@ class Newest:
         return replace(gpu, detail=self.details[gpu.uuid])
 
 
-def store_newest(items: Sequence[Newest]) -> int:
-    """Write the samples that are newer than their hosts' rows; how many are. To be called within a transaction."""
-    due = [item for item in items if len(items) <= MANY or _is_due(item)]
+def store_newest(items: Sequence[Newest], *, are_many: bool = False) -> int:
+    """Write the samples that are newer than their hosts' rows; how many are. To be called within a transaction.
+
+    ``are_many``: these are a part of more than ``MANY``.
+    """
+    are_many = are_many or len(items) > MANY
+    due = [item for item in items if not are_many or _is_due(item)]
     found = _stored(due)
     newer = [item for item in due if _is_news(item.sample, found.get(item.host.pk))]
     for item in newer:
         _remember(item, found.get(item.host.pk))
-    _write(newer)
+    _write(newer, RINGS_AT_ONCE if are_many else len(newer))
     fresh.tell({item.host.pk: item.latest for item in newer})
     changed = [_describe(item) for item in newer]
     if any(changed):
@@ -155,8 +161,8 @@ def _remember(item: Newest, row: LatestSample | None) -> None:
     known.recent_at = item.sample.taken_at
 
 
-def _write(newer: Sequence[Newest]) -> None:
-    """A row each; the rings of those that have waited longest."""
+def _write(newer: Sequence[Newest], rings: int) -> None:
+    """A row each; as many rings, of those that have waited longest."""
     in_turn = sorted(newer, key=lambda item: item.known.recent_written)
     rows = [
         LatestSample(
@@ -170,9 +176,9 @@ def _write(newer: Sequence[Newest]) -> None:
         for item in in_turn
     ]
     columns = ["boot_id", "sequence", "taken_at", "payload"]
-    _upsert(rows[:MANY], [*columns, "recent"])
-    _upsert(rows[MANY:], columns)
-    for item in in_turn[:MANY]:
+    _upsert(rows[:rings], [*columns, "recent"])
+    _upsert(rows[rings:], columns)
+    for item in in_turn[:rings]:
         item.known.recent_written = time.monotonic()
     for item in in_turn:
         item.known.written = time.monotonic()

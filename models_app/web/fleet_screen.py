@@ -48,10 +48,11 @@ class FleetRenderer(RowsRenderer):
 
     def update(self, roles: set[Role], newest: Latest) -> dict[Role, dict[str, str]]:
         """The host and the sums."""
-        host = next((host for host in self._rows.hosts if host.pk == newest.host_id), None)
-        if host is None or not is_newer(newest, self._views.get(host.pk)):
+        views, rows = self._views, self._rows
+        host = next((host for host in rows.hosts if host.pk == newest.host_id), None)
+        if host is None or not is_newer(newest, views.get(host.pk)):
             return {}
-        found = self._views[host.pk] = host_view(host, self._rows, newest)
+        found = views[host.pk] = host_view(host, rows, newest)
         view = self._view()
         return {role: self._head(view, role) | host_fragments([found], role) for role in roles}
 

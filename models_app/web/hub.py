@@ -66,7 +66,7 @@ class Hub:
         self._sent: dict[tuple[str, Role], Screen] = {}
         self._renderers: dict[str, Renderer] = {}
         self._fresh: dict[int, Latest] = {}
-        self._is_reading = False
+        self._meanwhile: dict[tuple[str, Role], dict[str, str]] | None = None
         self._checked_at = -CHECK_SECONDS
         self._watched = Watched()
         self._loop = asyncio.get_running_loop()
@@ -139,19 +139,19 @@ class Hub:
             self._loop.call_soon_threadsafe(self._take, samples)
 
     def _take(self, samples: Sequence[Latest]) -> None:
-        is_waiting = bool(self._fresh)
+        is_showing = bool(self._fresh)
         self._fresh.update((newest.host_id, newest) for newest in samples)
-        if not is_waiting and not self._is_reading:
+        if not is_showing:
             self._show()
 
     def _show(self) -> None:
         """Show one host's sample, then let others have the loop before the next."""
-        if self._is_reading or not self._fresh:
-            return
+        host_id = next(iter(self._fresh))
         try:
-            self._update(self._fresh.pop(next(iter(self._fresh))))
+            self._update(self._fresh[host_id])
         except Exception:
             log.exception("a sample could not be shown, the next turn reads it")
+        del self._fresh[host_id]
         if self._fresh:
             self._loop.call_soon(self._show)
 
@@ -160,8 +160,10 @@ class Hub:
             if newest.host_id in renderer.host_ids:
                 roles = {role for screen, role in self._sent if screen == name}
                 for role, fragments in renderer.update(roles, newest).items():
-                    screen = self._sent[name, role].beside(fragments)
+                    screen = self._sent[name, role].with_newer(fragments)
                     self._send((name, role), screen, self._revision, [live.Topic.TELEMETRY])
+                    if self._meanwhile is not None:
+                        self._meanwhile.setdefault((name, role), {}).update(fragments)
 
     # ── turns ────────────────────────────────────────────────────────────────
 
@@ -171,7 +173,7 @@ class Hub:
                 await self._turn()
                 # The sockets send first: preparing would keep the processor from them.
                 await asyncio.sleep(LEAST_PAUSE_SECONDS)
-                await self._read_in_thread(self._prepare)
+                await self._in_thread(self._prepare)
             except Exception:
                 log.exception("the live pages could not be rendered, next try in a second")
                 self._sent.clear()  # nobody knows who got what: everything comes again
@@ -183,7 +185,10 @@ class Hub:
                 pass
 
     async def _turn(self) -> None:
-        """Check who may still look, render what is looked at, and send what changed."""
+        """Check who may still look, render what is looked at, and send what changed.
+
+        A sample that was shown while this was read is newer than what was read.
+        """
         self._wake.clear()
         if self._later:
             self._later.cancel()
@@ -195,11 +200,15 @@ class Hub:
         for viewer in self._viewers:
             wanted[viewer.screen].add(viewer.role)
         heard, self._heard = self._heard, 0
-        revision, screens = await self._read_in_thread(self._read, dict(wanted), topics, heard)
+        self._meanwhile = {}
+        try:
+            revision, screens = await self._in_thread(self._read, dict(wanted), topics, heard)
+        finally:
+            meanwhile, self._meanwhile = self._meanwhile, None
         self.host_ids = frozenset(host_id for renderer in self._renderers.values() for host_id in renderer.host_ids)
         self._sent = {key: screen for key, screen in self._sent.items() if key in screens}
         for key, screen in screens.items():
-            self._send(key, screen, revision, sorted(topics))
+            self._send(key, screen.with_newer(meanwhile.get(key, {})), revision, sorted(topics))
         self._revision, self._turned_at = revision, self._loop.time()
         if time.monotonic() - self._checked_at >= CHECK_SECONDS:
             await self._check_everybody()
@@ -244,15 +253,6 @@ class Hub:
             elif standing.role is not viewer.role:
                 viewer.close(NO_ROLE)
         self._checked_at = began
-
-    async def _read_in_thread(self, work: Any, *arguments: Any) -> Any:
-        """What the renderers know is being made anew meanwhile: samples wait."""
-        self._is_reading = True
-        try:
-            return await self._in_thread(work, *arguments)
-        finally:
-            self._is_reading = False
-            self._loop.call_soon(self._show)
 
     async def _in_thread(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work, *arguments)

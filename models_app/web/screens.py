@@ -30,6 +30,10 @@ class Screen:
         """The same with further fragments."""
         return Screen(self.fragments | fragments, self.lists)
 
+    def with_newer(self, fragments: dict[str, str]) -> Screen:
+        """The same with a newer text of those fragments that it has."""
+        return Screen({name: fragments.get(name, html) for name, html in self.fragments.items()}, self.lists)
+
     def since(self, before: Screen) -> Change:
         """Only what differs from ``before``, of each fragment as little as it takes."""
         change = Change(lists={name: ids for name, ids in self.lists.items() if before.lists.get(name) != ids})
@@ -94,8 +98,8 @@ def host_fragments(hosts: Iterable[HostView], role: Role) -> dict[str, str]:
 
 
 def is_newer(newest: Latest, shown: HostView | None) -> bool:
-    """Whether a sample is at least as new as what is shown of its host."""
-    return shown is None or shown.sampled_at is None or newest.sample.taken_at >= shown.sampled_at
+    """Whether its host is shown, and as an older sample has it."""
+    return shown is not None and (shown.sampled_at is None or newest.sample.taken_at > shown.sampled_at)
 
 
 def operation_fragments(stories: list[Story], role: Role) -> dict[str, str]:
@@ -144,7 +148,10 @@ class Renderer:
         return self._alarm
 
     def update(self, roles: set[Role], newest: Latest) -> dict[Role, dict[str, str]]:  # noqa: ARG002
-        """The fragments that a new sample of one of its hosts changes, as each role sees them, without reading anything."""
+        """The fragments that a new sample of one of its hosts changes, as each role sees them, without reading anything.
+
+        Called on the event loop, while another thread may be at any of the other methods.
+        """
         return {}
 
     def prepare(self) -> None:

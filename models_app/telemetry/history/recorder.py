@@ -13,6 +13,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 
 from django.conf import settings
 from django.db import transaction
@@ -26,12 +27,15 @@ from models_app.telemetry.history.series import figures_of, shares_row
 from models_app.telemetry.history.store import DAY_SECONDS, MINUTE_SECONDS, floor, moment
 from models_app.telemetry.history.tables import DamagedChunk, Table, joined, pack, unpack
 from models_app.telemetry.models import SecondsChunk
+from models_app.telemetry.precedence import precedence
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 OVERDUE_SECONDS = 30.0
 """Where nobody calls ``flush``, noting does."""
+AT_ONCE = 100
+"""Minutes in one transaction: others that write wait no longer than that."""
 REST = 10
 """A flush rests this many times as long as it took, so that writing takes a tenth of a core at most."""
 AHEAD_SECONDS = 3600
@@ -96,15 +100,29 @@ class Recorder:
     def flush(self) -> None:
         """Write what was noted. What cannot be written is kept for the next time. Raises ``DatabaseError``."""
         with self._flushing:
-            began = time.monotonic()
+            spent_seconds = 0.0
             self._begun += 1
+            taken = self._taken()
             try:
-                self._write(self._taken())
+                while taken:
+                    part = dict(islice(taken.items(), AT_ONCE))
+                    precedence.give_way()
+                    took_seconds = self._write(part)
+                    taken = {place: minute for place, minute in taken.items() if place not in part}
+                    spent_seconds += took_seconds
+                    if taken:
+                        time.sleep(took_seconds)  # who waits for SQLite's one lock looks for it only now and then
                 self._written = self._begun
             finally:
+                self._keep(taken)
                 self._forget()
-                took_seconds = time.monotonic() - began
-                self._due = time.monotonic() + max(FLUSH_SECONDS, REST * took_seconds)
+                self._due = time.monotonic() + max(FLUSH_SECONDS, REST * spent_seconds)
+
+    def _keep(self, taken: Iterable[Place]) -> None:
+        """These are still to be written."""
+        with self._lock:
+            for place in taken:
+                self._minutes[place].is_dirty = True
 
     def _taken(self) -> dict[Place, Minute]:
         """Copies of what is dirty, so that samples can be noted while it is written."""
@@ -114,19 +132,15 @@ class Recorder:
                 minute.is_dirty = False
             return {place: minute.copy() for place, minute in dirty.items()}
 
-    def _write(self, taken: dict[Place, Minute]) -> None:
-        try:
-            written, homeless = _write(taken) if taken else ({}, set())
-        except Exception:
-            with self._lock:
-                for place in taken:
-                    self._minutes[place].is_dirty = True
-            raise
+    def _write(self, taken: dict[Place, Minute]) -> float:
+        """Write these; the seconds that it took."""
+        began = time.monotonic()
+        written, homeless = _write(taken)
         with self._lock:
             for place, payload in written.items():
                 self._minutes[place].written = payload
-            for place in homeless:
-                self._minutes[place].is_dirty = True
+        self._keep(homeless)
+        return time.monotonic() - began
 
     def _forget(self) -> None:
         """Minutes that are over and written; and, where writing fails for long, the oldest."""
