@@ -60,6 +60,27 @@ def test_a_member_sees_a_load_live_and_has_no_buttons(admin: Page, member: Page)
     expect(steps.row(admin, MODEL).get_by_role("button")).not_to_have_count(0)
 
 
+AS_A_FRESH_PAGE = """async () => {
+    const fresh = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
+    const told = (page) => [...page.querySelectorAll("article.host, #fleet-head")].map((part) => {
+        const copy = document.importNode(part, true);
+        for (const clock of copy.querySelectorAll("[data-until]")) clock.textContent = "";
+        return copy.outerHTML;
+    });
+    return JSON.stringify(told(document)) === JSON.stringify(told(fresh));
+}"""
+
+
+def test_a_page_that_was_kept_up_by_patches_is_as_a_fresh_one(admin: Page, member: Page, ollama_process: str) -> None:
+    steps.open_fleet(member)
+    load_elsewhere(ollama_process, OTHER)
+    expect(steps.row(member, OTHER)).to_be_visible()
+    load_elsewhere(ollama_process, MODEL)
+    expect(steps.row(member, MODEL)).to_be_visible()
+    member.wait_for_function(AS_A_FRESH_PAGE, polling=200)
+    steps.expect_same_document(member)
+
+
 def test_a_changed_keep_alive_shows_at_once(admin: Page) -> None:
     steps.open_fleet(admin)
     steps.load(admin, MODEL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from functools import partial
 from typing import Any
 
@@ -210,6 +211,32 @@ async def test_a_sample_of_this_process_is_shown_without_being_read(rows, as_mem
         await in_database(report, rows, 10 * GIB)
         change = await browser.message_with(f"host-{rows.host.pk}")
     assert change["topics"] == ["telemetry"]
+
+
+async def test_a_turn_does_not_take_back_a_sample_that_came_while_it_read(rows, as_member, monkeypatch):
+    name, read = f"host-{rows.host.pk}", Hub._read
+    began, goes_on = threading.Event(), threading.Event()
+
+    def slow_read(*arguments: Any) -> Any:
+        found = read(*arguments)
+        began.set()
+        assert goes_on.wait(PATIENCE)
+        return found
+
+    async with Browser(as_member) as browser:
+        await browser.message()
+        await in_database(report, rows, 9 * GIB)
+        await browser.message_with(name)
+        monkeypatch.setattr(Hub, "_read", slow_read)
+        await in_database(publish, Topic.ALERT)
+        assert await asyncio.to_thread(began.wait, PATIENCE)
+        await in_database(report, rows, 11 * GIB)
+        assert "11.0" in news(await browser.message_with(name), name)
+        monkeypatch.undo()
+        goes_on.set()
+        while "alert" not in (turn := await browser.message())["topics"]:
+            pass
+    assert name not in turn["fragments"] | turn["patches"]
 
 
 async def test_the_screen_after_samples_from_memory_is_that_of_the_rows(rows, as_member):

@@ -2,6 +2,8 @@
 
 What was noted within the last ``FLUSH_SECONDS`` before the process is killed is lost, unless who sent it sends it again. A
 sample that comes again changes nothing; a late one finds its place.
+
+More than two hundred lines: what is noted, written and kept are the same minutes.
 """
 
 from __future__ import annotations
