@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+_Calls = SimpleQueue[tuple["BoundedCall[Any]", Future[Any]]]
+
+IDLE = "bounded call"
+
+_idle: deque[_Calls] = deque()
+"""What threads take their calls from that have nothing to do: a sample needs several, and starting one costs as much as
+reading a GPU."""
 
 
 class BoundedCall(Generic[T]):
@@ -19,8 +30,8 @@ class BoundedCall(Generic[T]):
     """
 
     def __init__(self, function: Callable[[], T], name: str, deadline_seconds: float) -> None:
-        self._function = function
-        self._name = name
+        self.function = function
+        self.name = name
         self._deadline_seconds = deadline_seconds
         self._due = 0.0
         self._future: Future[T] | None = None
@@ -38,7 +49,7 @@ class BoundedCall(Generic[T]):
             return
         self._future = Future()
         self._due = time.monotonic() + self._deadline_seconds
-        threading.Thread(target=self._run, args=(self._future,), name=self._name, daemon=True).start()
+        _idle_thread().put((self, self._future))
 
     def result(self) -> T:
         """The result of the call begun last; raises what the call raised.
@@ -49,8 +60,27 @@ class BoundedCall(Generic[T]):
             raise TimeoutError
         return self._future.result(timeout=max(0.0, self._due - time.monotonic()))
 
-    def _run(self, future: Future[T]) -> None:
+
+def _idle_thread() -> _Calls:
+    try:
+        return _idle.pop()
+    except IndexError:
+        calls: _Calls = SimpleQueue()
+        threading.Thread(target=_serve, args=(calls,), name=IDLE, daemon=True).start()
+        return calls
+
+
+def _serve(calls: _Calls) -> None:
+    """Run one call after another, each under its name. The thread is idle before its caller goes on, who may need it."""
+    thread = threading.current_thread()
+    while True:
+        call, future = calls.get()
+        thread.name = call.name
         try:
-            future.set_result(self._function())
+            settle: Callable[[], None] = partial(future.set_result, call.function())
         except Exception as error:
-            future.set_exception(error)
+            settle = partial(future.set_exception, error)
+        _idle.append(calls)
+        settle()
+        thread.name = IDLE
+        del call, future, settle
