@@ -7,7 +7,12 @@ from django.db import models
 
 
 class ApiToken(models.Model):
-    """A bearer token, stored as a hash; ``prefix`` lets people recognise it. It acts as ``user`` within its scope."""
+    """A bearer token, stored as a hash; ``prefix`` lets people recognise it. It acts as ``user`` within its scope.
+
+    ``owner_groups`` are the names of the user's groups where they were read together with the token.
+    """
+
+    owner_groups: frozenset[str | None] | None = None
 
     class Scope(models.TextChoices):
         READ = "read", "Read"

@@ -40,9 +40,7 @@ PANEL = Actor(None, "Berth", Via.PANEL)
 
 def is_admin(user: AbstractBaseUser | AnonymousUser) -> bool:
     """Whether the user may act. Asked of the database each time, so that a role taken away is gone at once."""
-    if not isinstance(user, User) or not user.is_active:
-        return False
-    return user.is_superuser or user.groups.filter(name=Role.ADMIN).exists()
+    return isinstance(user, User) and may_act(user, user.groups.values_list("name", flat=True))
 
 
 def is_member(user: AbstractBaseUser | AnonymousUser) -> bool:
@@ -53,6 +51,11 @@ def is_member(user: AbstractBaseUser | AnonymousUser) -> bool:
 def may_see(user: User, groups: Iterable[str | None]) -> bool:
     """``is_member`` for a user whose groups are known by name."""
     return user.is_active and (user.is_superuser or not frozenset(Role).isdisjoint(groups))
+
+
+def may_act(user: User, groups: Iterable[str | None]) -> bool:
+    """``is_admin`` for a user whose groups are known by name."""
+    return user.is_active and (user.is_superuser or Role.ADMIN in groups)
 
 
 def set_role(user: User, role: Role) -> None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from models_app.accounts import audit
 from models_app.accounts.models import ApiToken
-from models_app.accounts.roles import Actor, is_admin, may_see
+from models_app.accounts.roles import Actor, is_admin, may_act, may_see
 
 MARK = "berth_"
 USED_RESOLUTION = timedelta(minutes=1)
@@ -72,7 +72,8 @@ def find_token(secret: str) -> ApiToken | None:
     token = next(iter(rows), None)
     if token is None or (token.expires_at and token.expires_at <= now):
         return None
-    if not may_see(token.user, {row.group for row in rows}):
+    token.owner_groups = frozenset(row.group for row in rows)
+    if not may_see(token.user, token.owner_groups):
         return None
     if token.last_used_at is None or token.last_used_at < now - USED_RESOLUTION:
         with suppress(OperationalError):  # who may read, reads, though the disk is full
@@ -82,7 +83,9 @@ def find_token(secret: str) -> ApiToken | None:
 
 def may_write(token: ApiToken) -> bool:
     """Whether the token may change something: its scope says so and its owner is still an admin."""
-    return token.scope == ApiToken.Scope.WRITE and is_admin(token.user)
+    groups = token.owner_groups
+    owner_may = is_admin(token.user) if groups is None else may_act(token.user, groups)
+    return token.scope == ApiToken.Scope.WRITE and owner_may
 
 
 def _digest(secret: str) -> str:

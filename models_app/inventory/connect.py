@@ -43,14 +43,33 @@ def _port_range(text: str) -> tuple[int, int]:
 def backend_for(endpoint: Endpoint) -> Backend:
     """The backend for a row; nothing is asked of it. Close it when done. Raises ``AddressRefused``.
 
-    Reads the GPUs of the endpoint's host or how its server is started, so it is called outside of event loops.
+    Reads the GPUs of an Ollama's host or how a server is started, so it is called outside of event loops.
     """
+    return _own_backend(endpoint) or _direct_backend(endpoint, _gpu_index(endpoint))
+
+
+def canonical_name(endpoint: Endpoint, name: str) -> str:
+    """The endpoint's own form of a model's name. Raises ``InvalidName`` and ``AddressRefused``."""
+    return (_own_backend(endpoint) or _direct_backend(endpoint, {})).canonical(name)
+
+
+def _own_backend(endpoint: Endpoint) -> Backend | None:
+    """That of an endpoint which is not simply called at its address."""
     if route := route_to(endpoint):
         return route(endpoint)
-    if is_managed(endpoint):
-        return managed_backend(endpoint, _settings(""))
-    gpu_index = dict(Gpu.objects.filter(host_id=endpoint.host_id, present=True).values_list("uuid", "index"))
+    return managed_backend(endpoint, _settings("")) if is_managed(endpoint) else None
+
+
+def _direct_backend(endpoint: Endpoint, gpu_index: dict[str, int]) -> Backend:
     return detect.backend_for(endpoint.mode, endpoint.url, **_settings(endpoint.api_key, gpu_index))
+
+
+def _gpu_index(endpoint: Endpoint) -> dict[str, int]:
+    """Only an Ollama is told of GPUs by their numbers."""
+    if endpoint.kind != BackendKind.OLLAMA:
+        return {}
+    present = Gpu.objects.filter(host_id=endpoint.host_id, present=True).order_by()
+    return dict(present.values_list("uuid", "index"))
 
 
 async def test_connection(

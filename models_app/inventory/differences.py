@@ -35,7 +35,7 @@ class Difference:
 
 def loaded_on(endpoint: Endpoint) -> list[LoadedModel]:
     """What its rows say is in memory."""
-    return list(LoadedModel.objects.filter(endpoint=endpoint))
+    return list(LoadedModel.objects.filter(endpoint=endpoint).order_by("name"))
 
 
 def difference_of(endpoint: Endpoint, observation: Observation, loaded: Iterable[LoadedModel]) -> Difference:

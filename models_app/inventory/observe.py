@@ -49,27 +49,36 @@ async def look_and_record(endpoint: Endpoint, backend: Backend | None = None) ->
     return observation
 
 
-def record_observation(endpoint: Endpoint, observation: Observation, at: datetime) -> bool:
+def record_observation(endpoint: Endpoint, observation: Observation, at: datetime, *, is_news: bool = False) -> bool:
     """Make the rows say what was observed; whether anything that people see has changed.
 
     ``at`` is when the observation began. A model that is gone takes its row with it and marks its residency as lost.
+    ``is_news``: something has changed, so that the rows are locked without a look at them before.
     """
-    known = Endpoint.objects.get(pk=endpoint.pk)
-    if _is_late(known, at):
-        return False
-    absent = absence(known, observation.server)
-    if _is_in_state(known, absent) and not difference_of(known, observation, loaded_on(known)):
-        _touch([(known.pk, at)] if _is_unseen(known, at) else [])
+    if not is_news and _tells_nothing(endpoint, observation, at):
         return False
     with transaction.atomic():
         known = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
         if _is_late(known, at):
             return False
+        absent = absence(known, observation.server)
         difference = difference_of(known, observation, loaded_on(known))
         _apply(known, difference, at)
         _settle_failures(known, difference, observation)
         _set_state(known, **_state(absent), last_seen_at=at)
         publish(Topic.INVENTORY, known.pk)
+    return True
+
+
+def _tells_nothing(endpoint: Endpoint, observation: Observation, at: datetime) -> bool:
+    """Whether it is late or what the rows say already; that it was seen is noted from time to time."""
+    known = Endpoint.objects.get(pk=endpoint.pk)
+    if _is_late(known, at):
+        return True
+    is_known = _is_in_state(known, absence(known, observation.server))
+    if not is_known or difference_of(known, observation, loaded_on(known)):
+        return False
+    _touch([(known.pk, at)] if _is_unseen(known, at) else [])
     return True
 
 

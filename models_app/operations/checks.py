@@ -10,16 +10,18 @@ from django.conf import settings
 from models_app.backends.errors import AddressRefused, InvalidName
 from models_app.backends.names import OLLAMA_REGISTRY, check_registry
 from models_app.backends.protocol import Capability, ModelState
-from models_app.catalog.models import Installation
-from models_app.inventory.connect import backend_for
+from models_app.catalog.models import Variant
+from models_app.inventory import connect
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
-from models_app.operations.facts import installed_variant
+from models_app.operations.facts import Facts, facts_of, installed_variant
 from models_app.operations.matching import differing_options
 from models_app.operations.models import Operation
 from models_app.operations.option_checks import check_keep_alive, check_options
-from models_app.operations.preview import FitPreview, Verdict, fit_preview
+from models_app.operations.preview import FitPreview, Verdict, preview_of
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
+from models_app.probes.types import HostSample
+from models_app.telemetry.sources import begin_sample
 
 Kind = Operation.Kind
 _NEEDED = {
@@ -45,7 +47,7 @@ class Checked:
 def canonical_name(endpoint: Endpoint, name: str) -> str:
     """The endpoint's own form of a name. Raises ``RequestRefused`` for an impossible one."""
     try:
-        return backend_for(endpoint).canonical(name)
+        return connect.canonical_name(endpoint, name)
     except InvalidName as error:
         raise RequestRefused("invalid_model_name", error.message, field="model") from error
     except AddressRefused as error:
@@ -56,8 +58,7 @@ def check_lasting(request: Request) -> None:
     """Those checks of a load or an unload that no change of what is in memory could answer otherwise."""
     _check_endpoint(request)
     if request.kind is Kind.LOAD:
-        _check_installed(request)
-        check_options(request)
+        check_options(request, _installed(request))
     elif loaded := _loaded(request):
         _check_pinned(request, loaded)
 
@@ -79,19 +80,19 @@ def _check_endpoint(request: Request) -> None:
 
 
 def _check_load(request: Request) -> Checked:
-    _check_installed(request)
-    check_options(request)
-    loaded = _loaded(request)
+    sample = begin_sample(request.endpoint.host)
+    facts = _facts(request)
+    loaded = facts.loaded
     if loaded is None:
-        return Checked(preview=_fitting(request, []))
+        return Checked(preview=_fitting(request, [], facts, sample()))
     _check_reload(request, loaded)
-    return Checked([loaded.name], _fitting(request, [loaded]))
+    return Checked([loaded.name], _fitting(request, [loaded], facts, sample()))
 
 
 def _check_swap(request: Request) -> Checked:
-    _check_installed(request)
-    check_options(request)
-    if loaded := _loaded(request):
+    sample = begin_sample(request.endpoint.host)
+    facts = _facts(request)
+    if loaded := facts.loaded:
         raise RequestRefused("already_loaded", f"{loaded.name} is loaded already.", status=409, loaded=loaded)
     rows = LoadedModel.objects.filter(endpoint=request.endpoint, pk__in=request.unload)
     if len(rows) != len(set(request.unload)) or not rows:
@@ -99,7 +100,7 @@ def _check_swap(request: Request) -> Checked:
         raise RequestRefused("unknown_loaded_model", message, field="unload")
     for row in rows:
         _check_pinned(request, row)
-    return Checked([row.name for row in rows], _fitting(request, list(rows)))
+    return Checked([row.name for row in rows], _fitting(request, list(rows), facts, sample()))
 
 
 def _check_unload(request: Request) -> Checked:
@@ -109,9 +110,11 @@ def _check_unload(request: Request) -> Checked:
 
 def _check_restart(request: Request) -> Checked:
     """The server gives back what it holds before it takes it again, perhaps with other settings."""
+    sample = begin_sample(request.endpoint.host)
     loaded = _required_loaded(request)
     _check_pinned(request, loaded)
-    return Checked(preview=_fitting(request, [loaded]))
+    facts = facts_of(request.endpoint, request.model)
+    return Checked(preview=_fitting(request, [loaded], facts, sample()))
 
 
 def _check_pull(request: Request) -> Checked:
@@ -124,7 +127,7 @@ def _check_pull(request: Request) -> Checked:
 
 
 def _check_delete(request: Request) -> Checked:
-    _check_installed(request)
+    _installed(request)
     loaded = _loaded(request)
     if loaded is None:
         return Checked()
@@ -174,10 +177,25 @@ _CHECKS: dict[str, Callable[[Request], Checked]] = {
 }
 
 
-def _check_installed(request: Request) -> None:
-    if not Installation.objects.filter(endpoint=request.endpoint, name=request.model).exists():
-        message = f"{request.endpoint.name} has no model {request.model}. Pull it first, or choose one that is installed."
-        raise RequestRefused("unknown_model", message, field="model")
+def _facts(request: Request) -> Facts:
+    """What the rows say of an installed model that can be loaded with these options."""
+    facts = facts_of(request.endpoint, request.model)
+    if facts.variant is None:
+        raise _unknown_model(request)
+    check_options(request, facts.variant)
+    return facts
+
+
+def _installed(request: Request) -> Variant:
+    variant, _ = installed_variant(request.endpoint, request.model)
+    if variant is None:
+        raise _unknown_model(request)
+    return variant
+
+
+def _unknown_model(request: Request) -> RequestRefused:
+    message = f"{request.endpoint.name} has no model {request.model}. Pull it first, or choose one that is installed."
+    return RequestRefused("unknown_model", message, field="model")
 
 
 def _check_reload(request: Request, loaded: LoadedModel) -> None:
@@ -198,8 +216,8 @@ def _check_pinned(request: Request, loaded: LoadedModel) -> None:
         raise RequestRefused("pinned", message, status=409, loaded=loaded)
 
 
-def _fitting(request: Request, unload: list[LoadedModel]) -> FitPreview:
-    preview = fit_preview(request.endpoint, request.model, request.options, unload=unload)
+def _fitting(request: Request, unload: list[LoadedModel], facts: Facts, sample: HostSample | None) -> FitPreview:
+    preview = preview_of(facts, request.model, request.options, sample, unload=unload)
     if preview.verdict is Verdict.DOES_NOT_FIT and not request.load_anyway:
         raise RequestRefused("does_not_fit", preview.sentence, status=409, preview=preview)
     return preview

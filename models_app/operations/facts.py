@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from django.db.models import Count, Sum
+from django.db.models import Sum
 
 from models_app.backends.protocol import LoadOptions
 from models_app.catalog.models import Installation, Variant, VariantHeader
@@ -30,7 +30,7 @@ class Facts:
     """What the rows say of a model on an endpoint, whatever the options. ``size_bytes`` as in ``Subject``.
 
     ``measurements`` are earlier loads of the variant, the latest first; ``None`` has them read for the settings asked for.
-    ``gpu_count`` is that of the host, ``planner`` who may be asked about the model.
+    ``gpu_count`` is that of the host, ``planner`` who may be asked about the model; ``loaded`` is its row while in memory.
     """
 
     endpoint: Endpoint
@@ -40,6 +40,7 @@ class Facts:
     measurements: tuple[LoadMeasurement, ...] | None = None
     gpu_count: int = 0
     planner: Planner | None = None
+    loaded: LoadedModel | None = None
 
     def subject(self, options: LoadOptions) -> Subject:
         """The subject with settled settings. Raises ``RequestRefused`` (``invalid_option``)."""
@@ -90,14 +91,13 @@ def installed_subject(endpoint: Endpoint, model: str, options: LoadOptions) -> S
     return facts_of(endpoint, model).subject(options)
 
 
-def facts_of(endpoint: Endpoint, model: str, *, past: bool = True) -> Facts:
-    """What the rows say of a model by the endpoint's own name; ``past`` = False leaves earlier loads out."""
+def facts_of(endpoint: Endpoint, model: str) -> Facts:
+    """What the rows say of a model by the endpoint's own name."""
     found = _installation(endpoint, model)
-    measurements = None if past else ()
     if found is None:
-        return _facts(endpoint, model, None, {}, measurements=measurements)
+        return _facts(endpoint, model, None, {})
     size_bytes = found.size_bytes or found.variant.file_size_bytes
-    facts = _facts(endpoint, model, found.variant, found.launch, size_bytes, measurements)
+    facts = _facts(endpoint, model, found.variant, found.launch, size_bytes)
     return replace(facts, planner=planner_for(endpoint, found.launch, facts.gpu_count))
 
 
@@ -145,13 +145,11 @@ def _facts(
     variant: Variant | None,
     launch: dict[str, object],
     size_bytes: int = 0,
-    measurements: tuple[LoadMeasurement, ...] | None = None,
 ) -> Facts:
-    loaded = LoadedModel.objects.filter(endpoint=endpoint, name=model).first()
-    present = Gpu.objects.filter(host=endpoint.host_id, present=True)
-    gpus = present.aggregate(vram_bytes=Sum("total_bytes"), count=Count("pk"))
-    situation = _situation(endpoint, variant, launch, loaded, gpus["vram_bytes"] or 0)
-    return Facts(endpoint, variant, size_bytes, situation, measurements, gpus["count"])
+    loaded = LoadedModel.objects.filter(endpoint=endpoint, name=model).order_by().first()
+    totals = list(Gpu.objects.filter(host=endpoint.host_id, present=True).order_by().values_list("total_bytes", flat=True))
+    situation = _situation(endpoint, variant, launch, loaded, sum(totals))
+    return Facts(endpoint, variant, size_bytes, situation, gpu_count=len(totals), loaded=loaded)
 
 
 def _situation(

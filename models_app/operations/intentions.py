@@ -22,6 +22,7 @@ def intend(operation: Operation, step: OperationStep, outcome: Outcome) -> None:
 
 def remember_load(operation: Operation, step: OperationStep, gpu_bytes: Mapping[str, int], verified_by: str) -> None:
     """Berth loaded this model, with these options; where processes do not show, its bytes are what rose."""
+    where: dict[str, Any] = {"endpoint": operation.site, "name": step.model_name}
     residency = {
         "options": step.options,
         "pinned": LoadOptions(**step.options).pinned,
@@ -30,8 +31,8 @@ def remember_load(operation: Operation, step: OperationStep, gpu_bytes: Mapping[
         "since": timezone.now(),
         "lost_at": None,
     }
-    where: dict[str, Any] = {"endpoint": operation.site, "name": step.model_name}
-    Residency.objects.update_or_create(**where, defaults=residency)
+    row, key = Residency(**where, **residency), ["endpoint", "name"]
+    Residency.objects.bulk_create([row], update_conflicts=True, unique_fields=key, update_fields=list(residency))
     if gpu_bytes:
         attributed = {"gpu_bytes": dict(gpu_bytes), "attributed_by": verified_by}
         LoadedModel.objects.filter(**where).update(**attributed)

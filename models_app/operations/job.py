@@ -14,6 +14,7 @@ from models_app.backends.protocol import Backend
 from models_app.inventory.models import Endpoint
 from models_app.operations import records
 from models_app.operations.database import Database
+from models_app.operations.expected import Expected
 from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.outcomes import Outcome
 from models_app.operations.records import Lease, Line, News
@@ -36,7 +37,8 @@ T = TypeVar("T")
 class Job:
     """One operation in the hands of one runner.
 
-    ``fresh`` is a reading, with its model's name, that no step used yet; ``begun`` the step that was begun with its plan.
+    ``fresh`` is a reading, with its model's name, that no step used yet; ``begun`` the step that was begun with its plan;
+    ``expected`` what admission knew of the load.
     """
 
     operation: Operation
@@ -46,6 +48,7 @@ class Job:
     backend: Backend
     fresh: tuple[str, Reading] | None = None
     begun: OperationStep | None = None
+    expected: Expected | None = None
     _units: list[Callable[[], object]] = field(default_factory=list)
     _lines: list[Line] = field(default_factory=list)
     _server_lines: int = 0
@@ -93,11 +96,15 @@ class Job:
 
     async def write(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of database work as the owner of the operation. Raises ``LeaseLost``."""
-        return await self.database(records.as_owner, self.lease, self.taken_news(), partial(unit, *args, **kwargs), {})
+        return await self.write_with({}, partial(unit, *args, **kwargs))
+
+    async def write_with(self, columns: Mapping[str, Any], unit: Callable[[], T]) -> T:
+        """The same, with columns of the operation. Raises ``LeaseLost``."""
+        return await self.database(records.as_owner, self.lease, self.taken_news(), unit, columns)
 
     async def update(self, **columns: Any) -> None:
         """Write columns of the operation. Raises ``LeaseLost``."""
-        await self.database(records.as_owner, self.lease, self.taken_news(), _nothing, columns)
+        await self.write_with(columns, _nothing)
 
     async def sample(self) -> HostSample | None:
         """A fresh sweep of the host's GPUs; ``None`` where the host has no telemetry."""

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from models_app.backends.protocol import ResidentModel
 from models_app.catalog.models import Variant
+from models_app.operations.expected import Expected
 from models_app.operations.facts import Facts, facts_of
 from models_app.operations.measurements import LoadMeasurement
 from models_app.operations.models import Operation, OperationStep
@@ -21,7 +22,7 @@ from models_app.operations.outcomes import Outcome
 from models_app.operations.reckoned import Reckoning
 from models_app.operations.reckoning import gpu_names, reckon_unlearned
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.rooms import Room, rooms
+from models_app.operations.rooms import Room, reservations, rooms
 from models_app.operations.subject import Subject, settings_key
 from models_app.operations.verify import PARTLY_SHARE
 from models_app.operations.wording import gib
@@ -47,12 +48,18 @@ class Lesson:
     rooms: Sequence[Room]
 
 
-def lesson_of(operation: Operation, step: OperationStep, before: HostSample | None) -> Lesson | None:
-    """Read what a load that begins at ``before`` can teach; ``None`` where nothing is measured."""
+def lesson_of(
+    operation: Operation, step: OperationStep, before: HostSample | None, expected: Expected | None
+) -> Lesson | None:
+    """Read what a load that begins at ``before`` can teach; ``None`` where nothing is measured.
+
+    ``expected`` is what admission knew of the operation's own model.
+    """
     if before is None:
         return None
-    facts = facts_of(operation.site, step.model_name, past=False)
-    return Lesson(facts, before, rooms(before, [], operation.pk))
+    is_known = expected is not None and step.model_name == operation.model_name
+    facts = expected.facts if expected and is_known else facts_of(operation.site, step.model_name)
+    return Lesson(replace(facts, measurements=()), before, rooms(before, [], reservations(before, operation.pk)))
 
 
 def learnt(lesson: Lesson | None, operation: Operation, step: OperationStep, outcome: Outcome) -> LoadMeasurement | None:

@@ -110,6 +110,11 @@ class Operation(models.Model):
         return self.endpoint
 
     @property
+    def model_names(self) -> list[str]:
+        """The models that it touches, its own first; those of an apply are its steps'."""
+        return list(dict.fromkeys([self.model_name, *self.unload]))
+
+    @property
     def is_active(self) -> bool:
         """Whether it has not ended yet."""
         return self.state in self.ACTIVE

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from models_app.backends.protocol import LoadOptions
+from models_app.catalog.models import Variant
 from models_app.inventory.models import Endpoint, Gpu
-from models_app.operations.facts import installed_variant
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
 
 
-def check_options(request: Request) -> None:
+def check_options(request: Request, variant: Variant) -> None:
     """Whether the endpoint can honour the options, and whether they make sense for the model. Raises ``RequestRefused``."""
     given = request.options.given()
     for name in given:
@@ -20,7 +20,7 @@ def check_options(request: Request) -> None:
     check_keep_alive(request.options)
     if request.options.gpu is not None:
         _check_gpu(request.endpoint, request.options.gpu)
-    _check_against_variant(request)
+    _check_against_variant(request, variant)
 
 
 def check_keep_alive(options: LoadOptions) -> None:
@@ -35,14 +35,12 @@ def _check_gpu(endpoint: Endpoint, uuid: str) -> None:
         raise RequestRefused("unknown_gpu", f"{endpoint.host.name} has no GPU {uuid}.", field="gpu")
 
 
-def _check_against_variant(request: Request) -> None:
-    variant, _ = installed_variant(request.endpoint, request.model)
-    trained = variant.training_context_length if variant else None
-    wanted = request.options.context_length
+def _check_against_variant(request: Request, variant: Variant) -> None:
+    trained, wanted = variant.training_context_length, request.options.context_length
     if trained and wanted and wanted > trained and not request.load_anyway:
         message = f"{request.model} was trained for a context of {trained:,} tokens; {wanted:,} is more."
         raise RequestRefused("invalid_option", message, field="context_length")
-    layers, on_gpu = variant.layer_count if variant else None, request.options.gpu_layers
+    layers, on_gpu = variant.layer_count, request.options.gpu_layers
     if layers and on_gpu is not None and on_gpu > layers + 1:
         message = f"{request.model} has {layers} layers and an output layer; {on_gpu} cannot go to the GPU."
         raise RequestRefused("invalid_option", message, field="gpu_layers")

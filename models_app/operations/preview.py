@@ -11,7 +11,7 @@ from models_app.backends.protocol import LoadOptions
 from models_app.estimator.types import Grade
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.advising import server_fit_note
-from models_app.operations.facts import installed_subject
+from models_app.operations.facts import Facts, facts_of
 from models_app.operations.placing import Placing, place
 from models_app.operations.rooms import Room, bytes_of, rooms
 from models_app.operations.subject import Subject
@@ -103,18 +103,26 @@ def fit_preview(
     options: LoadOptions,
     *,
     unload: Sequence[LoadedModel] = (),
-    sample: HostSample | None = None,
-    operation_id: int = 0,
 ) -> FitPreview:
-    """Whether ``model`` fits on ``endpoint`` with ``options`` once ``unload`` are gone.
+    """Whether ``model`` fits on ``endpoint`` with ``options`` once ``unload`` are gone, by a fresh sweep of the host.
 
-    ``model`` is the endpoint's own name for it. ``sample`` defaults to a fresh sweep of the host; reservations of
-    ``operation_id`` are its own and do not count. A model without known numbers has the verdict ``unknown``. Raises
+    ``model`` is the endpoint's own name for it. A model without known numbers has the verdict ``unknown``. Raises
     ``RequestRefused`` (``invalid_option``) for options that contradict each other.
     """
-    sample = sample or sample_now(endpoint.host)
-    devices = rooms(sample, unload, operation_id) if sample else []
-    return judged(installed_subject(endpoint, model, options), devices, options.gpu, endpoint, unload, model)
+    return preview_of(facts_of(endpoint, model), model, options, sample_now(endpoint.host), unload=unload)
+
+
+def preview_of(
+    facts: Facts,
+    model: str,
+    options: LoadOptions,
+    sample: HostSample | None,
+    *,
+    unload: Sequence[LoadedModel] = (),
+) -> FitPreview:
+    """The same by what was read of the model and measured of the host; ``None`` is a host without telemetry."""
+    devices = rooms(sample, unload) if sample else []
+    return judged(facts.subject(options), devices, options.gpu, facts.endpoint, unload, model)
 
 
 def judged(

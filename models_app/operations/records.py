@@ -46,11 +46,11 @@ class News(NamedTuple):
 
 def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | None:
     """The operation with its lease and the steps that an earlier runner wrote; ``None`` where there is nothing to do."""
-    token = states.take_lease(operation_id)
-    if token is None:
+    operation = states.take_lease(operation_id)
+    if operation is None:
         return None
-    operation = Operation.objects.select_related("endpoint__host").get(pk=operation_id)
-    return operation, Lease(operation_id, token), list(operation.steps.all())
+    steps = list(operation.steps.all()) if operation.attempt > 1 else []
+    return operation, Lease(operation_id, operation.lease_token), steps
 
 
 def as_owner(lease: Lease, news: News, unit: Callable[[], T], columns: Mapping[str, Any]) -> T:
@@ -68,21 +68,21 @@ def as_owner(lease: Lease, news: News, unit: Callable[[], T], columns: Mapping[s
     return result
 
 
-def add_steps(operation: Operation, steps: Sequence[OperationStep]) -> list[OperationStep]:
-    """Append steps to the operation's list."""
-    first = operation.steps.count()
+def add_steps(operation: Operation, steps: Sequence[OperationStep], first: int) -> list[OperationStep]:
+    """Append steps to the operation's list, which has ``first`` already."""
     for position, step in enumerate(steps, first):
         step.operation, step.position = operation, position
     return list(OperationStep.objects.bulk_create(steps))
 
 
 def start_step(step: OperationStep, baseline: Mapping[str, int]) -> None:
-    """Written before the effect, so that a later runner knows that it may have happened."""
+    """Written before the effect, so that a later runner knows that it may have happened; a new step with its row."""
     step.state = StepState.RUNNING
     step.baseline = dict(baseline)
     step.before_bytes = sum(baseline.values()) if baseline else None
     step.started_at = timezone.now()
-    step.save(update_fields=["state", "baseline", "before_bytes", "started_at"])
+    if step.pk:
+        step.save(update_fields=["state", "baseline", "before_bytes", "started_at"])
 
 
 def end_step(step: OperationStep, outcome: Outcome) -> None:
@@ -98,7 +98,7 @@ def settle_step(operation: Operation, step: OperationStep, outcome: Outcome) -> 
     """Write an ended step, what is in memory now, and what Berth intends to be there."""
     step.save(update_fields=["state", "finished_at", "after_bytes", "verified_by", "detail"])
     if outcome.observation and outcome.observed_at:
-        record_observation(operation.site, outcome.observation, outcome.observed_at)
+        record_observation(operation.site, outcome.observation, outcome.observed_at, is_news=True)
     if not outcome.skipped:
         intend(operation, step, outcome)
 

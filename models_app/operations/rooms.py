@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from models_app.backends.protocol import Observation
 from models_app.estimator.types import DeviceEstimate
 from models_app.inventory.models import LoadedModel
 from models_app.operations.models import Operation, Reservation
@@ -84,11 +85,14 @@ def _risen_bytes(row: Reservation, used: Mapping[str, int], own: OwnBytes) -> in
     return 0 if held is None else held.get(uuid, 0) - row.own_baseline_bytes
 
 
-def own_bytes(operation: Operation, sample: HostSample) -> dict[str, int] | None:
-    """What the processes of an operation's models hold by the GPU's UUID; ``None`` where processes do not tell."""
+def own_bytes(operation: Operation, sample: HostSample, observation: Observation | None = None) -> dict[str, int] | None:
+    """What the processes of an operation's models hold by the GPU's UUID; ``None`` where processes do not tell.
+
+    ``observation`` is what its endpoint says now, where that is newer than the rows.
+    """
     total: dict[str, int] = {}
-    for target in operation.targets.all():
-        held = model_bytes(operation.site, target.model_name, sample)
+    for name in operation.model_names:
+        held = model_bytes(operation.site, name, sample, observation)
         if held is None:
             return None
         for uuid, size_bytes in held.items():
@@ -105,25 +109,27 @@ def bytes_of(model: LoadedModel, gpu_uuids: Sequence[str]) -> dict[str, int]:
     return {}
 
 
-def rooms(sample: HostSample, unload: Sequence[LoadedModel], operation_id: int = 0) -> list[Room]:
-    """Every usable device of a host. The reservations of the operation that asks do not count against itself."""
+def rooms(sample: HostSample, unload: Sequence[LoadedModel], reserved: Sequence[Reservation] | None = None) -> list[Room]:
+    """Every usable device of a host, less what is ``reserved``: by anybody, unless the caller has read by whom."""
     gpus = usable_gpus(sample)
     if not gpus:
         return _ram_room(sample) if not sample.gpus else []
     uuids = [gpu.uuid for gpu in gpus]
-    held = held_bytes(*_promised(uuids, operation_id, sample))
+    reserved = reservations(sample) if reserved is None else reserved
+    held = held_bytes(reserved, used_by_gpu(sample), _own_bytes_of(reserved, sample))
     freed = [bytes_of(model, uuids) for model in unload]
     return [_gpu_room(gpu, held.get(gpu.uuid, 0), sum(part.get(gpu.uuid, 0) for part in freed)) for gpu in gpus]
 
 
-def _promised(
-    uuids: Sequence[str], operation_id: int, sample: HostSample
-) -> tuple[list[Reservation], dict[str, int], OwnBytes]:
-    """The reservations of other operations, and what they are measured against."""
-    others = Reservation.objects.filter(gpu__uuid__in=uuids).exclude(operation_id=operation_id)
-    rows = list(others.select_related("gpu", "operation__endpoint__host").prefetch_related("operation__targets"))
-    operations = {row.operation_id: row.operation for row in rows if row.own_baseline_bytes is not None}
-    return rows, used_by_gpu(sample), {pk: own_bytes(operation, sample) for pk, operation in operations.items()}
+def reservations(sample: HostSample, operation_id: int = 0) -> list[Reservation]:
+    """What is promised of the usable GPUs, in the order of the ids; not to the operation that asks."""
+    on_these = Reservation.objects.filter(gpu__uuid__in=used_by_gpu(sample)).exclude(operation_id=operation_id)
+    return list(on_these.select_related("gpu").prefetch_related("operation__endpoint__host").order_by("pk"))
+
+
+def _own_bytes_of(reserved: Iterable[Reservation], sample: HostSample) -> OwnBytes:
+    operations = {row.operation_id: row.operation for row in reserved if row.own_baseline_bytes is not None}
+    return {pk: own_bytes(operation, sample) for pk, operation in operations.items()}
 
 
 def _gpu_room(gpu: GpuSample, held: int, freed: int) -> Room:

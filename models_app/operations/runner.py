@@ -5,10 +5,12 @@ Everything that must survive this process is in rows before it happens, so that 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db.models import F
@@ -19,6 +21,7 @@ from models_app.inventory.connect import backend_for
 from models_app.operations import records
 from models_app.operations.admission import admit
 from models_app.operations.database import Database
+from models_app.operations.expected import Expected, expected
 from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.outcomes import Cancelled, Failure, LeaseLost, Outcome, Outdated, Waiting
@@ -98,9 +101,10 @@ async def _prepare(job: Job) -> None:
     """Steps that an earlier runner wrote stand; those of a retry are admitted anew."""
     name = next(iter(job.operation.unload), job.operation.model_name)
     for _ in range(MAX_READINGS):
-        reading = await job.read(name)
+        reading, job.expected = await asyncio.gather(job.read(name), job.database(expected, job.operation))
+        unit = partial(_plan_and_admit, job.operation, job.steps, reading, job.expected)
         try:
-            job.steps, job.begun = await job.write(_plan_and_admit, job.operation, job.steps, reading)
+            job.steps, job.begun = await job.write_with(_columns(job.steps, reading), unit)
         except Outdated:
             continue
         job.fresh = name, reading
@@ -108,17 +112,19 @@ async def _prepare(job: Job) -> None:
     raise Failure("memory_unsettled", "Other operations kept ending while the memory was being read.", retryable=True)
 
 
+def _columns(steps: Sequence[OperationStep], reading: Reading) -> dict[str, Any]:
+    used = reading.used
+    return {"phase": "running"} | ({} if steps else {"before_bytes": sum(used.values()) if used else None})
+
+
 def _plan_and_admit(
-    operation: Operation, steps: list[OperationStep], reading: Reading
+    operation: Operation, steps: list[OperationStep], reading: Reading, load: Expected | None
 ) -> tuple[list[OperationStep], OperationStep | None]:
     """The steps, and the first one where it has begun with that."""
     planned = steps or plan(operation, reading.observation)
-    admit(operation, planned, reading.sample)
-    used = reading.used
-    columns = {"phase": "running"} | ({} if steps else {"before_bytes": sum(used.values()) if used else None})
-    Operation.objects.filter(pk=operation.pk).update(**columns)
-    steps = steps or records.add_steps(operation, planned)
-    return steps, steps[0] if begin_planned(steps[0], reading) else None
+    admit(operation, planned, reading.sample, reading.observation, load)
+    begun = planned[0] if begin_planned(operation, planned[0], reading) else None
+    return steps or records.add_steps(operation, planned, 0), begun
 
 
 async def _succeed(job: Job, outcomes: list[Outcome]) -> None:

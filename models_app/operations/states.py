@@ -17,12 +17,10 @@ believes in. An apply has no lease: its steps are operations that have one, and 
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from models_app.live import Topic, publish
@@ -71,25 +69,30 @@ def transition(operation_id: int, old: State, new: State, lease_token: str, /, *
     return True
 
 
-def take_lease(operation_id: int) -> str | None:
-    """The lease on a due operation, or on a running one whose lease has expired; ``None`` where there is none to take."""
+@transaction.atomic
+def take_lease(operation_id: int) -> Operation | None:
+    """A due operation, or a running one whose lease has expired, under a new lease; ``None`` where there is none to take.
+
+    It comes with its endpoint and host, as the row is now: until the lease is written nobody else changes it.
+    """
     now = timezone.now()
-    due = Operation.objects.filter(Q(state=State.QUEUED, due_at=None) | _due(now), pk=operation_id)
-    due = due.exclude(kind=Operation.Kind.APPLY)
-    row = due.values_list("state", "lease_token").first()
-    if row is None:
+    rows = Operation.objects.select_for_update(of=("self",)).select_related("endpoint__host")
+    operation = rows.filter(pk=operation_id).order_by().first()
+    if operation is None or operation.kind == Operation.Kind.APPLY or not _is_due(operation, now):
         return None
-    state, old_token = row
-    token = str(uuid.uuid4())
     taken = {
-        "lease_token": token,
+        "lease_token": str(uuid.uuid4()),
         "lease_expires_at": now + LEASE_DURATION,
-        "started_at": Coalesce(F("started_at"), now),
-        "attempt": F("attempt") + 1,
+        "started_at": operation.started_at or now,
+        "attempt": operation.attempt + 1,
         "waiting_for": None,
     }
-    is_mine = transition(operation_id, State(state), State.RUNNING, old_token, **taken)
-    return token if is_mine else None
+    if not transition(operation_id, State(operation.state), State.RUNNING, operation.lease_token, **taken):
+        return None
+    for name, value in taken.items():
+        setattr(operation, name, value)
+    operation.state = State.RUNNING
+    return operation
 
 
 def renew_lease(operation_id: int, lease_token: str) -> bool:
@@ -105,5 +108,8 @@ def expire_leases() -> None:
     Operation.objects.filter(state=State.QUEUED).update(enqueued_at=None)
 
 
-def _due(now: Any) -> Q:
-    return Q(state=State.QUEUED, due_at__lte=now) | Q(state=State.RUNNING, lease_expires_at__lt=now)
+def _is_due(operation: Operation, now: datetime) -> bool:
+    if operation.state == State.QUEUED:
+        return operation.due_at is None or operation.due_at <= now
+    expires_at = operation.lease_expires_at
+    return operation.state == State.RUNNING and expires_at is not None and expires_at < now

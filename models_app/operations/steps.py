@@ -21,7 +21,7 @@ from models_app.operations.disk_steps import begin_without_memory, delete, pull
 from models_app.operations.job import Job
 from models_app.operations.learning import learnt, lesson_of
 from models_app.operations.matching import differing_options
-from models_app.operations.models import OperationLog, OperationStep
+from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outcome
 from models_app.operations.speeds import MOST_SECONDS, TOKENS, record_speed
@@ -32,7 +32,7 @@ LEAST_TOKENS = 8
 IN_MEMORY = (ModelState.LOADED, ModelState.SLEEPING)
 
 
-def begin_planned(step: OperationStep, reading: Reading) -> bool:
+def begin_planned(operation: Operation, step: OperationStep, reading: Reading) -> bool:
     """Begin a first step in the transaction that plans it, unless ``reading`` says that there is nothing to do."""
     resident = reading.observation.find(step.model_name)
     is_needed = {
@@ -42,7 +42,7 @@ def begin_planned(step: OperationStep, reading: Reading) -> bool:
     if step.state != OperationStep.State.PENDING or not is_needed.get(Action(step.action), False):
         return False
     records.start_step(step, reading.used)
-    OperationLog.objects.create(operation_id=step.operation_id, text=_phrase(step))
+    OperationLog.objects.create(operation=operation, text=_phrase(step))
     return True
 
 
@@ -65,7 +65,7 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
     if step.state != OperationStep.State.RUNNING:
         await _begin(job, step, reading, _phrase(step))
     before = None if was_begun else reading.sample
-    async with in_background(job.database(lesson_of, job.operation, step, before)) as lesson:
+    async with in_background(job.database(lesson_of, job.operation, step, before, job.expected)) as lesson:
         if was_begun and resident is not None and resident.state in IN_MEMORY:
             job.say(f"{step.model_name} is loaded: an earlier worker had begun it.")
         else:

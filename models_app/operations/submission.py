@@ -35,8 +35,6 @@ def submit(request: Request) -> Operation:
     if first := first_of_key(request.actor, request.idempotency_key, request.digest()):
         return first
     checked = _checked(request)
-    if busy := _in_the_way(request, checked):
-        raise busy_with(busy)
     try:
         return _create(request, checked)
     except IntegrityError as error:
@@ -114,7 +112,7 @@ def _create(request: Request, checked: Checked) -> Operation:
     )
     OperationTarget.objects.bulk_create(
         OperationTarget(operation=operation, endpoint=request.endpoint, model_name=name, active=not request.step_id)
-        for name in dict.fromkeys([request.model, *checked.unload])
+        for name in operation.model_names
     )
     if request.step_id:
         _take_step(request.step_id, operation)

@@ -61,7 +61,7 @@ def _begin_undo(
     for step in steps:
         if step.state == StepState.RUNNING:
             _settle_failed(operation, step, failure, observation, is_kept=not undo_steps)
-    return records.add_steps(operation, undo_steps)
+    return records.add_steps(operation, undo_steps, len(steps))
 
 
 def _settle_failed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ IDLE = "bounded call"
 _idle: deque[_Calls] = deque()
 """What threads take their calls from that have nothing to do: a sample needs several, and starting one costs as much as
 reading a GPU."""
+os.register_at_fork(after_in_child=_idle.clear)
 
 
 class BoundedCall(Generic[T]):

@@ -76,7 +76,8 @@ def model_pids(
     endpoint: Endpoint, name: str, sample: HostSample, observation: Observation | None = None
 ) -> frozenset[int] | None:
     """The processes of one model, as ``model_bytes`` counts them; ``None`` where processes do not tell."""
-    found = _visible_processes(endpoint, sample, {*loaded_names(endpoint), name}, observation)
+    listed = [model.name for model in observation.resident] if observation else loaded_names(endpoint)
+    found = _visible_processes(endpoint, sample, {*listed, name}, observation)
     if found is None or (name not in found.by_model and found.unassigned):
         return None
     return found.by_model.get(name, frozenset())

@@ -81,7 +81,7 @@ def _of_managed(endpoint: Endpoint, shown: Mapping[int, GpuProcess], observation
 
 def loaded_names(endpoint: Endpoint) -> list[str]:
     """The models that the rows list on an endpoint."""
-    return list(LoadedModel.objects.filter(endpoint=endpoint).values_list("name", flat=True))
+    return list(LoadedModel.objects.filter(endpoint=endpoint).order_by("name").values_list("name", flat=True))
 
 
 def _from_registry(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from asgiref.sync import sync_to_async
 
@@ -21,6 +23,7 @@ ModelPids = Callable[[], Mapping[str, Iterable[int]]]
 
 Finder = Callable[[Host], Probe | None]
 
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sample")
 _lock = threading.Lock()
 _probes: dict[int, Probe] = {}
 _pids: dict[int, tuple[Pids, ModelPids | None]] = {}
@@ -66,6 +69,16 @@ def sample_now(host: Host) -> HostSample | None:
     """A fresh sample within a few seconds at most; ``None`` for a host that nothing here can sample."""
     probe = probe_of(host) or _find(host)
     return probe.sample() if probe else None
+
+
+def begin_sample(host: Host) -> Callable[[], HostSample | None]:
+    """Begin a fresh sample beside what the caller does meanwhile; calling the result waits for it.
+
+    Where no probe in this process is asked, it begins with that call: the way to it may read rows of the caller's own
+    transaction.
+    """
+    probe = probe_of(host)
+    return partial(sample_now, host) if probe is None else _threads.submit(probe.sample).result
 
 
 async def sample_now_async(host: Host) -> HostSample | None:

@@ -54,10 +54,10 @@ def test_an_end_lets_go_of_the_targets_and_the_lease() -> None:
 
 def test_a_lease_is_taken_once() -> None:
     operation = OperationFactory()
-    token = take_lease(operation.pk)
-    assert token
+    taken = take_lease(operation.pk)
+    assert taken
     assert take_lease(operation.pk) is None
-    assert renew_lease(operation.pk, token)
+    assert renew_lease(operation.pk, taken.lease_token)
     assert not renew_lease(operation.pk, "another")
 
 
@@ -66,8 +66,9 @@ def test_an_expired_lease_is_taken_over() -> None:
     first = take_lease(operation.pk)
     expire(operation)
     second = take_lease(operation.pk)
+    assert first
     assert second
-    assert second != first
+    assert second.lease_token != first.lease_token
     operation.refresh_from_db()
     assert operation.attempt == 2
 
