@@ -84,7 +84,7 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
     except RequestRefused as refused:
         raise problem_of(refused) from None
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
-    return Status(202, detail_of(operation.pk))
+    return Status(202, _detailed(COLUMNS.shown(operation)))
 
 
 @router.post("/{int:operation_id}/cancel", response={202: OperationDetail}, summary="Cancel an operation")
@@ -140,13 +140,19 @@ def idempotency_key(request: HttpRequest) -> str:
 
 def detail_of(operation_id: int) -> dict[str, Any]:
     """An operation with everything that belongs to it. Raises Http404."""
-    found = _shown(COLUMNS.one(Operation.objects.filter(pk=operation_id)))
-    apply_steps = ApplyStep.objects.filter(operation=operation_id).select_related("endpoint")
+    return _detailed(COLUMNS.one(Operation.objects.filter(pk=operation_id)))
+
+
+def _detailed(row: dict[str, Any]) -> dict[str, Any]:
+    """With what belongs to it; steps are there once a worker has begun."""
+    parts = (OperationStep, ApplyStep, OperationLog)
+    steps, apply_steps, log = (kind.objects.filter(operation=row["id"]) for kind in parts)
+    is_apply = row["kind"] == Operation.Kind.APPLY
     return {
-        **found,
-        "steps": STEP_COLUMNS.read(OperationStep.objects.filter(operation=operation_id)),
-        "apply_steps": [apply_step_out(step) for step in apply_steps],
-        "log": LOG_COLUMNS.read(OperationLog.objects.filter(operation=operation_id)),
+        **_shown(row),
+        "steps": STEP_COLUMNS.read(steps) if row["started_at"] and not is_apply else [],
+        "apply_steps": [apply_step_out(step) for step in apply_steps.select_related("endpoint")] if is_apply else [],
+        "log": LOG_COLUMNS.read(log),
     }
 
 

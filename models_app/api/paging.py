@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Generic, TypeVar
 
 from django.db.models import Model, Q, QuerySet
@@ -52,6 +53,10 @@ class Columns:
     def read(self, rows: QuerySet[Any]) -> list[dict[str, Any]]:
         """The rows as the members' plain values."""
         return [dict(zip(self.lookups, row, strict=True)) for row in rows.values_list(*self.lookups.values())]
+
+    def shown(self, row: Model) -> dict[str, Any]:
+        """The members of a row that is in memory with what it is joined to."""
+        return {name: reduce(_member, lookup.split("__"), row) for name, lookup in self.lookups.items()}
 
     def one(self, rows: QuerySet[Any]) -> dict[str, Any]:
         """The only row. Raises Http404 where there is none."""
@@ -170,6 +175,10 @@ class Listing(Generic[Row]):
                 raise _invalid("sort", f"It must name some of: {', '.join(sorted(self.sorts))}.")
             order += [("-" if word.startswith("-") else "") + column for column in self.sorts[name].split(",")]
         return rows.order_by(*order, "pk")
+
+
+def _member(value: Any, name: str) -> Any:
+    return None if value is None else getattr(value, name)
 
 
 def _is_flag(name: str) -> bool:

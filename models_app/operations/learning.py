@@ -62,8 +62,14 @@ def lesson_of(
     return Lesson(replace(facts, measurements=()), before, rooms(before, [], reservations(before, operation.pk)))
 
 
+def learn(lesson: Lesson | None, operation: Operation, step: OperationStep, outcome: Outcome) -> None:
+    """Save the measurement of a load, where there is one."""
+    if measurement := learnt(lesson, operation, step, outcome):
+        measurement.save()
+
+
 def learnt(lesson: Lesson | None, operation: Operation, step: OperationStep, outcome: Outcome) -> LoadMeasurement | None:
-    """The measurement of a load, to be saved; ``None`` where nothing was measured. Reads no rows."""
+    """The measurement of a load; ``None`` where nothing was measured. Reads no rows."""
     resident = outcome.observation.find(step.model_name) if outcome.observation else None
     if lesson is None or resident is None or outcome.verified_by not in LEARNT_FROM:
         return None

@@ -24,6 +24,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_app.live import Topic, publish
+from models_app.operations.ends import tell_end
 from models_app.operations.models import Operation, OperationTarget
 
 State = Operation.State
@@ -65,6 +66,7 @@ def transition(operation_id: int, old: State, new: State, lease_token: str, /, *
             return False
         if new in ENDED:
             OperationTarget.objects.filter(operation_id=operation_id).update(active=False)
+            transaction.on_commit(tell_end)
         publish(Topic.OPERATION, operation_id)
     return True
 

@@ -19,7 +19,7 @@ from models_app.operations import records
 from models_app.operations.confirm import confirm_load, confirm_unload
 from models_app.operations.disk_steps import begin_without_memory, delete, pull
 from models_app.operations.job import Job
-from models_app.operations.learning import learnt, lesson_of
+from models_app.operations.learning import learn, lesson_of
 from models_app.operations.matching import differing_options
 from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.options import stored_options
@@ -71,8 +71,7 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
         else:
             await _call_load(job, step)
         outcome = await confirm_load(job, step, reading.observation)
-        if measurement := await asyncio.to_thread(learnt, await lesson, job.operation, step, outcome):
-            job.later(measurement.save)
+        job.later(learn, await lesson, job.operation, step, outcome)
     return outcome
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+from django.db import connection
 
 from models_app.operations import ends
 from models_app.operations.models import Operation
+from models_app.operations.states import transition
 from tests.api.conftest import Script
 from tests.factories import EndpointFactory
 
@@ -18,11 +20,34 @@ def running(db: None) -> Operation:
 
 
 def test_the_answer_is_held_back_until_the_end(reader: Script, running: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
-    def end_meanwhile(_seconds: float) -> None:
+    def end_meanwhile(_known: int, _seconds: float) -> None:
         Operation.objects.filter(pk=running.pk).update(state="succeeded")
 
-    monkeypatch.setattr("models_app.operations.ends.time.sleep", end_meanwhile)
+    monkeypatch.setattr(ends, "_wait_for_another", end_meanwhile)
     assert reader.get(f"operations/{running.pk}", wait=30).json()["state"] == "succeeded"
+
+
+def test_an_end_in_this_process_wakes_whoever_waits(
+    transactional_db: None, running: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep, sleep = threading.Event(), ends._wait_for_another
+
+    def observed_sleep(known: int, seconds: float) -> None:
+        asleep.set()
+        sleep(known, seconds)
+
+    def wait() -> None:
+        ends.wait_for_end(running.pk, 60)
+        connection.close()
+
+    monkeypatch.setattr(ends, "RARE_LOOK_SECONDS", 60)
+    monkeypatch.setattr(ends, "_wait_for_another", observed_sleep)
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert asleep.wait(30)
+    assert transition(running.pk, Operation.State.RUNNING, Operation.State.SUCCEEDED, "")
+    waiting.join(30)
+    assert not waiting.is_alive()
 
 
 def test_an_operation_that_goes_on_is_answered_when_the_time_is_over(reader: Script, running: Operation) -> None:
