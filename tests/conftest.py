@@ -22,6 +22,7 @@ PLUGINS = (
     "tests.fixtures.managed",
     "tests.fixtures.people",
     "tests.fixtures.services",
+    "tests.fixtures.networks",
     "tests.fixtures.panels",
     "tests.fixtures.browser",
     "tests.fixtures.agents",

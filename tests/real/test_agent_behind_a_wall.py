@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -12,60 +10,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.fixtures.networks import Network
 from tests.fixtures.panels import StartPanel
-from tests.panels import DIES_WITH_US, ROOT, Panel, wait_until
+from tests.panels import Panel, wait_until
 
 pytestmark = pytest.mark.real
 
 MODEL = "llama3.2:3b"
-
-
-@dataclass(frozen=True)
-class Network:
-    """A namespace that is joined to ours by one cable."""
-
-    name: str
-    ours: str
-    theirs: str
-
-    def start(self, log: Path, *command: str, **more: Any) -> subprocess.Popen[str]:
-        """A process in there, which dies with the tests."""
-        inside = ["ip", "netns", "exec", self.name, *DIES_WITH_US, *command]
-        with log.open("wb") as output:
-            return subprocess.Popen(inside, cwd=ROOT, stderr=output, text=True, **more)
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    """Needs root and ``ip``; a machine that cannot make namespaces fails, for skipping would hide it."""
-    number = os.getpid() % 250
-    made = Network(f"berth-{os.getpid()}", f"10.231.{number}.1", f"10.231.{number}.2")
-    try:
-        _ip("netns", "add", made.name)
-        _ip("link", "add", f"berth{number}", "type", "veth", "peer", "name", "panel", "netns", made.name)
-        _ip("addr", "add", f"{made.ours}/30", "dev", f"berth{number}")
-        _ip("link", "set", f"berth{number}", "up")
-        for command in (("addr", "add", f"{made.theirs}/30", "dev", "panel"), ("link", "set", "panel", "up")):
-            _ip("-n", made.name, *command)
-        _ip("-n", made.name, "link", "set", "lo", "up")
-        yield made
-    finally:
-        subprocess.run(["ip", "netns", "delete", made.name], capture_output=True, check=False)
-
-
-def _ip(*arguments: str) -> None:
-    if shutil.which("ip") is None:
-        pytest.fail("This test needs the program ip, of the package iproute2.", pytrace=False)
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.fail(f"This test needs to make network namespaces, as root does: {done.stderr}", pytrace=False)
 
 
 @pytest.fixture
