@@ -16,8 +16,8 @@ from models_app.operations.models import (
     OperationLog,
     OperationStep,
     OperationTarget,
-    Reservation,
 )
+from models_app.operations.reservations import Reservation
 from models_app.plans.corrections import Correction, EnforcementStop
 from models_app.plans.models import Demand, Plan
 from models_app.plans.schedules import Schedule

@@ -145,14 +145,14 @@ def detail_of(operation_id: int) -> dict[str, Any]:
 
 def _detailed(row: dict[str, Any]) -> dict[str, Any]:
     """With what belongs to it; steps are there once a worker has begun."""
-    parts = (OperationStep, ApplyStep, OperationLog)
-    steps, apply_steps, log = (kind.objects.filter(operation=row["id"]) for kind in parts)
-    is_apply = row["kind"] == Operation.Kind.APPLY
+    pk, is_apply = row["id"], row["kind"] == Operation.Kind.APPLY
+    steps = OperationStep.objects.filter(operation=pk)
+    apply_steps = ApplyStep.objects.filter(operation=pk).select_related("endpoint")
     return {
         **_shown(row),
         "steps": STEP_COLUMNS.read(steps) if row["started_at"] and not is_apply else [],
-        "apply_steps": [apply_step_out(step) for step in apply_steps.select_related("endpoint")] if is_apply else [],
-        "log": LOG_COLUMNS.read(log),
+        "apply_steps": [apply_step_out(step) for step in apply_steps] if is_apply else [],
+        "log": LOG_COLUMNS.read(OperationLog.objects.filter(operation=pk)),
     }
 
 

@@ -14,7 +14,8 @@ from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Reside
 from models_app.operations.fleet_models import About, Key, hue, model_view
 from models_app.operations.fleet_view import EndpointView, FleetView, GpuView, HostView, ModelView, Sums
 from models_app.operations.memory_bar import Promise, fill, fill_ram
-from models_app.operations.models import OperationTarget, Reservation
+from models_app.operations.models import OperationTarget
+from models_app.operations.reservations import Reservation
 from models_app.operations.speeds import latest_speeds
 from models_app.probes.types import GpuSample, GpuState, PoolKind
 from models_app.telemetry.latest import Latest, latest_by_host

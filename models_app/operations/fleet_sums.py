@@ -9,7 +9,7 @@ from django.conf import settings
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.operations.fleet_view import Sums
 from models_app.operations.memory_bar import Promise
-from models_app.operations.models import Reservation
+from models_app.operations.reservations import Reservation
 from models_app.telemetry.latest import latest_by_host
 
 

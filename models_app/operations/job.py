@@ -18,7 +18,7 @@ from models_app.operations.expected import Expected
 from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.outcomes import Outcome
 from models_app.operations.records import Lease, Line, News
-from models_app.operations.rooms import used_by_gpu
+from models_app.operations.reservations import used_by_gpu
 from models_app.operations.verify import Reading, risen
 from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import held_by, model_pids

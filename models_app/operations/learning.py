@@ -22,7 +22,8 @@ from models_app.operations.outcomes import Outcome
 from models_app.operations.reckoned import Reckoning
 from models_app.operations.reckoning import gpu_names, reckon_unlearned
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.rooms import Room, reservations, rooms
+from models_app.operations.reservations import reservations
+from models_app.operations.rooms import Room, rooms
 from models_app.operations.subject import Subject, settings_key
 from models_app.operations.verify import PARTLY_SHARE
 from models_app.operations.wording import gib

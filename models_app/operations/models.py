@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from models_app.inventory.models import Endpoint, Gpu
+from models_app.inventory.models import Endpoint
 
 
 class Operation(models.Model):
@@ -44,7 +44,6 @@ class Operation(models.Model):
 
     ACTIVE = (State.QUEUED, State.RUNNING)
     MOVES_MEMORY = (Kind.LOAD, Kind.UNLOAD, Kind.SWAP, Kind.RESTART)
-
     kind = models.CharField(max_length=16, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     phase = models.CharField(max_length=60, blank=True)
@@ -54,18 +53,15 @@ class Operation(models.Model):
     unload = models.JSONField(default=list)
     load_anyway = models.BooleanField(default=False)
     reload = models.BooleanField(default=False)
-
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     requested_by = models.CharField(max_length=150)
     via = models.CharField(max_length=12)
     idempotency_key = models.CharField(max_length=255, blank=True)
     request_digest = models.CharField(max_length=64, blank=True)
-
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
-
     lease_token = models.CharField(max_length=36, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
     attempt = models.IntegerField(default=0)
@@ -73,10 +69,8 @@ class Operation(models.Model):
     enqueued_at = models.DateTimeField(null=True)
     waiting_for = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="waiters")
     follows = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="followers")
-
     progress_bytes = models.BigIntegerField(null=True)
     progress_total_bytes = models.BigIntegerField(null=True)
-
     estimate = models.JSONField(default=dict)
     before_bytes = models.BigIntegerField(null=True)
     after_bytes = models.BigIntegerField(null=True)
@@ -184,29 +178,6 @@ class OperationStep(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.model_name}"
-
-
-class Reservation(models.Model):
-    """Bytes of one GPU promised to a running operation. ``baseline_bytes`` is used VRAM when it was taken.
-
-    What admission still holds back for it is ``max(0, reservation_bytes - risen since the baseline)``, where what an unload
-    has freed counts as a negative rise. Only the operation's own models count as risen where their processes show:
-    ``own_baseline_bytes`` is what they held when it was taken, ``None`` where processes do not tell. With 0 bytes it only
-    says that the operation concerns the GPU. The row is deleted once a sample taken after the operation's end shows the
-    result.
-    """
-
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="reservations")
-    gpu = models.ForeignKey(Gpu, on_delete=models.CASCADE, related_name="reservations")
-    reservation_bytes = models.BigIntegerField()
-    baseline_bytes = models.BigIntegerField()
-    own_baseline_bytes = models.BigIntegerField(null=True)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["operation", "gpu"], name="one_reservation_per_operation_and_gpu")]
-
-    def __str__(self) -> str:
-        return f"{self.reservation_bytes} bytes on {self.gpu}"
 
 
 class OperationLog(models.Model):

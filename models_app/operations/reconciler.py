@@ -20,8 +20,9 @@ from models_app.catalog.models import Installation
 from models_app.inventory.models import Residency
 from models_app.live import Topic, publish
 from models_app.operations import heartbeats, states
-from models_app.operations.models import Operation, OperationLog, OperationTarget, Reservation
+from models_app.operations.models import Operation, OperationLog, OperationTarget
 from models_app.operations.nudge import enqueue, enqueue_beat
+from models_app.operations.reservations import Reservation
 from models_app.operations.runner import MAX_ATTEMPTS
 from models_app.operations.states import State
 

@@ -14,8 +14,9 @@ from models_app.inventory.observe import record_observation
 from models_app.live import Topic, publish
 from models_app.operations import states
 from models_app.operations.intentions import intend
-from models_app.operations.models import Operation, OperationLog, OperationStep, Reservation
+from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.outcomes import LeaseLost, Outcome
+from models_app.operations.reservations import Reservation
 from models_app.operations.states import State
 
 T = TypeVar("T")

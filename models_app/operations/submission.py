@@ -12,7 +12,8 @@ from models_app.accounts.roles import Actor
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.live import Topic, publish
 from models_app.operations.apply_steps import ApplyStep
-from models_app.operations.checks import Checked, canonical_name, check
+from models_app.operations.checks import canonical_name, check
+from models_app.operations.load_checks import Checked
 from models_app.operations.models import Operation, OperationLog, OperationTarget
 from models_app.operations.nudge import enqueue
 from models_app.operations.options import FOREVER_SECONDS

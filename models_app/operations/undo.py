@@ -14,7 +14,7 @@ from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.outcomes import Failure, LeaseLost, Outcome
 from models_app.operations.plan import plan_undo
-from models_app.operations.rooms import used_by_gpu
+from models_app.operations.reservations import used_by_gpu
 from models_app.operations.states import State
 from models_app.operations.steps import perform
 from models_app.operations.verify import Reading

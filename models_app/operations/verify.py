@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from models_app.backends.protocol import ModelState, Observation, ResidentModel
-from models_app.operations.rooms import usable_gpus, used_by_gpu
+from models_app.operations.reservations import usable_gpus, used_by_gpu
 from models_app.operations.wording import gib
 from models_app.probes.types import HostSample
 

@@ -13,8 +13,7 @@ from models_app.catalog.models import Installation, Variant
 from models_app.inventory.managed import is_managed, spec_of
 from models_app.inventory.models import Endpoint, Host, LoadedModel, Residency
 from models_app.operations.fleet_models import hue
-from models_app.operations.models import Reservation
-from models_app.operations.rooms import held_bytes, usable_gpus
+from models_app.operations.reservations import Reservation, held_bytes, usable_gpus
 from models_app.plans.changes import NONE, Changes
 from models_app.plans.fleet import Fleet, Pool, Server
 from models_app.plans.records import RAM, Instance

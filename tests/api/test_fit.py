@@ -14,7 +14,8 @@ from models_app.catalog.headers import FoundHeader, record_headers
 from models_app.catalog.models import Installation, VariantHeader
 from models_app.gguf.ollama_show import header_from_show
 from models_app.inventory.models import LoadedModel
-from models_app.operations.models import Operation, Reservation
+from models_app.operations.models import Operation
+from models_app.operations.reservations import Reservation
 from models_app.simulation.catalogue import CATALOGUE
 from models_app.simulation.devices import SimulatedGpu
 from models_app.simulation.hardware import SimulatedHost

@@ -19,8 +19,9 @@ from models_app.agent import codec
 from models_app.inventory.connect import backend_for
 from models_app.inventory.models import Residency
 from models_app.operations.apply import StepRequest, request_apply
-from models_app.operations.models import Operation, Reservation
+from models_app.operations.models import Operation
 from models_app.operations.options import stored_options
+from models_app.operations.reservations import Reservation
 from models_app.operations.tasks import run_operation
 from models_app.simulation.asgi import Answer, Request, json_answer
 from models_app.simulation.faults import Fault

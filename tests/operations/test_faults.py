@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Host, Residency
-from models_app.operations.models import Operation, Reservation
+from models_app.operations.models import Operation
 from models_app.operations.reconciler import release_reservations
+from models_app.operations.reservations import Reservation
 from models_app.simulation.faults import Fault
 from models_app.simulation.memory import Placement
 from models_app.telemetry import sources

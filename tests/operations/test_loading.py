@@ -5,7 +5,7 @@ from __future__ import annotations
 from models_app.accounts.models import AuditEntry
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Residency
-from models_app.operations.models import Reservation
+from models_app.operations.reservations import Reservation
 from models_app.telemetry import sources
 from tests.operations.conftest import EMBEDDING, MIDDLE, SMALL, Stage, log_of
 

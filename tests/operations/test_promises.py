@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from models_app.inventory.models import Endpoint, Host
 from models_app.operations.admission import admit
-from models_app.operations.models import Operation, OperationStep, OperationTarget, Reservation
+from models_app.operations.models import Operation, OperationStep, OperationTarget
 from models_app.operations.outcomes import Failure, Outdated, Waiting
-from models_app.operations.rooms import own_bytes
+from models_app.operations.reservations import Reservation, own_bytes
 from models_app.simulation.devices import SimulatedGpu
 from models_app.simulation.hardware import SimulatedHost
 from models_app.telemetry import sources

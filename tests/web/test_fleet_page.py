@@ -14,7 +14,8 @@ from models_app.inventory.models import Endpoint, Residency
 from models_app.operations.fleet import fleet
 from models_app.operations.fleet_sums import sums_of_all
 from models_app.operations.measurements import SpeedMeasurement
-from models_app.operations.models import Operation, Reservation
+from models_app.operations.models import Operation
+from models_app.operations.reservations import Reservation
 from models_app.probes.types import GpuState
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import pack, unpack

@@ -1,0 +1,89 @@
+"""What a request that loads must pass: its options, what is in memory already, and a preview of the fit.
+
+The host is sampled beside the reading of the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models_app.inventory.models import LoadedModel
+from models_app.operations.facts import Facts, facts_of
+from models_app.operations.matching import differing_options
+from models_app.operations.option_checks import check_options
+from models_app.operations.preview import FitPreview, Verdict, preview_of
+from models_app.operations.refusals import RequestRefused
+from models_app.operations.request import Request
+from models_app.operations.standing import check_pinned, required_loaded, residency_of, unknown_model
+from models_app.probes.types import HostSample
+from models_app.telemetry.sources import begin_sample
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks found out on their way: the models to unload first, and the preview of a load."""
+
+    unload: list[str] = field(default_factory=list)
+    preview: FitPreview | None = None
+
+
+def check_load(request: Request) -> Checked:
+    """One that is loaded with other options is unloaded first, where that was asked for."""
+    sample = begin_sample(request.endpoint.host)
+    facts = _facts(request)
+    loaded = facts.loaded
+    if loaded is None:
+        return Checked(preview=_fitting(request, [], facts, sample()))
+    _check_reload(request, loaded)
+    return Checked([loaded.name], _fitting(request, [loaded], facts, sample()))
+
+
+def check_swap(request: Request) -> Checked:
+    """Every model to be unloaded is there, and may go."""
+    sample = begin_sample(request.endpoint.host)
+    facts = _facts(request)
+    if loaded := facts.loaded:
+        raise RequestRefused("already_loaded", f"{loaded.name} is loaded already.", status=409, loaded=loaded)
+    rows = LoadedModel.objects.filter(endpoint=request.endpoint, pk__in=request.unload)
+    if len(rows) != len(set(request.unload)) or not rows:
+        message = f"A swap names models that are loaded on {request.endpoint.name}; at least one of these is not."
+        raise RequestRefused("unknown_loaded_model", message, field="unload")
+    for row in rows:
+        check_pinned(request, row)
+    return Checked([row.name for row in rows], _fitting(request, list(rows), facts, sample()))
+
+
+def check_restart(request: Request) -> Checked:
+    """The server gives back what it holds before it takes it again, perhaps with other settings."""
+    sample = begin_sample(request.endpoint.host)
+    loaded = required_loaded(request)
+    check_pinned(request, loaded)
+    facts = facts_of(request.endpoint, request.model)
+    return Checked(preview=_fitting(request, [loaded], facts, sample()))
+
+
+def _facts(request: Request) -> Facts:
+    """What the rows say of an installed model that can be loaded with these options."""
+    facts = facts_of(request.endpoint, request.model)
+    if facts.variant is None:
+        raise unknown_model(request)
+    check_options(request, facts.variant)
+    return facts
+
+
+def _check_reload(request: Request, loaded: LoadedModel) -> None:
+    residency = residency_of(request.endpoint, loaded.name)
+    differing = differing_options(request.options, loaded, residency)
+    by = f"by {residency.requested_by}" if residency else "by another client"
+    if not differing:
+        raise RequestRefused("already_loaded", f"{loaded.name} is loaded already, {by}.", status=409, loaded=loaded)
+    if not request.reload:
+        message = f"{loaded.name} is loaded already, {by}, with another {' and '.join(differing)}. Reload it?"
+        raise RequestRefused("loaded_with_other_options", message, status=409, loaded=loaded)
+
+
+def _fitting(request: Request, unload: list[LoadedModel], facts: Facts, sample: HostSample | None) -> FitPreview:
+    preview = preview_of(facts, request.model, request.options, sample, unload=unload)
+    if preview.verdict is Verdict.DOES_NOT_FIT and not request.load_anyway:
+        raise RequestRefused("does_not_fit", preview.sentence, status=409, preview=preview)
+    return preview
