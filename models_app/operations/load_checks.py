@@ -5,15 +5,17 @@ The host is sampled beside the reading of the rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models_app.inventory.models import LoadedModel
 from models_app.operations.facts import Facts, facts_of
 from models_app.operations.matching import differing_options
 from models_app.operations.option_checks import check_options
-from models_app.operations.preview import FitPreview, Verdict, preview_of
+from models_app.operations.preview import FitPreview, Verdict, judged
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
+from models_app.operations.rooms import rooms
 from models_app.operations.standing import check_pinned, required_loaded, residency_of, unknown_model
 from models_app.probes.types import HostSample
 from models_app.telemetry.sources import begin_sample
@@ -33,9 +35,9 @@ def check_load(request: Request) -> Checked:
     facts = _facts(request)
     loaded = facts.loaded
     if loaded is None:
-        return Checked(preview=_fitting(request, [], facts, sample()))
+        return Checked(preview=_fitting(request, [], facts, sample))
     _check_reload(request, loaded)
-    return Checked([loaded.name], _fitting(request, [loaded], facts, sample()))
+    return Checked([loaded.name], _fitting(request, [loaded], facts, sample))
 
 
 def check_swap(request: Request) -> Checked:
@@ -50,7 +52,7 @@ def check_swap(request: Request) -> Checked:
         raise RequestRefused("unknown_loaded_model", message, field="unload")
     for row in rows:
         check_pinned(request, row)
-    return Checked([row.name for row in rows], _fitting(request, list(rows), facts, sample()))
+    return Checked([row.name for row in rows], _fitting(request, list(rows), facts, sample))
 
 
 def check_restart(request: Request) -> Checked:
@@ -59,7 +61,7 @@ def check_restart(request: Request) -> Checked:
     loaded = required_loaded(request)
     check_pinned(request, loaded)
     facts = facts_of(request.endpoint, request.model)
-    return Checked(preview=_fitting(request, [loaded], facts, sample()))
+    return Checked(preview=_fitting(request, [loaded], facts, sample))
 
 
 def _facts(request: Request) -> Facts:
@@ -82,8 +84,13 @@ def _check_reload(request: Request, loaded: LoadedModel) -> None:
         raise RequestRefused("loaded_with_other_options", message, status=409, loaded=loaded)
 
 
-def _fitting(request: Request, unload: list[LoadedModel], facts: Facts, sample: HostSample | None) -> FitPreview:
-    preview = preview_of(facts, request.model, request.options, sample, unload=unload)
+def _fitting(
+    request: Request, unload: list[LoadedModel], facts: Facts, measured: Callable[[], HostSample | None]
+) -> FitPreview:
+    subject = facts.subject(request.options)
+    sample = measured()
+    devices = rooms(sample, unload) if sample else []
+    preview = judged(subject, devices, request.options.gpu, request.endpoint, unload, request.model)
     if preview.verdict is Verdict.DOES_NOT_FIT and not request.load_anyway:
         raise RequestRefused("does_not_fit", preview.sentence, status=409, preview=preview)
     return preview

@@ -11,12 +11,11 @@ from models_app.backends.protocol import LoadOptions
 from models_app.estimator.types import Grade
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.advising import server_fit_note
-from models_app.operations.facts import Facts, facts_of
+from models_app.operations.facts import installed_subject
 from models_app.operations.placing import Placing, place
 from models_app.operations.rooms import Room, bytes_of, rooms
 from models_app.operations.subject import Subject
 from models_app.operations.wording import gib
-from models_app.probes.types import HostSample
 from models_app.telemetry.sources import sample_now
 
 
@@ -109,20 +108,9 @@ def fit_preview(
     ``model`` is the endpoint's own name for it. A model without known numbers has the verdict ``unknown``. Raises
     ``RequestRefused`` (``invalid_option``) for options that contradict each other.
     """
-    return preview_of(facts_of(endpoint, model), model, options, sample_now(endpoint.host), unload=unload)
-
-
-def preview_of(
-    facts: Facts,
-    model: str,
-    options: LoadOptions,
-    sample: HostSample | None,
-    *,
-    unload: Sequence[LoadedModel] = (),
-) -> FitPreview:
-    """The same by what was read of the model and measured of the host; ``None`` is a host without telemetry."""
+    sample = sample_now(endpoint.host)
     devices = rooms(sample, unload) if sample else []
-    return judged(facts.subject(options), devices, options.gpu, facts.endpoint, unload, model)
+    return judged(installed_subject(endpoint, model, options), devices, options.gpu, endpoint, unload, model)
 
 
 def judged(
