@@ -16,7 +16,8 @@ from models_app.inventory.models import Endpoint, Gpu, LoadedModel, Residency
 from models_app.operations.fleet import read_rows
 from models_app.operations.fleet_models import cpu_bytes_of, kv_bytes
 from models_app.operations.memory_bar import Promise
-from models_app.operations.models import OperationTarget, Reservation
+from models_app.operations.models import OperationTarget
+from models_app.operations.reservations import Reservation
 from models_app.probes.types import GpuState
 from models_app.telemetry.latest import Latest
 
