@@ -118,3 +118,10 @@ def test_use_is_noted_no_more_than_once_a_minute(act, admin, time_machine):
     find_token(secret)
     token.refresh_from_db()
     assert (token.last_used_at.minute, token.last_used_at.second) == (1, 40)
+
+
+def test_one_query_finds_the_token_and_whether_its_owner_may_act(act, admin, django_assert_num_queries):
+    _, secret = create_token(act, admin, "ci", WRITE)
+    find_token(secret)
+    with django_assert_num_queries(1):
+        assert may_write(find_token(secret))

@@ -11,7 +11,7 @@ from models_app.alerts.rules.fleet import HostFacts
 from models_app.alerts.snapshot import snapshot
 from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.operations.fleet import fleet
-from models_app.operations.models import Reservation
+from models_app.operations.reservations import Reservation
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, GpuState, HostSample
 from models_app.telemetry.division import By, GpuShares, ModelShare

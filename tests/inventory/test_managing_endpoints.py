@@ -18,7 +18,7 @@ from models_app.simulation.catalogue import models
 from models_app.simulation.faults import Fault
 from models_app.simulation.llama_router import LlamaRouterSimulator
 from models_app.simulation.server import serve
-from tests.factories import GpuFactory, InstallationFactory, OperationFactory
+from tests.factories import EndpointFactory, GpuFactory, InstallationFactory, OperationFactory
 from tests.inventory.conftest import ADA
 
 
@@ -153,3 +153,12 @@ async def test_a_backend_knows_the_gpus_of_its_host(ollama: Endpoint) -> None:
     info = await backend.identify()
     await backend.aclose()
     assert "gpu" in info.load_options
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("ollama", "ollama"), ("router", "llama_server")])
+def test_the_form_of_a_name_is_known_without_reading_rows(
+    db: None, django_assert_num_queries: Any, mode: str, kind: str
+) -> None:
+    endpoint = EndpointFactory(mode=mode, kind=kind)
+    with django_assert_num_queries(0):
+        assert connect.canonical_name(endpoint, "tiny") == ("tiny:latest" if mode == "ollama" else "tiny")
