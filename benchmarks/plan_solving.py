@@ -21,11 +21,12 @@ from controlpanel import asgi  # noqa: F401 - first: it sets Django up
 # isort: split
 from django.core.management import call_command
 
-from models_app.catalog.headers import encoded
+from models_app.catalog.headers import encoded, stored_shape
 from models_app.catalog.models import Installation, VariantHeader
 from models_app.gguf.ollama_show import header_from_show
 from models_app.inventory.models import Endpoint
 from models_app.operations.facts import installed_facts
+from models_app.operations.reckoning import _from_header
 from models_app.plans import solving
 from models_app.plans.answers import answer_columns
 from models_app.plans.demand import DemandSpec
@@ -64,6 +65,8 @@ def _measure(gpus: int, count: int) -> None:
     specs = [_demand(hosts, number) for number in range(count)]
     for host in hosts:
         host.sample()
+    for known in (_from_header, stored_shape):
+        known.cache_clear()
     snapshot, fleet = _timed(take_snapshot)
     cold, posed = _timed(lambda: _posed(fleet, specs))
     warm, _ = _timed(lambda: _posed(fleet, specs))

@@ -29,13 +29,13 @@ CPU_ONLY_REFUSED = "Every way to load it leaves layers to the CPU, and only GPUs
 
 @dataclass(slots=True)
 class Enumerated:
-    """A demand's options in order of preference, their meaning by (option, endpoint), and what was left out.
+    """A demand's options in order of preference, what each means by the endpoint's id, and what was left out.
 
     ``as_loaded`` are the options of what is in memory, by the endpoint's id and the model's name there.
     """
 
     options: list[Option] = field(default_factory=list)
-    ways: dict[tuple[Option, int], Way] = field(default_factory=dict)
+    ways: dict[Option, dict[int, Way]] = field(default_factory=dict)
     as_loaded: dict[tuple[int, str], Option] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ class Enumerator:
             found.left_out.append(f"{len(merged) - MOST_OPTIONS} more ways to load it.")
         for option, alike in merged[:MOST_OPTIONS]:
             found.options.append(option)
-            found.ways |= {(option, way.server.id): way for way in alike}
+            found.ways[option] = {way.server.id: way for way in alike}
             found.as_loaded |= {(way.server.id, way.candidate.model): option for way in alike if way.loaded}
         return found
 

@@ -28,12 +28,15 @@ class Unplaceable:
 
 @dataclass
 class Posed:
-    """A problem and what its options mean. ``unplaceable`` are the demands that are not in it."""
+    """A problem and what its options mean: ``ways`` by the demand's name, the option and the endpoint's id.
+
+    ``unplaceable`` are the demands that are not in it.
+    """
 
     fleet: Fleet
     problem: Problem
     specs: dict[str, DemandSpec]
-    ways: dict[tuple[str, Option, int], Way]
+    ways: dict[str, dict[Option, dict[int, Way]]]
     loaded: dict[tuple[str, str], Instance]
     unplaceable: tuple[Unplaceable, ...]
     left_out: tuple[str, ...]
@@ -41,7 +44,7 @@ class Posed:
     def instance(self, placed: Assignment) -> Instance:
         """An assignment as endpoints understand it."""
         server = self.fleet.server[endpoint_id(placed.endpoint)]
-        way = self.ways.get((placed.demand, placed.option, server.id))
+        way = self.ways.get(placed.demand, {}).get(placed.option, {}).get(server.id)
         if way is None or (way.loaded is not None and way.loaded.fixed):
             known = self.loaded[placed.endpoint, placed.demand]
             return known if is_unclaimed(placed) else replace(known, demand=placed.demand)

@@ -46,7 +46,7 @@ def pose(fleet: Fleet, specs: Sequence[DemandSpec], found: dict[str, Enumerated]
         fleet=fleet,
         problem=problem,
         specs={spec.name: spec for spec in placeable},
-        ways={(name, *key): way for name in names for key, way in found[name].ways.items()},
+        ways={name: found[name].ways for name in names},
         loaded={(assignment.endpoint, assignment.demand): instance for assignment, instance in current},
         unplaceable=unplaceable,
         left_out=tuple(f"{spec.name}: {why}" for spec in specs for why in found[spec.name].left_out),
