@@ -22,6 +22,8 @@ from models_app.telemetry.history.query import MOST_POINTS, POINTS, Unanswerable
 
 MOST_GPUS = 64
 """In one answer with series; the summary has all."""
+MOST_POINTS_TOGETHER = 16_000
+"""Of several GPUs: each has its part of them, so that an answer has a bound."""
 MOST_OPERATIONS = 500
 ONE_HOUR = timedelta(hours=1)
 NO_NUL = r"^[^\x00]*$"
@@ -74,7 +76,8 @@ def _answer(asked: Asked, since: datetime, until: datetime) -> Answer:
             operations = Operation.objects.filter(endpoint=endpoint, model_name=asked.model)
         elif bool(asked.gpu) != bool(asked.host) and not (asked.model or asked.endpoint):
             gpus = _gpus(asked.gpu) if asked.gpu else _gpus_of(_host(asked.host or ""))
-            found = history(gpus, since, until, asked.points)
+            points = min(asked.points, MOST_POINTS_TOGETHER // max(1, len(gpus)))
+            found = history(gpus, since, until, points)
             operations = Operation.objects.filter(endpoint__host__in={gpu.host_id for gpu in gpus})
         else:
             raise invalid("gpu", "Name GPUs, or a host, or a model and its endpoint.")
@@ -104,7 +107,10 @@ def _gpus(texts: Sequence[str]) -> list[Gpu]:
 
 
 def _gpus_of(host: Host) -> list[Gpu]:
-    return list(Gpu.objects.select_related("host").filter(host=host).order_by("-present", "index", "pk")[:MOST_GPUS])
+    found = list(Gpu.objects.select_related("host").filter(host=host).order_by("index", "pk")[: MOST_GPUS + 1])
+    if len(found) > MOST_GPUS:
+        raise invalid("host", f"It has more than {MOST_GPUS} GPUs: name some of them.")
+    return found
 
 
 def _host(text: str) -> Host:

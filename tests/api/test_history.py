@@ -96,6 +96,15 @@ def test_several_gpus_or_all_of_a_host_are_answered_at_once(reader: Script, gpu:
         assert {series["gpu"] for series in answer["series"]} == {"GPU-1"}
 
 
+def test_many_gpus_share_the_points_and_too_many_are_refused(reader: Script, gpu: Gpu) -> None:
+    GpuFactory.create_batch(63, host=gpu.host)
+    answer = reader.get("telemetry/history", host="atlas", points=2000).json()
+    assert (len(answer["gpus"]), len(answer["times"])) == (64, 180)
+    GpuFactory(host=gpu.host)
+    refused = reader.get("telemetry/history", host="atlas")
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "host")
+
+
 @pytest.mark.usefixtures("minute")
 def test_csv_has_a_line_for_each_point_and_no_formula(reader: Script) -> None:
     answer = reader.get("telemetry/history", gpu="GPU-1", format="csv", **MINUTE)
