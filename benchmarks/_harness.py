@@ -143,13 +143,19 @@ def operate(web: Web, **body: Any) -> float:
     """Seconds from before the request was sent until the operation's end, by the one clock of this machine."""
     began = time.time()
     row = web.ended(web.ask(endpoint="peer", **body))
+    told_at = time.time()
     assert row["state"] == "succeeded", (row["error_code"], row["error_message"])
     VERDICTS.add(row["verified_by"])
-    return datetime.fromisoformat(row["finished_at"]).timestamp() - began
+    finished_at = datetime.fromisoformat(row["finished_at"]).timestamp()
+    if row["kind"] != "unload":
+        TOLD_AFTER.append(told_at - finished_at)
+    return finished_at - began
 
 
 VERDICTS: set[str] = set()
 """What the panel's successes were verified by."""
+TOLD_AFTER: list[float] = []
+"""Seconds from the end that a row names until the script had the answer; the row was written meanwhile. No unloads."""
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -196,6 +202,7 @@ def report(title: str, pairs: Pairs, peer: str, most_ratio: float, most_over_sec
     print(f"    limit: {most_ratio:g} or {most_over_seconds * 1000:+.0f} ms: {'holds' if holds else 'MISSED'}")
     print(f"    panel  {spread(pairs.panel)}   verified by {', '.join(sorted(VERDICTS)) or 'nothing'}")
     print(f"    {peer}  {spread(pairs.peer)}")
+    print(f"    the script was told after the end by {spread(TOLD_AFTER)}")
     print(f"    load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     return holds
 
