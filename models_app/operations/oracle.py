@@ -26,8 +26,8 @@ from models_app.estimator.oracle import (
 )
 from models_app.estimator.types import Estimate, LoadSettings
 from models_app.inventory.models import Endpoint
-from models_app.probes.listeners import listener_process
 from models_app.probes.planner import PlannerFailed, planner_beside, run_planner
+from models_app.probes.servers import server_process
 
 NEVER = "off"
 PLANS_KEPT = 512
@@ -51,7 +51,7 @@ def planner_for(endpoint: Endpoint, launch: Mapping[str, Any], gpu_count: int) -
         return None
     if not (path.startswith("/") and path.lower().endswith(".gguf")):
         return None
-    binary = Path(panel.LLAMA_FIT_PARAMS) if panel.LLAMA_FIT_PARAMS else _beside(endpoint.url, int(time.time()) // 60)
+    binary = Path(panel.LLAMA_FIT_PARAMS) if panel.LLAMA_FIT_PARAMS else _beside(endpoint)
     try:
         return None if binary is None else Planner(binary, Path(path), gpu_count, _version(binary, Path(path)))
     except OSError:
@@ -80,11 +80,10 @@ def _plan(planner: Planner, arguments: tuple[str, ...], period: int) -> tuple[Pl
         return str(reason)
 
 
-@lru_cache(maxsize=PLANS_KEPT)
-def _beside(url: str, period: int) -> Path | None:  # noqa: ARG001 - a server may be replaced
-    """The planner beside the program that listens on this port of our own host."""
-    port = urlsplit(url).port
-    pid = listener_process(port) if port else None
+def _beside(endpoint: Endpoint) -> Path | None:
+    """The planner beside the program of the server, whose process each sample asks for too: no search of its own."""
+    port = urlsplit(endpoint.url).port
+    pid = server_process(port, endpoint.kind) if port else None
     return planner_beside(pid) if pid else None
 
 

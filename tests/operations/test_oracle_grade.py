@@ -30,7 +30,6 @@ GPU = Room("GPU-0", "GPU 0", 24 * GIB, 20 * GIB, 0, 2 * GIB, 0, gpu_name="NVIDIA
 def forget_plans() -> Iterator[None]:
     yield
     oracle._plan.cache_clear()
-    oracle._beside.cache_clear()
 
 
 def planner(folder: Path, answer: str, gpu_count: int = 1) -> Planner:
