@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from models_app.probes.deadline import BoundedCall
-from models_app.probes.gpu import LOST_CODES, nvml, read_gpu
-from models_app.probes.gpu_detail import read_detail
-from models_app.probes.types import GpuDetail, GpuSample, GpuState
+from models_app.probes.gpu import nvml
+from models_app.probes.open_gpu import WEDGED_REASON, OpenGpu
+from models_app.probes.types import GpuSample, GpuState
 
 _PROBLEMS = {
     nvml.NVML_ERROR_LIBRARY_NOT_FOUND: (
@@ -29,9 +28,6 @@ _PROBLEMS = {
 }
 _NO_ANSWER = "The NVIDIA driver does not answer; any figures shown are the last known."
 _NO_GPU = "The NVIDIA driver is loaded but shows no GPU."
-DETAIL_SECONDS = 10.0
-"""Between two readings of what changes slowly: it would double the driver calls of a sample."""
-_WEDGED_REASON = "A driver call on this GPU has not returned; the figures are the last known."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,67 +39,13 @@ class NvmlSweep:
     problem: str = ""
 
 
-class _OpenGpu:
-    """A GPU with its handle. At most one thread is inside the driver for it."""
-
-    def __init__(self, handle: Any, blank: GpuSample, last_known: GpuSample | None, deadline_seconds: float) -> None:
-        self.last_known = last_known or blank
-        self.has_failed = False
-        self.reading = BoundedCall(lambda: read_gpu(handle, blank), f"nvml {blank.uuid}", deadline_seconds)
-        self.detailing = BoundedCall(lambda: read_detail(handle), f"nvml detail {blank.uuid}", deadline_seconds)
-        self._detail: GpuDetail | None = None
-        self._detail_due = 0.0
-        self._is_detail_begun = False
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a thread is inside the driver for it."""
-        return self.reading.is_running or self.detailing.is_running
-
-    def begin(self, now: float) -> None:
-        """Start reading the figures, and from time to time the detail, in a thread of its own."""
-        self.reading.begin()
-        self._is_detail_begun = now >= self._detail_due
-        if self._is_detail_begun:
-            self._detail_due = now + DETAIL_SECONDS
-            self.detailing.begin()
-
-    def collect(self) -> GpuSample:
-        """The sample begun last, or the last known figures with the state that explains them."""
-        try:
-            self.last_known = self.reading.result()
-        except TimeoutError:
-            return self.stale(GpuState.WEDGED, _WEDGED_REASON)
-        except nvml.NVMLError as error:
-            return self.stale(GpuState.LOST if error.value in LOST_CODES else GpuState.ERROR, str(error))
-        except Exception as error:
-            return self.stale(GpuState.ERROR, f"{type(error).__name__}: {error}")
-        self.has_failed = False
-        self.last_known = replace(self.last_known, detail=self._collected_detail())
-        return self.last_known
-
-    def _collected_detail(self) -> GpuDetail | None:
-        """The detail as it was read last. A call for it that hangs or fails costs the detail and nothing else."""
-        if self._is_detail_begun:
-            try:
-                self._detail = self.detailing.result()
-            except Exception:
-                self._detail = None
-        return self._detail
-
-    def stale(self, state: GpuState, reason: str) -> GpuSample:
-        """The last known figures under another state than OK."""
-        self.has_failed = True
-        return replace(self.last_known, state=state, reason=reason)
-
-
 @dataclass(frozen=True, slots=True)
 class _Session:
     """One initialisation of NVML: the GPUs it opened, of ``count`` that the driver shows."""
 
     driver_version: str = ""
     count: int = 0
-    gpus: tuple[_OpenGpu, ...] = ()
+    gpus: tuple[OpenGpu, ...] = ()
     problem: str = ""
 
 
@@ -155,7 +97,7 @@ class NvmlGpus:
 
     def _unanswered_sweep(self, problem: str) -> NvmlSweep:
         session = self._session
-        gpus = tuple(gpu.stale(GpuState.WEDGED, _WEDGED_REASON) for gpu in session.gpus)
+        gpus = tuple(gpu.stale(GpuState.WEDGED, WEDGED_REASON) for gpu in session.gpus)
         return NvmlSweep(gpus, session.driver_version, problem)
 
     def _is_stuck(self) -> bool:
@@ -195,7 +137,7 @@ class NvmlGpus:
 
     def _open_gpus(self, count: int) -> _Session:
         last_known = {gpu.last_known.uuid: gpu.last_known for gpu in self._session.gpus}
-        gpus: list[_OpenGpu] = []
+        gpus: list[OpenGpu] = []
         problems = [] if count else [_NO_GPU]
         for index in range(count):
             try:
@@ -204,10 +146,10 @@ class NvmlGpus:
                 problems.append(f"GPU {index} cannot be opened: {error}.")
         return _Session(nvml.nvmlSystemGetDriverVersion(), count, tuple(gpus), " ".join(problems))
 
-    def _open_gpu(self, index: int, last_known: dict[str, GpuSample]) -> _OpenGpu:
+    def _open_gpu(self, index: int, last_known: dict[str, GpuSample]) -> OpenGpu:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         blank = GpuSample(nvml.nvmlDeviceGetUUID(handle), index, nvml.nvmlDeviceGetName(handle))
-        return _OpenGpu(handle, blank, last_known.get(blank.uuid), self._deadline_seconds)
+        return OpenGpu(handle, blank, last_known.get(blank.uuid), self._deadline_seconds)
 
     def _shut_down(self) -> None:
         """Give back our one initialisation; NVML counts them, so others in this process keep theirs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -265,3 +266,32 @@ def test_two_connections_never_use_the_same_numbers(session: AgentSession, panel
         proofs.add(next(iter(session.outgoing())))
     assert len(proofs) == 3
     assert Hello.__name__ in next(iter(proofs))
+
+
+@pytest.mark.parametrize("words", range(6))
+def test_an_agent_that_is_killed_after_any_word_loses_its_own_seconds_and_nothing_of_its_successor(
+    words: int, panel: ScriptedPanel, clock: ManualClock
+) -> None:
+    def conversation(session: AgentSession) -> Iterator[None]:
+        session.add(HostSample("", 0, clock.now(), GPUS))
+        yield
+        panel.connect(session)
+        yield
+        for _ in range(2):
+            live(session, clock, 3)
+            panel.listen(session)
+            yield
+            panel.commit(session)
+            yield
+
+    killed = AgentSession(CREDENTIALS, Identity("boot-1"), clock)
+    for _ in itertools.islice(conversation(killed), words + 1):
+        pass
+    panel.committed = 0
+    heir = AgentSession(CREDENTIALS, Identity("boot-2"), clock)
+    panel.connect(heir)
+    live(heir, clock, 5)
+    panel.listen(heir)
+    identities = [(sample.boot_id, sample.sequence) for sample in panel.stored]
+    assert len(identities) == len(set(identities))
+    assert [sequence for boot, sequence in identities if boot == "boot-2"] == [1, 2, 3, 4, 5]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from models_app.probes.nvml import DETAIL_SECONDS, NvmlGpus
+from models_app.probes.nvml import NvmlGpus
+from models_app.probes.open_gpu import DETAIL_SECONDS
 from models_app.probes.types import GpuDetail, GpuState, MigInstance
 from tests.fixtures.nvml import NvmlStub
 

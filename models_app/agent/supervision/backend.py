@@ -9,7 +9,7 @@ from dataclasses import replace
 from models_app.agent.supervision.files import installed_file
 from models_app.agent.supervision.launch import HOST, settings
 from models_app.agent.supervision.programs import version_of
-from models_app.agent.supervision.server import Running
+from models_app.agent.supervision.records import Running
 from models_app.agent.supervision.spec import ServerSpec
 from models_app.agent.supervision.starting import in_thread, start
 from models_app.agent.supervision.supervisor import Supervisor

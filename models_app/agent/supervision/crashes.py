@@ -1,14 +1,18 @@
-"""What follows from how a server ended. Pure, but for the file in which its parent wrote the exit status."""
+"""What follows from the record of a server, and from how it ended.
+
+Pure, but for the file in which its parent wrote the exit status.
+"""
 
 from __future__ import annotations
 
 import signal
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from models_app.agent.supervision.processes import boot_id
+from models_app.agent.supervision.processes import Identity, boot_id
 from models_app.agent.supervision.records import Folder, Record
-from models_app.backends.protocol import ServerState
+from models_app.backends.protocol import ServerProcess, ServerState
 
 _STATUS_SECONDS = 0.5
 """The parent hears of the end a moment after everybody can see it."""
@@ -50,6 +54,17 @@ def state_of(record: Record, *, is_running: bool) -> ServerState:
         return ServerState.RESTARTING
     is_being_started = record.wanted and record.identity is None
     return ServerState.STARTING if is_being_started else ServerState.STOPPED
+
+
+def as_known(record: Record, running: Identity | None) -> ServerProcess:
+    """What is known of a server whose process is ``running``, or is not."""
+    state = state_of(record, is_running=running is not None)
+    known = ServerProcess(state, restarts=len(record.crashes), problem=record.problem)
+    if running is None:
+        return known
+    started_at = datetime.fromtimestamp(record.started_at or 0, UTC)
+    digest = record.spec.digest
+    return replace(known, process_id=running.pid, port=record.port, started_at=started_at, settings_digest=digest)
 
 
 def ending(folder: Folder, record: Record) -> str:

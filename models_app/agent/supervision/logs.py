@@ -36,6 +36,12 @@ def rotate(path: Path, most_bytes: int) -> None:
         return
 
 
+def remove(path: Path) -> None:
+    """The log and the older one beside it. Raises ``OSError``."""
+    for file in (path, path.with_name(path.name + ".1")):
+        file.unlink(missing_ok=True)
+
+
 def size_bytes(path: Path) -> int:
     """How long the log is; 0 where there is none."""
     try:

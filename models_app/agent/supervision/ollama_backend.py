@@ -9,7 +9,7 @@ from typing import Any
 
 from models_app.agent.supervision.launch import HOST
 from models_app.agent.supervision.ollama import OllamaSpec
-from models_app.agent.supervision.server import Running
+from models_app.agent.supervision.records import Running
 from models_app.agent.supervision.starting import in_thread, start
 from models_app.agent.supervision.supervisor import Supervisor
 from models_app.backends import detect

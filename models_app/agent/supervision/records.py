@@ -49,6 +49,16 @@ class Record:
     log_offset: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that has been started, or was found running: where it listens and where its log begins."""
+
+    process_id: int
+    port: int
+    log: Path
+    log_offset: int
+
+
 class Folder:
     """The folder of one server. Raises ``InvalidName`` for a key that is no plain word."""
 

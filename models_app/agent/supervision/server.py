@@ -6,29 +6,18 @@ import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 from models_app.agent.supervision import logs, processes
 from models_app.agent.supervision.allowed import Allowed, read_allowed
-from models_app.agent.supervision.crashes import Pace, after_crash, ending, state_of
+from models_app.agent.supervision.crashes import Pace, after_crash, as_known, ending
 from models_app.agent.supervision.kinds import launch_of
 from models_app.agent.supervision.ports import free_port
-from models_app.agent.supervision.records import Folder, Record
+from models_app.agent.supervision.records import Folder, Record, Running
 from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, LoadFailed, Rejected
 from models_app.backends.protocol import ServerProcess, ServerState
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A server that has been started, or was found running: where it listens and where its log begins."""
-
-    process_id: int
-    port: int
-    log: Path
-    log_offset: int
 
 
 class Server:
@@ -72,14 +61,7 @@ class Server:
         record = self._folder.read()
         if record is None:
             return ServerProcess(ServerState.STOPPED)
-        identity = record.identity if processes.is_running(record.identity) else None
-        state = state_of(record, is_running=identity is not None)
-        known = ServerProcess(state, restarts=len(record.crashes), problem=record.problem)
-        if identity is None:
-            return known
-        started_at = datetime.fromtimestamp(record.started_at or 0, UTC)
-        digest = record.spec.digest
-        return replace(known, process_id=identity.pid, port=record.port, started_at=started_at, settings_digest=digest)
+        return as_known(record, record.identity if processes.is_running(record.identity) else None)
 
     def why_ended(self) -> str:
         """How its last process ended, in a sentence."""
@@ -130,9 +112,7 @@ class Server:
         self._folder.make()
         with self._folder.lock():
             self._stop("")
-            path = self.log_path()
-            for file in (path, path.with_name(path.name + ".1")):
-                file.unlink(missing_ok=True)
+            logs.remove(self.log_path())
             self._folder.remove()
 
     def log_path(self, allowed: Allowed | None = None) -> Path:

@@ -8,7 +8,8 @@ from contextlib import aclosing
 from typing import ParamSpec, TypeVar
 
 from models_app.agent.supervision.logs import LogReader
-from models_app.agent.supervision.server import Running, Server
+from models_app.agent.supervision.records import Running
+from models_app.agent.supervision.server import Server
 from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, LoadFailed, OutOfMemory
 from models_app.backends.failures import is_out_of_memory
