@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from models_app.backends.errors import ServerStopped
 from models_app.probes.types import GpuState, PoolKind
 
 
@@ -141,6 +142,11 @@ class EndpointView:
     load_options: tuple[str, ...]
     installed_count: int
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nobody wants it to run."""
+        return self.code == ServerStopped.code
+
 
 @dataclass(frozen=True, slots=True)
 class HostView:
@@ -169,11 +175,11 @@ class HostView:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a GPU or an endpoint does not answer, or the figures are old."""
+        """Whether a GPU does not answer, nor an endpoint that should, or the figures are old."""
         return (
             self.is_stale
             or any(gpu.state is not GpuState.OK for gpu in self.gpus)
-            or any(not endpoint.is_online for endpoint in self.endpoints)
+            or any(not endpoint.is_online and not endpoint.is_stopped for endpoint in self.endpoints)
         )
 
 
