@@ -37,13 +37,15 @@ TRUST_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Known:
-    """What is known of one host's rows. ``recent`` is ``None`` until it has been read.
+    """What is known of one host's rows. ``recent`` is ``None`` until it has been read, with the sample that the row holds.
 
     Until ``watched_until``, in monotonic seconds, somebody looks at the host, and its row does not lag behind.
     """
 
     recent: Points | None = None
-    recent_at: datetime | None = None
+    boot_id: str = ""
+    sequence: int = 0
+    taken_at: datetime | None = None
     recent_written: float = 0.0
     written: float = 0.0
     described: object = None
@@ -91,10 +93,10 @@ def store_newest(items: Sequence[Newest], *, are_many: bool = False) -> int:
     """
     are_many = are_many or len(items) > MANY
     due = [item for item in items if not are_many or _is_due(item)]
-    found = _stored(due)
-    newer = [item for item in due if _is_news(item.sample, found.get(item.host.pk))]
+    _read([item for item in due if item.known.recent is None])
+    newer = [item for item in due if _is_news(item.sample, item.known)]
     for item in newer:
-        _remember(item, found.get(item.host.pk))
+        _remember(item)
     _write(newer, RINGS_AT_ONCE if are_many else len(newer))
     fresh.tell({item.host.pk: item.latest for item in newer})
     changed = [_describe(item) for item in newer]
@@ -123,17 +125,20 @@ def _record_model_bytes(rows: Iterable[LoadedModel], shares: Shares) -> None:
                 row.gpu_bytes, row.attributed_by = gpu_bytes, by
 
 
-def _stored(items: Iterable[Newest]) -> dict[int, LatestSample]:
-    """The rows, locked; their rings only where they are wanted, for they are most of it."""
-    by_want: dict[bool, list[int]] = {}
-    for item in items:
-        by_want.setdefault(item.known.recent is None, []).append(item.host.pk)
-    rows = LatestSample.objects.select_for_update().order_by("pk")
-    found: dict[int, LatestSample] = {}
-    for wants_ring, host_ids in by_want.items():
-        left_out = ("payload",) if wants_ring else ("payload", "recent")
-        found |= {row.host_id: row for row in rows.filter(host__in=host_ids).defer(*left_out)}
-    return found
+def _read(items: Iterable[Newest]) -> None:
+    """Take up what the rows hold, where this was not done before; who records a host records it alone."""
+    unknown = {item.host.pk: item.known for item in items}
+    for known in unknown.values():
+        known.recent = {}
+    if unknown:
+        for row in LatestSample.objects.filter(host__in=unknown).defer("payload"):
+            known = unknown[row.host_id]
+            known.recent, known.boot_id, known.sequence, known.taken_at = (
+                row.recent,
+                row.boot_id,
+                row.sequence,
+                row.taken_at,
+            )
 
 
 def _is_due(item: Newest) -> bool:
@@ -141,24 +146,22 @@ def _is_due(item: Newest) -> bool:
     now = time.monotonic()
     is_same = _description(item.sample) == item.known.described
     if is_same and now - item.known.written < LAG_SECONDS and now >= item.known.watched_until:
-        _remember(item, None)
+        _remember(item)
         return False
     return True
 
 
-def _is_news(sample: HostSample, row: LatestSample | None) -> bool:
+def _is_news(sample: HostSample, known: Known) -> bool:
     """By its time; within one boot also by its sequence, for a clock may be set back."""
-    if row is None or sample.taken_at > row.taken_at:
+    if known.taken_at is None or sample.taken_at > known.taken_at:
         return True
-    return sample.boot_id == row.boot_id and sample.sequence > row.sequence
+    return sample.boot_id == known.boot_id and sample.sequence > known.sequence
 
 
-def _remember(item: Newest, row: LatestSample | None) -> None:
-    known = item.known
-    if known.recent is None:
-        known.recent, known.recent_at = (row.recent, row.taken_at) if row else ({}, None)
-    known.recent = with_points(known.recent, known.recent_at, item.sample)
-    known.recent_at = item.sample.taken_at
+def _remember(item: Newest) -> None:
+    known, sample = item.known, item.sample
+    known.recent = with_points(known.recent or {}, known.taken_at, sample)
+    known.boot_id, known.sequence, known.taken_at = sample.boot_id, sample.sequence, sample.taken_at
 
 
 def _write(newer: Sequence[Newest], rings: int) -> None:
