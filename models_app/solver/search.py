@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from math import floor as rounded_down
+from math import isfinite
 
 from ortools.sat.python import cp_model
 
@@ -95,6 +96,8 @@ class Search:
         relaxation.start(self._best)
         relaxation.tighten(work * SHARE_OF_THE_BOUND, self._values[at], self._ends)
         spent = self._spent(relaxation.seconds)
+        if not isfinite(relaxation.bound):
+            return spent
         self._bound(at, goal, rounded_down(relaxation.bound + NOISE))
         window = max(1.0, FIRST_WINDOW * (relaxation.bound - self._values[at]))
         while self._values[at] < self._bounds[at] and spent + LEAST_SECONDS < work:
@@ -114,6 +117,12 @@ class Search:
         model.cp.add(model.goal[goal] <= self._bounds[at])
         solver = self._solver(goal, work)
         status = solver.solve(model.cp)
+        if status == cp_model.INFEASIBLE:
+            # A presolve step of OR-Tools 9.15 can lose placements: what it rules out is asked again without that step.
+            work -= self._spent(solver.response_proto.deterministic_time)
+            solver = self._solver(goal, max(LEAST_SECONDS, work))
+            solver.parameters.presolve_inclusion_work_limit = 0
+            status = solver.solve(model.cp)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             self._take(read(model, solver.value))
             self._take(upgraded(self._problem, self._best))

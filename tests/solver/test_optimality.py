@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.fleets import problem as fleet
 from models_app.solver.checker import violations
 from models_app.solver.goals import better
 from models_app.solver.placement import place
@@ -32,3 +33,8 @@ def test_no_answer_breaks_a_rule_or_is_worse_than_greedy(seed: int) -> None:
 def test_the_same_problem_has_the_same_answer() -> None:
     problem = small_problem(7)
     assert place(problem, wall_seconds=20) == place(problem, wall_seconds=20)
+
+
+def test_a_window_is_not_ruled_out_by_a_presolve_that_loses_placements() -> None:
+    placement = place(fleet(355), wall_seconds=20)
+    assert placement.values[:3] == (0, 73, 345)
