@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,9 @@ class Browser:
         wait_until(is_seen, f"a process of {name} is seen")
         return found[0]
 
+    def agent_seen_at(self) -> datetime:
+        return datetime.fromisoformat(self.get("/agents")["items"][0]["last_seen_at"])
+
     def solved(self) -> Any:
         plan = self.post("/plans", name="evening")["id"]
         wait_until(lambda: self.get(f"/plans/{plan}")["state"] != "solving", "the plan is solved")
@@ -193,11 +197,14 @@ def test_it_is_applied_broken_resumed_by_another_worker_held_and_rolled_back(
     second = browser.post(f"/operations/{first}/resume")["id"]
     waiting = browser.starting("m500", besides=killed)
     panel.kill()
-    leases_run_out(panel)
+    killed_at = datetime.now(UTC)
+    take_up(panel, datetime.now(UTC) + timedelta(hours=1))
     gpu_host.open_gate()
     panel.start()
     with panel.signed_in() as client:
         browser = Browser(client)
+        wait_until(lambda: browser.agent_seen_at() > killed_at, "the agent is back")
+        take_up(panel, datetime.now(UTC) - timedelta(hours=1))
         resumed = browser.ended(second)
         assert resumed["state"] == "succeeded", resumed
         assert browser.server("m500")["process_id"] == waiting
@@ -211,9 +218,8 @@ def test_it_is_applied_broken_resumed_by_another_worker_held_and_rolled_back(
         assert browser.get("/loaded-models")["total"] == 0
 
 
-def leases_run_out(panel: Panel) -> None:
-    """Those of a panel that was killed: nobody has to wait for the clock."""
-    with sqlite3.connect(panel.data / "berth.sqlite3") as rows:
-        rows.execute(
-            "UPDATE models_app_operation SET lease_expires_at = created_at, enqueued_at = NULL WHERE state = 'running'"
-        )
+def take_up(panel: Panel, moment: datetime) -> None:
+    """When the load of the killed worker is taken up again: not before the agent is back, and then at once."""
+    with sqlite3.connect(panel.data / "berth.sqlite3", timeout=30) as rows:
+        due = "UPDATE models_app_operation SET state = 'queued', due_at = ?, enqueued_at = NULL"
+        rows.execute(f"{due} WHERE kind = 'load' AND state IN ('queued', 'running')", [f"{moment:%Y-%m-%d %H:%M:%S}"])
