@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
@@ -148,5 +148,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", login_not_required(health.ready), name="readyz"),
     path("metrics", login_not_required(metrics.metrics), name="metrics"),
     path("api/", (_for_scripts(_patterns), _app, _namespace)),
-    path("api/<path:rest>", unknown),
+    re_path(r"^api/(?P<rest>(?s:.+))\Z", unknown),
 ]

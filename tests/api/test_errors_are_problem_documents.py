@@ -72,3 +72,9 @@ def test_a_fault_of_ours_shows_nothing_of_the_inside(reader: Script) -> None:
 
 def test_a_wrong_method_is_refused(db: None) -> None:
     assert Client().delete("/api/v1/hosts").status_code == 405
+
+
+@pytest.mark.parametrize("address", ["nothing", "alert-receivers/x%0A", "a%0Ab"])
+def test_an_address_that_there_is_not_is_a_problem_document_however_it_is_spelt(client: Client, address: str) -> None:
+    answer = client.get(f"/api/v1/{address}")
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
