@@ -21,8 +21,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
+from models_app.inventory.routes import AGENT
 from models_app.live import Topic, publish
 from models_app.operations.ends import tell_end
 from models_app.operations.models import Operation, OperationTarget
@@ -43,6 +45,8 @@ TRANSITIONS = frozenset(
 )
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 LEASE_DURATION = timedelta(seconds=15)
+AGENTS_RETURN = timedelta(seconds=30)
+"""Within this time after a restart of the panel an agent has connected again."""
 
 
 class IllegalTransition(ValueError):
@@ -104,9 +108,15 @@ def renew_lease(operation_id: int, lease_token: str) -> bool:
 
 
 def expire_leases() -> None:
-    """Let what was running go on at once, and tell workers of it again. Only for who knows that no worker is alive."""
-    running = Operation.objects.filter(state=State.RUNNING)
-    running.exclude(kind=Operation.Kind.APPLY).update(lease_expires_at=timezone.now(), enqueued_at=None)
+    """Let what was running go on at once, and tell workers of it again. Only for who knows that no worker is alive.
+
+    What runs behind an agent goes on once that had the time to come back.
+    """
+    now = timezone.now()
+    running = Operation.objects.filter(state=State.RUNNING).exclude(kind=Operation.Kind.APPLY)
+    behind_agents = Q(endpoint__url__startswith=f"{AGENT}://")
+    running.filter(behind_agents).update(lease_expires_at=now + AGENTS_RETURN, enqueued_at=None)
+    running.exclude(behind_agents).update(lease_expires_at=now, enqueued_at=None)
     Operation.objects.filter(state=State.QUEUED).update(enqueued_at=None)
 
 

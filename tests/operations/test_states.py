@@ -80,6 +80,13 @@ def test_without_any_worker_a_lease_is_taken_over_before_its_time() -> None:
     assert take_lease(operation.pk)
 
 
+def test_what_runs_behind_an_agent_waits_for_it_to_come_back() -> None:
+    operation = OperationFactory(endpoint__url="agent://1/ollama")
+    assert take_lease(operation.pk)
+    states.expire_leases()
+    assert take_lease(operation.pk) is None
+
+
 def test_an_operation_that_is_not_due_is_not_taken() -> None:
     operation = OperationFactory(due_at=timezone.now() + states.LEASE_DURATION)
     assert take_lease(operation.pk) is None
