@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-
-from pytest_django import SettingsWrapper
+from typing import Any
 
 from models_app.runtime.embedded import listen
 from tests.services import free_port
 
 
-def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_headers(settings: SettingsWrapper) -> None:
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_headers(settings: Any) -> None:
     settings.HOST, settings.PORT = "127.0.0.1", free_port()
     with listen() as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
