@@ -35,10 +35,10 @@ from models_app.estimator.types import DeviceEstimate, LoadSettings
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.operations.fit import DeviceFit, EndpointFit, fit
 from models_app.operations.options import parse_options
-from models_app.operations.preview import Freeable
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.reloads import keep_alive_of
 from models_app.operations.siblings import Sibling
+from models_app.operations.verdicts import Freeable
 
 MOST_ENDPOINTS = 100
 

@@ -12,9 +12,10 @@ from models_app.operations.facts import installed_subject
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outdated, Waiting
-from models_app.operations.preview import FitPreview, Verdict, judged
+from models_app.operations.preview import judged
 from models_app.operations.reservations import Reservation, own_bytes, reservations, used_by_gpu
 from models_app.operations.rooms import Room, bytes_of, rooms
+from models_app.operations.verdicts import FitPreview, Verdict
 from models_app.probes.attribution import attribute
 from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import endpoint_bytes

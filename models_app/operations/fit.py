@@ -18,12 +18,13 @@ from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.advising import advice_for, layer_count_of, layers_that_fit_on
 from models_app.operations.facts import foreign_subject, installed_subject
 from models_app.operations.placing import missing_bytes, place
-from models_app.operations.preview import FitPreview, Freeable, judged
+from models_app.operations.preview import judged
 from models_app.operations.reckoning import gpu_names
 from models_app.operations.rooms import Room, bytes_of, rooms
 from models_app.operations.siblings import Sibling, smaller_siblings
 from models_app.operations.speeds import gpu_share_of, measured_speeds
 from models_app.operations.subject import Subject
+from models_app.operations.verdicts import FitPreview, Freeable
 from models_app.probes.types import HostSample
 from models_app.telemetry.sources import sample_now
 

@@ -12,11 +12,12 @@ from models_app.inventory.models import LoadedModel
 from models_app.operations.facts import Facts, facts_of
 from models_app.operations.matching import differing_options
 from models_app.operations.option_checks import check_options
-from models_app.operations.preview import FitPreview, Verdict, judged
+from models_app.operations.preview import judged
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
 from models_app.operations.rooms import rooms
 from models_app.operations.standing import check_pinned, required_loaded, residency_of, unknown_model
+from models_app.operations.verdicts import FitPreview, Verdict
 from models_app.probes.types import HostSample
 from models_app.telemetry.sources import begin_sample
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from models_app.inventory.models import LoadedModel
     from models_app.operations.models import Operation
-    from models_app.operations.preview import FitPreview
+    from models_app.operations.verdicts import FitPreview
 
 
 class RequestRefused(Exception):

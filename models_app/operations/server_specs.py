@@ -19,10 +19,11 @@ from models_app.estimator.types import InvalidSettings
 from models_app.inventory.models import Host
 from models_app.operations.load_settings import Situation, load_settings, only_gpu, seen_gpus, uses_every_gpu
 from models_app.operations.options import parse_options, whole_number
-from models_app.operations.preview import FitPreview, judged
+from models_app.operations.preview import judged
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.rooms import rooms
 from models_app.operations.subject import Subject
+from models_app.operations.verdicts import FitPreview
 from models_app.telemetry.sources import sample_now
 
 OPTIONS = (

@@ -10,8 +10,9 @@ from models_app.estimator.advice import Advice
 from models_app.estimator.speed import MEASURED, UNCHANGED, Speed
 from models_app.inventory.models import Host, LoadedModel
 from models_app.operations.fit import DeviceFit, EndpointFit, fit
-from models_app.operations.preview import FitPreview, fit_preview
+from models_app.operations.preview import fit_preview
 from models_app.operations.siblings import Sibling
+from models_app.operations.verdicts import FitPreview
 from models_app.probes.types import HostSample
 from models_app.telemetry.latest import latest
 from models_app.web.fit_links import link, offer_link, swap_link

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from models_app.backends.protocol import LoadOptions
 from models_app.estimator.types import DeviceEstimate, Grade
 from models_app.operations.facts import installed_subject
-from models_app.operations.preview import FitPreview
 from models_app.operations.reckoning import gpu_names
+from models_app.operations.verdicts import FitPreview
 from models_app.web.load_form import LoadForm
 
 _TERMS = {

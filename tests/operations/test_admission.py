@@ -10,9 +10,10 @@ from django.utils import timezone
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Gpu, Residency
 from models_app.operations.models import Operation
-from models_app.operations.preview import Verdict, fit_preview
+from models_app.operations.preview import fit_preview
 from models_app.operations.requests import RequestRefused
 from models_app.operations.reservations import Reservation, held_bytes
+from models_app.operations.verdicts import Verdict
 from models_app.telemetry import sources
 from tests.factories import OperationFactory
 from tests.operations.conftest import LARGE, MIDDLE, SMALL, Stage, log_of

@@ -9,7 +9,8 @@ import pytest
 from models_app.backends.protocol import LoadOptions
 from models_app.estimator.types import Grade
 from models_app.operations.measurements import LoadMeasurement
-from models_app.operations.preview import FitPreview, fit_preview
+from models_app.operations.preview import fit_preview
+from models_app.operations.verdicts import FitPreview
 from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.runner import Timing
 from models_app.telemetry import sources

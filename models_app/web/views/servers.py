@@ -20,9 +20,9 @@ from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint, Host
 from models_app.inventory.server_hosts import server_host
 from models_app.operations.in_use import in_use
-from models_app.operations.preview import FitPreview
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.server_specs import OPTIONS, spec_preview
+from models_app.operations.verdicts import FitPreview
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
 from models_app.web.losses import loss_sentences
