@@ -191,7 +191,9 @@ def test_a_router_serves_only_as_its_presets_say(host: OneHost) -> None:
 
 def test_a_managed_server_serves_its_one_model_on_its_own_gpus(host: OneHost) -> None:
     spec = ServerSpec(name="llama3.1:8b", model="/models/llama.gguf", gpus=(host.gpus[1].uuid,), context_length=8192)
-    Endpoint.objects.filter(pk=host.endpoint.pk).update(kind="llama_server", mode="managed", load_options=["pinned"])
+    Endpoint.objects.filter(pk=host.endpoint.pk).update(
+        url="managed://k", kind="llama_server", mode="managed", load_options=["pinned"]
+    )
     ManagedServer.objects.create(endpoint=host.endpoint, key="k", spec=spec.as_json())
     host.endpoint.installations.filter(name="llama3.1:8b").update(launch={"ctx_size": 8192, "parallel": 1})
     found = solved(demand())
