@@ -24,7 +24,7 @@ from tests.browser import steps
 from tests.fixtures.browser import Visits, running_chromium
 from tests.fixtures.real_servers import RealServer
 from tests.native.build import build_nvml_stub
-from tests.panels import add_endpoint, running_machine, running_panel, wait_until
+from tests.panels import GPU_MIB, add_endpoint, running_machine, running_panel, wait_until
 from tests.tools.model_cache import cached_models
 from tools.build_llama_server import installed_binary
 
@@ -96,16 +96,21 @@ def main() -> int:
     large, small = (cached_models()[name].stat().st_size for name in (LARGE, SMALL))
     with _trial() as trial:
         page = trial.page
+        pixels_a_byte = steps.whole_bar_width(page) / (GPU_MIB * MIB)
+
+        def fills(pixels: float, size_bytes: int) -> bool:
+            return pixels >= LEAST_SHARE * size_bytes * pixels_a_byte
+
         say(f"{'':<33}{'llama-server':>11}   {LARGE:>8}   {SMALL:>8}")
         clicks: tuple[tuple[str, Callable[[], None], int, Callable[[Reading], bool]], ...] = (
-            (f"Load {LARGE}", lambda: steps.load(page, LARGE), large, lambda now: now.large_pixels > 1),
+            (f"Load {LARGE}", lambda: steps.load(page, LARGE), large, lambda now: fills(now.large_pixels, large)),
             (f"Unload {LARGE}", lambda: steps.unload(page, LARGE), -large, lambda now: now.large_pixels == 0),
-            (f"Load {LARGE} again", lambda: steps.load(page, LARGE), large, lambda now: now.large_pixels > 1),
+            (f"Load {LARGE} again", lambda: steps.load(page, LARGE), large, lambda now: fills(now.large_pixels, large)),
             (
                 f"Swap {LARGE} for {SMALL}",
                 lambda: steps.swap(page, LARGE, SMALL),
                 small - large,
-                lambda now: now.large_pixels == 0 and now.small_pixels > 1,
+                lambda now: now.large_pixels == 0 and fills(now.small_pixels, small),
             ),
         )
         for what, act, moves_bytes, bar in clicks:

@@ -117,6 +117,12 @@ def bar_width(page: Page, model: str) -> float:
     return width
 
 
+def whole_bar_width(page: Page) -> float:
+    """The width of the first VRAM bar, in pixels: all of its GPU's memory."""
+    width: float = page.locator("#fleet-hosts svg.vram").first.evaluate("(bar) => bar.getBoundingClientRect().width")
+    return width
+
+
 def used_width(page: Page) -> float:
     """The width of all that is used in the VRAM bars, in pixels."""
     width: float = page.evaluate(USED_WIDTH)
