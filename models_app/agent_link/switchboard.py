@@ -34,8 +34,10 @@ log = logging.getLogger(__name__)
 TAKE_IN_SECONDS = 0.1
 """Between two batches of samples, at least; what comes meanwhile goes in together."""
 REST = 2
-"""A batch rests this many times as long as it took."""
-AT_ONCE = 50
+"""A batch rests this many times as long as it took …"""
+LONGEST_REST_SECONDS = 4.0
+"""… but no longer than this: while it rests, as much comes as it will have to take in."""
+AT_ONCE = 250
 """Lines in one transaction: for so long others wait to write."""
 REMEMBER_SECONDS = 0.5
 GATHER_SECONDS = 1.0
@@ -198,7 +200,8 @@ class Switchboard:
         lines = [line for line in self.lines.values() if line.has_news and not line.is_watched]
         for first in range(0, len(lines), AT_ONCE):
             await self._take(lines[first : first + AT_ONCE], self._samples, take_in)
-        await asyncio.sleep(max(TAKE_IN_SECONDS, REST * (time.monotonic() - began)))
+        rest_seconds = min(REST * (time.monotonic() - began), LONGEST_REST_SECONDS)
+        await asyncio.sleep(max(TAKE_IN_SECONDS, rest_seconds))
         if not any(line.has_news and not line.is_watched for line in self.lines.values()):
             self._arrived.clear()
             await self._arrived.wait()

@@ -36,10 +36,13 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 5.0
 OVERDUE_SECONDS = 30.0
 """Where nobody calls ``flush``, noting does."""
-AT_ONCE = 100
+AT_ONCE = 500
 """Minutes in one transaction: others that write wait no longer than that."""
 REST = 10
-"""A flush rests this many times as long as it took, so that writing takes a tenth of a core at most."""
+"""A flush rests this many times as long as it took, so that writing takes a tenth of a core at most …"""
+LONGEST_REST_SECONDS = 30.0
+"""… but no longer than this: each minute that begins meanwhile is one more to write for every GPU, and agents keep what is
+not confirmed."""
 AHEAD_SECONDS = 3600
 """A clock that is further ahead than this is wrong, and its samples are not remembered."""
 MOST_MINUTES = 30
@@ -118,7 +121,7 @@ class Recorder:
             finally:
                 self._keep(taken)
                 self._forget()
-                self._due = time.monotonic() + max(FLUSH_SECONDS, REST * spent_seconds)
+                self._due = time.monotonic() + max(FLUSH_SECONDS, min(REST * spent_seconds, LONGEST_REST_SECONDS))
 
     def _keep(self, taken: Iterable[Place]) -> None:
         """These are still to be written."""
