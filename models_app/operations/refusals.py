@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from models_app.inventory.models import LoadedModel
-    from models_app.operations.models import Operation
-    from models_app.operations.verdicts import FitPreview
+from models_app.inventory.models import LoadedModel
+from models_app.operations.models import Operation
+from models_app.operations.verdicts import FitPreview
 
 
 class RequestRefused(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
@@ -20,9 +21,9 @@ from models_app.web.option_fields import OPTION_FIELDS, number, pick
 class SpecForm(RefusableForm):
     """A form from which a spec is read."""
 
+    @abstractmethod
     def spec(self) -> Spec:
         """What the form says. Raises ``RequestRefused``."""
-        raise NotImplementedError
 
     def chosen_gpus(self) -> Sequence[str]:
         """The UUIDs of what was ticked; none where there is nothing to tick."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from django.contrib import messages
@@ -20,8 +21,25 @@ from models_app.web.server_form import SpecForm
 
 def added(request: HttpRequest, host: Host, form: SpecForm) -> Endpoint | None:
     """The new server; ``None`` where the form now says why there is none."""
+    name = form.data.get("endpoint_name", "")
+    return _saved(form, lambda: managed.add_managed(acting(request), host, name, form.spec()))
+
+
+def updated(request: HttpRequest, endpoint: Endpoint, form: SpecForm) -> bool:
+    """Whether the server has the form's settings; where not, the form says why."""
+    name = form.data.get("endpoint_name", "")
+    saved = _saved(form, lambda: managed.update_managed(acting(request), endpoint, name, form.spec()))
+    if saved is None:
+        return False
+    needs = " It runs with its former settings until it is restarted." if managed.must_restart(saved.managed) else ""
+    messages.success(request, f"{saved.name} is saved.{needs}")
+    return True
+
+
+def _saved(form: SpecForm, save: Callable[[], Endpoint]) -> Endpoint | None:
+    """The server as it now is, with what it says of itself; ``None`` once the form shows why it was refused."""
     try:
-        endpoint = managed.add_managed(acting(request), host, form.data.get("endpoint_name", ""), form.spec())
+        endpoint = save()
     except RequestRefused as refused:
         form.refuse_request(refused)
         return None
@@ -30,22 +48,6 @@ def added(request: HttpRequest, host: Host, form: SpecForm) -> Endpoint | None:
         return None
     look_again(endpoint)
     return endpoint
-
-
-def updated(request: HttpRequest, endpoint: Endpoint, form: SpecForm) -> bool:
-    """Whether the server has the form's settings; where not, the form says why."""
-    try:
-        endpoint = managed.update_managed(acting(request), endpoint, form.data.get("endpoint_name", ""), form.spec())
-    except RequestRefused as refused:
-        form.refuse_request(refused)
-        return False
-    except InventoryRefused as refused:
-        form.refuse(refused)
-        return False
-    look_again(endpoint)
-    needs = " It runs with its former settings until it is restarted." if managed.must_restart(endpoint.managed) else ""
-    messages.success(request, f"{endpoint.name} is saved.{needs}")
-    return True
 
 
 def allow_file_of(host: Host) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +12,7 @@ from models_app.accounts.models import AuditEntry
 from models_app.estimator.advice import Advice, Remedy
 from models_app.estimator.speed import speed_unchanged
 from models_app.estimator.types import LoadSettings
-from models_app.inventory.hosts import ensure_local_host
 from models_app.inventory.models import Endpoint, Host, ManagedServer
-from models_app.inventory.server_hosts import supervisor
 from models_app.operations.models import Operation
 from models_app.web.fit_links import offer_link
 from models_app.web.load_form import LoadForm
@@ -26,17 +23,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def host(managed_machine: Machine, settings: Any) -> Host:
-    settings.MANAGED_FILE = managed_machine.allow_file
-    settings.DATA_DIR = managed_machine.root
-    return ensure_local_host()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(host: Host) -> Iterator[None]:
-    yield
-    for row in ManagedServer.objects.all():
-        supervisor().server(row.key).stop()
+def host(own_machine: Host) -> Host:
+    return own_machine
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ from django.test import Client
 
 from models_app.accounts.models import AuditEntry
 from models_app.backends.protocol import LoadOptions
-from models_app.inventory.hosts import ensure_local_host
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
-from models_app.inventory.server_hosts import supervisor
 from models_app.operations.devices import allowed_gpus, uses_gpus
 from models_app.operations.models import Operation
 from tests.factories import GpuFactory, HostFactory
@@ -24,17 +21,8 @@ API = "/api/v1/managed-servers"
 
 
 @pytest.fixture
-def host(managed_machine: Machine, settings: Any) -> Host:
-    settings.MANAGED_FILE = managed_machine.allow_file
-    settings.DATA_DIR = managed_machine.root
-    return ensure_local_host()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(host: Host) -> Iterator[None]:
-    yield
-    for row in ManagedServer.objects.all():
-        supervisor().server(row.key).stop()
+def host(own_machine: Host) -> Host:
+    return own_machine
 
 
 @pytest.fixture

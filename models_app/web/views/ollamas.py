@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -74,15 +75,7 @@ def start(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 def stop(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     """Stop it, once confirmed."""
     endpoint = _endpoint(endpoint_id)
-    question = _question(endpoint, "Stop", "server_stop")
-    if request.method != "POST":
-        return ask(request, question)
-    try:
-        stop_ollama(acting(request), endpoint, guard=in_use)
-    except InventoryRefused as refused:
-        return ask(request, question, refusal=f"{refused.message} {refused.hint}".strip(), status=409)
-    messages.success(request, f"{endpoint.name} is stopped.")
-    return redirect("server", endpoint.pk)
+    return _once_confirmed(request, endpoint, _question(endpoint, "Stop", "server_stop"), stop_ollama, "is stopped")
 
 
 @admin_required
@@ -91,13 +84,19 @@ def restart(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     """Stop it and start it with its settings of now, once confirmed."""
     endpoint = _endpoint(endpoint_id)
     question = _question(endpoint, "Restart", "server_restart")
+    return _once_confirmed(request, endpoint, question, restart_ollama, "runs with its settings of now")
+
+
+def _once_confirmed(
+    request: HttpRequest, endpoint: Endpoint, question: Question, act: Callable[..., object], done: str
+) -> HttpResponse:
     if request.method != "POST":
         return ask(request, question)
     try:
-        restart_ollama(acting(request), endpoint, guard=in_use)
+        act(acting(request), endpoint, guard=in_use)
     except InventoryRefused as refused:
         return ask(request, question, refusal=f"{refused.message} {refused.hint}".strip(), status=409)
-    messages.success(request, f"{endpoint.name} runs with its settings of now.")
+    messages.success(request, f"{endpoint.name} {done}.")
     return redirect("server", endpoint.pk)
 
 
