@@ -15,8 +15,8 @@ from ninja import Field, Query, Router, Schema
 
 from models_app.api.errors import Problem
 from models_app.api.history_answers import Answer, HistoryOut, to_csv, to_json
-from models_app.api.paging import MOST_ID
 from models_app.inventory.models import Endpoint, Gpu, Host
+from models_app.inventory.references import row_id
 from models_app.operations.models import Operation
 from models_app.telemetry.history.query import MOST_POINTS, POINTS, Unanswerable, history, model_history
 
@@ -97,7 +97,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _gpus(texts: Sequence[str]) -> list[Gpu]:
     """In the order in which they are named, each once."""
-    ids = {int(text) for text in texts if _is_id(text)}
+    ids = [pk for text in texts if (pk := row_id(text)) is not None]
     by_name: dict[str, Gpu] = {}
     for gpu in Gpu.objects.select_related("host").filter(Q(uuid__in=texts) | Q(pk__in=ids)):
         by_name |= {str(gpu.pk): gpu, gpu.uuid: gpu}
@@ -128,11 +128,7 @@ def _endpoint(text: str) -> Endpoint:
 
 
 def _by_id(text: str) -> Q:
-    return Q(pk=int(text)) if _is_id(text) else Q(pk__in=())
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) <= MOST_ID
+    return Q(pk=row_id(text))
 
 
 def _between(operations: QuerySet[Operation], since: datetime, until: datetime) -> QuerySet[Operation]:

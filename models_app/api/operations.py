@@ -122,7 +122,12 @@ def endpoint_of(reference: int | str) -> Endpoint:
     by = {"pk": reference} if isinstance(reference, int) else {"name": reference.replace("\x00", "")}
     found = Endpoint.objects.select_related("host").filter(**by).first() if _storable(reference) else None
     if found is None:
-        raise Problem(422, "unknown_endpoint", f"There is no endpoint {reference!r}.", field="endpoint")
+        raise Problem(
+            422,
+            "unknown_endpoint",
+            f"There is no endpoint {str(reference)[:80]!r}; GET endpoints lists them.",
+            field="endpoint",
+        )
     return found
 
 

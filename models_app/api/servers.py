@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from asgiref.sync import async_to_sync
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -35,6 +35,7 @@ from models_app.backends.protocol import BackendKind, ServerState
 from models_app.inventory import managed
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint, Host, ManagedServer
+from models_app.inventory.references import row_id
 from models_app.inventory.refresh import refresh_installed
 from models_app.inventory.server_hosts import server_host
 from models_app.operations.in_use import in_use
@@ -138,11 +139,12 @@ def one_server(server_id: int, *kinds: BackendKind) -> ManagedServer:
 
 def host_of(reference: int | str, *, missing: int = 422) -> Host:
     """The host of that id or name. Raises ``Problem``."""
-    is_id = isinstance(reference, int) or reference.isdecimal()
-    by = {"pk": int(reference)} if is_id else {"name": str(reference).replace("\x00", "")}
-    found = Host.objects.filter(**by).first() if not is_id or 0 < int(reference) < 2**63 else None
+    pk = row_id(str(reference))
+    found = Host.objects.filter(Q(name=str(reference).replace("\x00", "")) if pk is None else Q(pk=pk)).first()
     if found is None:
-        raise Problem(missing, "unknown_host", f"There is no host {str(reference)[:80]!r}.", field="host")
+        raise Problem(
+            missing, "unknown_host", f"There is no host {str(reference)[:80]!r}; GET hosts lists them.", field="host"
+        )
     return found
 
 

@@ -43,6 +43,12 @@ class BackendError(Exception):
         self.hint = hint
         self.status = status
 
+    @property
+    def words(self) -> str:
+        """The message and the hint as sentences; endpoints often leave out the full stop."""
+        ends = self.message.endswith((".", "!", "?", ":"))
+        return f"{self.message}{'' if ends else '.'} {self.hint}" if self.hint else self.message
+
 
 class Unreachable(BackendError):
     code = "endpoint_unreachable"

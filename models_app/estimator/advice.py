@@ -123,7 +123,7 @@ class _Advisor:
         tokens = self._settings.context_length // 2
         while tokens >= SMALLEST_CONTEXT:
             settings = replace(self._settings, context_length=tokens)
-            yield self._try(Remedy.CONTEXT, f"Use a context of {tokens} tokens.", settings)
+            yield self._try(Remedy.CONTEXT, f"Use a context of {tokens:,} tokens.", settings)
             tokens //= 2
 
     def batch(self) -> Iterator[Advice]:
@@ -131,7 +131,7 @@ class _Advisor:
         size = self._settings.ubatch // 2
         while size >= SMALLEST_BATCH:
             settings = replace(self._settings, ubatch=size, batch=min(self._settings.batch, 4 * size))
-            yield self._try(Remedy.BATCH, f"Use micro-batches of {size} tokens.", settings)
+            yield self._try(Remedy.BATCH, f"Use micro-batches of {size:,} tokens.", settings)
             size //= 2
 
     def layers(self) -> Iterator[Advice]:

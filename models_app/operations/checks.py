@@ -78,7 +78,7 @@ def _check_pull(request: Request) -> Checked:
     try:
         check_registry(request.model, allowed)
     except InvalidName as error:
-        raise RequestRefused("invalid_model_name", f"{error.message} {error.hint}".strip(), field="model") from error
+        raise RequestRefused("invalid_model_name", error.words, field="model") from error
     return Checked()
 
 

@@ -61,12 +61,12 @@ def parse_keep_alive(value: object) -> int:
     if text.startswith("-"):
         return FOREVER_SECONDS
     parts = _DURATION_PART.findall(text) or [(text, "s")]
-    seconds = int(sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts))
-    if seconds == 0:
+    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    if seconds < 1:
         raise ValueError("A keep-alive of 0 would unload the model at once; give a time, or unload it.")
     if seconds > MAX_KEEP_ALIVE_SECONDS:
         raise ValueError("The keep-alive is longer than ten years; say “forever”.")
-    return seconds
+    return int(seconds)
 
 
 def whole_number(what: str, least: int, most: int) -> Callable[[object], int]:

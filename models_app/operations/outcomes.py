@@ -49,7 +49,7 @@ class Failure(Exception):
     @classmethod
     def of(cls, error: BackendError) -> Failure:
         """The failure that an endpoint's error is."""
-        return cls(error.code, " ".join(filter(None, (error.message, error.hint))), retryable=error.retryable)
+        return cls(error.code, error.words, retryable=error.retryable)
 
 
 class Cancelled(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from models_app.operations.models import Operation
+
 _FREE_MEMORY = "Unload something on this host first, or load it with a shorter context or fewer GPU layers."
 _NO_GPU = "The server found no room on a GPU, or sees none. Free VRAM, or check the server's driver, and load it again."
 _LOOK_AT_SERVER = "Look at the server's own log, then try again."
@@ -51,6 +53,8 @@ _BY_CODE = {
 }
 
 
-def next_step(error_code: str) -> str:
-    """What a person can do about a failure; empty where the failure's own sentence says it all."""
+def next_step(error_code: str, kind: str = "") -> str:
+    """What a person can do about the failure of an operation of a kind; empty where its own sentence says it all."""
+    if kind == Operation.Kind.PULL and error_code == "model_not_found":
+        return ""
     return _BY_CODE.get(error_code, "")

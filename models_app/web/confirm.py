@@ -15,6 +15,7 @@ class Question:
 
     The answer is a ``POST`` of the ``fields`` and of ``flag`` to ``address``; empty is where the question was asked.
     ``in_place``: where a script asks, the page stays and hears what came of it. ``see`` is a link, its address and words.
+    ``loses``: going on loses something, and its button warns.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Question:
     keep: str = "Keep it as it is"
     in_place: bool = False
     see: tuple[str, str] | None = None
+    loses: bool = True
 
 
 def ask(request: HttpRequest, question: Question, *, refusal: str = "", status: int = 200) -> HttpResponse:

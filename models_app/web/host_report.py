@@ -58,7 +58,7 @@ def _ecc(detail: GpuDetail) -> str:
 
 
 def _of(value: int, most: int | None, unit: str = "") -> str:
-    return f"{value}{unit}" if most is None else f"{value} of {most}{unit}"
+    return f"{value:,}{unit}" if most is None else f"{value:,} of {most:,}{unit}"
 
 
 def _ram(ram: RamSample) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,8 @@ from django.http import QueryDict
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.catalog.models import Installation
 from models_app.estimator.types import LoadSettings
-from models_app.inventory.models import Endpoint, Gpu
+from models_app.inventory.models import Endpoint, Gpu, LoadedModel
+from models_app.inventory.references import row_id
 from models_app.operations.models import Operation
 from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
@@ -59,7 +60,13 @@ class LoadForm(forms.Form):
         """The loaded models to take out first."""
         if not self.is_swap:
             return ()
-        return tuple(int(value) for value in self.data.getlist("unload") if value.isdecimal() and len(value) < 19)
+        return tuple(pk for value in self.data.getlist("unload") if (pk := row_id(value)) is not None)
+
+    @property
+    def loaded_here(self) -> LoadedModel | None:
+        """The model as the endpoint has it in memory already."""
+        loaded = self.endpoint.loaded_models.all() if self.endpoint and not self.is_swap else ()
+        return next((row for row in loaded if row.name == self.model), None)
 
     def options(self) -> LoadOptions:
         """The options. Raises ``RequestRefused`` with the fields at fault."""

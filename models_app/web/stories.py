@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -129,10 +129,7 @@ def _progress(operation: Operation) -> str:
 
 def _outcome(operation: Operation) -> str:
     steps = [step for step in operation.steps.all() if step.state == OperationStep.State.DONE]
-    parts = [
-        _did("freed", (step for step in steps if step.action == Action.UNLOAD)),
-        _did("loaded", (step for step in steps if step.action == Action.LOAD)),
-    ]
+    parts = [_did("freed", operation, steps, Action.UNLOAD), _did("loaded", operation, steps, Action.LOAD)]
     if speed := operation.result.get("tokens_per_second"):
         return f"Writes {rate(speed)}."
     words = ", ".join(part for part in parts if part) or f"{operation.get_state_display()} in {_duration(operation)}"
@@ -140,16 +137,21 @@ def _outcome(operation: Operation) -> str:
     return f"{words}; {verified}." if verified else f"{words}."
 
 
-def _did(verb: str, steps: Iterable[OperationStep]) -> str:
-    moved_bytes, seconds = 0, 0.0
-    for step in steps:
-        if step.before_bytes is not None and step.after_bytes is not None:
-            moved_bytes += abs(step.after_bytes - step.before_bytes)
-        if step.started_at and step.finished_at:
-            seconds += (step.finished_at - step.started_at).total_seconds()
-    if not seconds:
+def _did(verb: str, operation: Operation, steps: Sequence[OperationStep], action: OperationStep.Action) -> str:
+    """What its steps of one action came to. Its last step was measured by itself; what else a GPU's used bytes did
+    meanwhile, such as a model that made way, is not its own."""
+    done = [step for step in steps if step.action == action]
+    times = [(step.finished_at - step.started_at).total_seconds() for step in done if step.started_at and step.finished_at]
+    if not sum(times):
         return ""
-    return f"{verb} {in_bytes(moved_bytes)} in {span(seconds)}" if moved_bytes else f"{verb} in {span(seconds)}"
+    measured = operation.result.get("moved_bytes") if done == steps[-1:] else None
+    moved = sum(_risen(step) for step in done) if measured is None else measured
+    return f"{verb} {in_bytes(moved)} in {span(sum(times))}" if moved else f"{verb} in {span(sum(times))}"
+
+
+def _risen(step: OperationStep) -> int:
+    known = step.before_bytes is not None and step.after_bytes is not None
+    return abs(step.after_bytes - step.before_bytes) if known else 0
 
 
 def _duration(operation: Operation) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from django.http import QueryDict
 
 from models_app.inventory.models import Gpu
+from models_app.inventory.references import row_id
 from models_app.operations.refusals import RequestRefused
 from models_app.plans.changes import IMAGINARY
 from models_app.plans.demand import read_demand
@@ -100,7 +101,9 @@ def _changes(form: QueryDict) -> dict[str, Any]:
         changes["headroom_percent"] = _number(form.get("headroom", ""), "headroom", "The headroom")
     added = [gpu for gpu in form.getlist("added") if gpu]
     sizes = [
-        {"host": host, "bytes": int(size)} for size, _, host in (gpu.partition("@") for gpu in added) if size.isdigit()
+        {"host": host, "bytes": number}
+        for size, _, host in (gpu.partition("@") for gpu in added)
+        if (number := row_id(size)) is not None
     ]
     if form.get("add_gb", "").strip():
         gigabytes = _number(form.get("add_gb", ""), "add_gb", "The size of the GPU")

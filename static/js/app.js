@@ -43,6 +43,9 @@ document.addEventListener("htmx:responseError", ({ detail }) => {
 });
 document.addEventListener("htmx:sendError", () => toast("The panel cannot be reached. Nothing was changed.", "bad"));
 
+// ── a narrow screen's navigation begins at the page that is open ──
+document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // ── menus close on a click elsewhere and on Escape ──
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {

@@ -10,6 +10,8 @@ const FORMATS = {
   temperature: { divisor: 1, unit: "°C", digits: 0 },
   power: { divisor: 1000, unit: "W", digits: 0 },
 };
+const STEPS = { vram: [1, 2, 4, 5, 8, 10] }; // memory comes in powers of two
+const ROUND_STEPS = [1, 2, 2.5, 5, 10];
 const MARKS = { succeeded: "--good", failed: "--bad", cancelled: "--warn", running: "--accent", queued: "--accent" };
 const KINDS = { load: "Load", unload: "Unload", swap: "Swap" };
 const LEAST_REFRESH_SECONDS = 10;
@@ -156,7 +158,7 @@ class Chart {
           grid,
           size: 46,
           space: 34,
-          splits: () => round(this.top / format.divisor, this.box.clientHeight > 200 ? 6 : 3).map((each) => each * format.divisor),
+          splits: () => round(this.top / format.divisor, this.box.clientHeight > 200 ? 6 : 4, STEPS[this.name] ?? ROUND_STEPS).map((each) => each * format.divisor),
           values: (_, splits) => splits.map((each) => `${each / format.divisor}`),
         },
       ],
@@ -220,10 +222,10 @@ class Chart {
 }
 
 // About so many round steps from 0 to the top.
-function round(most, count) {
+function round(most, count, steps) {
   const rough = most / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 4, 5, 8, 10].map((each) => each * power).find((each) => each >= rough);
+  const step = steps.map((each) => each * power).find((each) => each >= rough);
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, place) => Number((place * step).toPrecision(6)));
 }
 

@@ -76,3 +76,15 @@ def test_nanoseconds_do_not_hide_a_moment(value: str) -> None:
 @pytest.mark.parametrize("value", ["", "0001-01-01T00:00:00", "yesterday", None, 1])
 def test_what_is_no_moment_with_a_time_zone_is_none(value: object) -> None:
     assert instant(value) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "hint", "words"),
+    [
+        ("file does not exist", "Check its name.", "file does not exist. Check its name."),
+        ("It is gone.", "Check its name.", "It is gone. Check its name."),
+        ("file does not exist", "", "file does not exist"),
+    ],
+)
+def test_an_endpoints_words_end_before_the_hint_begins(message, hint, words):
+    assert BackendError(message, hint=hint).words == words

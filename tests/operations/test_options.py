@@ -61,6 +61,7 @@ def test_a_keep_alive_is_a_number_a_duration_or_for_ever(value: object, seconds:
         ("keep_alive", "0.1.2"),
         ("keep_alive", "0"),
         ("keep_alive", "99999d"),
+        ("keep_alive", "9" * 400),
         ("keep_alive", True),
         ("pinned", "auto"),
     ],

@@ -97,3 +97,9 @@ def test_the_panels_own_machine_is_offered_none(as_admin, db):
     host = HostFactory(is_local=True)
     assert "Enrol" not in as_admin.get("/hosts/").content.decode()
     assert as_admin.post(f"/hosts/{host.pk}/agent/").status_code == 409
+
+
+def test_only_a_question_that_loses_something_has_a_warning_button(as_admin, agent):
+    warned = "btn danger primary"
+    assert warned in as_admin.get(f"/agents/{agent.pk}/revoke/").content.decode()
+    assert warned not in as_admin.get(f"/hosts/{HostFactory().pk}/agent/").content.decode()

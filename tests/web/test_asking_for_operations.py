@@ -176,3 +176,17 @@ def test_the_form_of_a_keep_alive_advises_a_time_and_fills_it_in(as_admin, rows)
     part = as_admin.get(address, {"requests_per_hour": "6"}, HTTP_HX_REQUEST="true", HTTP_HX_TARGET="keep-alive-advice")
     assert "<form" not in part.content.decode()
     assert "HX-Retarget" not in part
+
+
+@pytest.mark.parametrize("endpoint", ["9" * 5000, "9" * 30, "²", "-1", ""])
+def test_an_endpoint_that_no_row_could_be_is_refused(as_admin, rows, endpoint):
+    answer = as_admin.post("/operations/", asked(rows) | {"endpoint": endpoint})
+    assert answer.status_code == 422
+    assert "this endpoint is not there any more" in unescape(answer.content.decode())
+
+
+def test_the_question_names_what_it_is_about(as_admin, rows):
+    Residency.objects.all().delete()
+    answer = as_admin.post("/operations/", asked(rows, "unload") | {"model": rows.loaded.name}, **HTMX)
+    assert answer.status_code == 409
+    assert "Unload llama3.1:8b?" in answer.content.decode()

@@ -33,7 +33,7 @@ def test_clocks_and_the_link_are_held_against_their_most() -> None:
     told = of_gpu(
         graphics_clock_mhz=900, graphics_clock_max_mhz=3105, clock_holds=("power cap",), pcie_width=8, pcie_width_max=16
     )
-    assert told == {"Graphics clock": "900 of 3105 MHz", "Clocks held by": "power cap", "PCIe lanes": "8 of 16"}
+    assert told == {"Graphics clock": "900 of 3,105 MHz", "Clocks held by": "power cap", "PCIe lanes": "8 of 16"}
 
 
 def test_ecc_compute_mode_and_mps_are_told() -> None:

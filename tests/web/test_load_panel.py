@@ -182,9 +182,9 @@ def test_advice_stands_in_order_with_bytes_and_speed_and_fills_in_the_form(as_ad
     assert "× the speed" in said
     assert "rule of thumb: published offload table" in said
     shorter = as_admin.get(link_of(page, "Use a context")).content.decode()
-    tokens = re.search(r"Use a context of (\d+)", said)
+    tokens = re.search(r"Use a context of ([\d,]+)", said)
     assert tokens
-    assert f'value="{tokens[1]}"' in shorter
+    assert f'value="{tokens[1].replace(",", "")}"' in shorter
 
 
 def test_as_many_layers_as_fit_are_a_click_away(as_admin, rows, header):
@@ -255,3 +255,9 @@ def test_the_advised_keep_alive_is_a_click_away_and_forgets_nothing(as_admin, ro
 @pytest.mark.parametrize("typed", ["", "often", "-1", "nan", "inf", "1e9"])
 def test_without_a_number_of_requests_nothing_is_advised(as_admin, rows, header, typed):
     assert "is advised" not in asked(as_admin, rows, requests_per_hour=typed)
+
+
+def test_a_model_in_memory_already_is_said_to_be(as_admin, rows):
+    said = words(asked(as_admin, rows, model=rows.loaded.name))
+    assert "It is in memory there already, with 8k context." in said
+    assert "in memory there already" not in words(asked(as_admin, rows))

@@ -102,7 +102,7 @@ def test_the_number_of_queries_does_not_grow_with_the_list(as_admin, done, djang
 def test_a_success_is_told_in_figures_words_and_lines(as_member, done):
     shown = page(as_member, done)
     for words in (
-        "loaded 6.0 GiB in 4.0 s",
+        "Loaded 6.0 GiB in 4.0 s",
         "Measured on the model&#x27;s own process.",
         "+6.0 GiB",
         "VRAM 1.0 GiB → 7.0 GiB",
@@ -182,3 +182,9 @@ def test_an_unknown_operation_is_not_found(as_admin):
 def test_an_endpoints_words_are_never_taken_for_markup(as_member, db):
     failed = ended("failed", error_message="<img src=x onerror=alert(1)>")
     assert "<img src=x" not in page(as_member, failed)
+
+
+def test_a_pull_of_an_unknown_name_is_not_told_to_pull_it(as_member, db):
+    shown = page(as_member, ended("failed", kind="pull", error_code="model_not_found", error_message="No such model."))
+    assert "What to do next" not in shown
+    assert "What to do next" in page(as_member, ended("failed", error_code="model_not_found"))

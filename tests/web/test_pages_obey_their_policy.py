@@ -53,3 +53,12 @@ def _patterns(patterns: list[object]) -> list[URLPattern]:
 def test_every_page_checks_a_role():
     unguarded = [name for name, view in web_views() if name not in OPEN_TO_ALL and not hasattr(view, "role_checked")]
     assert unguarded == []
+
+
+@pytest.mark.parametrize(
+    ("address", "title"),
+    [("/plans/schedules/new/", "Plans"), ("/load/", "Fleet"), ("/models/hardware/", "Models"), ("/users/new/", "Users")],
+)
+def test_the_navigation_says_which_page_one_is_under(as_admin, db, address, title):
+    current = re.findall(r'aria-current="page">([^<]+)</a>', as_admin.get(address).content.decode())
+    assert current == [title]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from django.utils import timezone
+
+from models_app.operations.models import OperationStep
 from models_app.web.stories import stories
-from tests.factories import EndpointFactory, GpuFactory, HostFactory, OperationFactory
+from tests.factories import GIB, EndpointFactory, GpuFactory, HostFactory, OperationFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -37,3 +41,13 @@ def test_many_operations_cost_no_more_queries_than_one(django_assert_num_queries
     rows = [OperationFactory(endpoint=EndpointFactory(host=host), kind="pull") for _ in range(5)]
     with django_assert_num_queries(1):
         assert len(stories(rows)) == 5
+
+
+def test_a_load_tells_its_own_bytes_where_another_model_made_way():
+    began = timezone.now()
+    columns = {"state": "succeeded", "started_at": began, "finished_at": began + timedelta(seconds=4)}
+    row = OperationFactory(verified_by="process", result={"moved_bytes": 5 * GIB}, **columns)
+    step = {"operation": row, "position": 0, "action": "load", "model_name": "qwen3:8b", "state": "done"}
+    times = {"started_at": began, "finished_at": began + timedelta(seconds=4)}
+    OperationStep.objects.create(**step, **times, before_bytes=12 * GIB, after_bytes=8 * GIB)
+    assert stories([row])[0].sentence == "loaded 5.0 GiB in 4.0 s; measured per process."

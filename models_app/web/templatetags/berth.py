@@ -37,6 +37,8 @@ PAGES = (
     ("audit", "Audit", True),
 )
 """The name of each page's address, its title, and whether it is for admins only."""
+_BELONGS_TO = {"server": "host", "ollama": "host", "schedule": "plan", "load": "fleet", "keep": "fleet"}
+"""What the addresses of other names are about: the first words of the names, without a plural."""
 _ABILITIES = {
     Capability.LOAD: "load",
     Capability.UNLOAD: "unload",
@@ -74,6 +76,13 @@ def in_bytes(value: int | None) -> str:
 def measured(value: float, unit: str) -> str:
     """A number of an alert's evidence with its unit."""
     return figure_words(value, unit)
+
+
+@register.filter
+def verdict(sentence: str, tone: str) -> SafeString:
+    """A sentence that begins with its verdict and a colon, the verdict made to stand out; ``tone`` is good, warn or bad."""
+    said, colon, why = sentence.partition(":")
+    return format_html('<b class="verdict {}">{}{}</b>{}', tone, said, colon, why)
 
 
 @register.filter
@@ -186,11 +195,9 @@ def icon(name: str, kind: str = "") -> SafeString:
 def nav(context: Mapping[str, Any]) -> dict[str, Any]:
     """The main navigation: the pages that exist, the current one marked."""
     match = getattr(context.get("request"), "resolver_match", None)
-    here = (match.url_name or "") if match else ""
-    pages = [
-        (title, _address(name), here in (name, name[:-1]) or here.startswith(f"{name[:-1]}_"))
-        for name, title in _pages(context)
-    ]
+    subject = ((match.url_name or "") if match else "").split("_")[0].removesuffix("s")
+    here = _BELONGS_TO.get(subject, subject)
+    pages = [(title, _address(name), here == name.removesuffix("s")) for name, title in _pages(context)]
     return {"pages": [page for page in pages if page[1]]}
 
 

@@ -94,9 +94,8 @@ def _enrolment(host: Host, agent: Agent | None) -> Question:
             "A one-time token is made, which is valid for an hour and shown once.",
             "The agent on the host then reports its GPUs every second, and reaches its servers for Berth.",
         ]
-        return Question(
-            f"Enrol an agent on {host.name}?", tuple(sentences), "Make a token", reverse("hosts"), _address(host)
-        )
+        title = f"Enrol an agent on {host.name}?"
+        return Question(title, tuple(sentences), "Make a token", reverse("hosts"), _address(host), loses=False)
     return Question(
         title=f"Enrol the agent of {host.name} again?",
         consequences=(

@@ -40,7 +40,8 @@ def audit(request: HttpRequest) -> HttpResponse:
     action = Filter("action", "Action", _offered(entries, "action"))
     actor = Filter("actor", "By", _offered(entries, "actor_name"))
     listed = LISTING.page(request, entries, action, actor, VIA)
-    rows = [(entry, _detail(entry)) for entry in listed.page]
+    doors = dict(VIA.choices)
+    rows = [(entry, doors.get(entry.via, entry.via), _detail(entry)) for entry in listed.page]
     return render(request, "audit/index.html", {"listed": listed, "rows": rows})
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from models_app.inventory.models import Endpoint, Gpu
+from models_app.inventory.references import row_id
 from models_app.operations.models import Operation
 from models_app.web import history_page as past
 from models_app.web.access import member_required
@@ -54,18 +55,14 @@ def _subject(request: HttpRequest) -> past.Subject | None:
     gpu_id, endpoint_id, model = (request.GET.get(name, "") for name in ("gpu", "endpoint", "model"))
     gpus, endpoints = Gpu.objects.select_related("host"), Endpoint.objects.select_related("host")
     if model and endpoint_id:
-        endpoint = endpoints.filter(pk=_number(endpoint_id)).first()
+        endpoint = endpoints.filter(pk=row_id(endpoint_id)).first()
         if endpoint is None or "\x00" in model:
             raise Http404("No endpoint has that id any more.")
         return past.model_subject(endpoint, model[:255])
-    gpu = gpus.filter(pk=_number(gpu_id)).first() if gpu_id else gpus.order_by("-present", "host__name", "index").first()
+    gpu = gpus.filter(pk=row_id(gpu_id)).first() if gpu_id else gpus.order_by("-present", "host__name", "index").first()
     if gpu is None and gpu_id:
         raise Http404("No GPU has that id any more.")
     return past.gpu_subject(gpu) if gpu else None
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _of(subject: past.Subject) -> Q:

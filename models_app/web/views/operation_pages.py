@@ -59,7 +59,7 @@ def detail(request: HttpRequest, operation_id: int) -> HttpResponse:
         "steps": [(step, _took(step)) for step in operation.steps.all()],
         "moves_memory": operation.kind in Operation.MOVES_MEMORY,
         "verdict": VERDICTS.get(operation.verified_by, ""),
-        "advice": next_step(operation.error_code) if operation.state == Operation.State.FAILED else "",
+        "advice": next_step(operation.error_code, operation.kind) if operation.state == Operation.State.FAILED else "",
         "options": _option_words(operation),
         "moved_bytes": _moved_bytes(operation),
         "again": [] if operation.is_active or operation.kind == Operation.Kind.APPLY else same_request(operation),

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from models_app.accounts.roles import Via, actor, is_admin
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
+from models_app.inventory.references import row_id
 from models_app.operations.models import Operation
 from models_app.operations.options import parse_options
 from models_app.operations.refusals import RequestRefused
@@ -23,6 +24,7 @@ from models_app.operations.requests import Request, request_cancel, set_pinned, 
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask, in_dialog
 from models_app.web.load_form import LoadForm
+from models_app.web.templatetags.berth import short_name
 from models_app.web.views import operation_pages
 from models_app.web.views.keep_alive import form_response
 from models_app.web.views.load import accepting, context_of, template_for
@@ -75,7 +77,7 @@ def _request(request: HttpRequest) -> Request:
 
 
 def _endpoint(value: str) -> Endpoint:
-    row = Endpoint.objects.filter(pk=value).select_related("host").first() if value.isdecimal() else None
+    row = Endpoint.objects.filter(pk=row_id(value)).select_related("host").first()
     if row is None:
         raise RequestRefused("unknown_endpoint", "Choose where: this endpoint is not there any more.", field="endpoint")
     return row
@@ -125,7 +127,7 @@ def confirm(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
         words = "Measure it all the same"
     busy = refused.operation
     question = Question(
-        title="Are you sure?" if words else "Not now",
+        title=_title(request) if words else "Not now",
         consequences=(refused.message,),
         action=words,
         back=reverse("fleet"),
@@ -137,6 +139,11 @@ def confirm(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
         see=(reverse("operation", args=[busy.pk]), f"Operation {busy.pk} is in the way") if busy else None,
     )
     return in_dialog(ask(request, question, status=refused.status))
+
+
+def _title(request: HttpRequest) -> str:
+    kind, model = request.POST.get("kind", ""), request.POST.get("model", "")
+    return f"{Kind(kind).label} {short_name(model)}?" if kind in Kind.values and model else "Are you sure?"
 
 
 @require_POST

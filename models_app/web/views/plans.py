@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from models_app.inventory.models import Endpoint
+from models_app.inventory.references import row_id
 from models_app.operations.refusals import RequestRefused
 from models_app.plans import requests
 from models_app.plans.applying import active_plan
@@ -107,10 +108,8 @@ def delete(request: HttpRequest, plan_id: int) -> HttpResponse:
 def side_by_side(request: HttpRequest, plan_id: int) -> HttpResponse:
     """Two plans; ``?with=`` is the other's id."""
     plan = get_object_or_404(Plan, pk=plan_id)
-    other_id = request.GET.get("with", "")
-    number = int(other_id) if other_id.isascii() and other_id.isdigit() and len(other_id) < 19 else 0
     others = Plan.objects.exclude(pk=plan.pk)
-    other = others.filter(pk=number).first() or others.first()
+    other = others.filter(pk=row_id(request.GET.get("with", ""))).first() or others.first()
     if other is None:
         messages.info(request, "There is no other plan to compare it with.")
         return redirect("plan", plan.pk)
