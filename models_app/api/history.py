@@ -97,7 +97,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _gpus(texts: Sequence[str]) -> list[Gpu]:
     """In the order in which they are named, each once."""
-    ids = [pk for text in texts if (pk := row_id(text)) is not None]
+    ids = [pk for text in texts if (pk := row_id(text))]
     by_name: dict[str, Gpu] = {}
     for gpu in Gpu.objects.select_related("host").filter(Q(uuid__in=texts) | Q(pk__in=ids)):
         by_name |= {str(gpu.pk): gpu, gpu.uuid: gpu}

@@ -140,7 +140,7 @@ def one_server(server_id: int, *kinds: BackendKind) -> ManagedServer:
 def host_of(reference: int | str, *, missing: int = 422) -> Host:
     """The host of that id or name. Raises ``Problem``."""
     pk = row_id(str(reference))
-    found = Host.objects.filter(Q(name=str(reference).replace("\x00", "")) if pk is None else Q(pk=pk)).first()
+    found = Host.objects.filter(Q(pk=pk) if pk else Q(name=str(reference).replace("\x00", ""))).first()
     if found is None:
         raise Problem(
             missing, "unknown_host", f"There is no host {str(reference)[:80]!r}; GET hosts lists them.", field="host"

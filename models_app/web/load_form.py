@@ -60,7 +60,7 @@ class LoadForm(forms.Form):
         """The loaded models to take out first."""
         if not self.is_swap:
             return ()
-        return tuple(pk for value in self.data.getlist("unload") if (pk := row_id(value)) is not None)
+        return tuple(pk for value in self.data.getlist("unload") if (pk := row_id(value)))
 
     @property
     def loaded_here(self) -> LoadedModel | None:

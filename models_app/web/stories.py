@@ -150,8 +150,9 @@ def _did(verb: str, operation: Operation, steps: Sequence[OperationStep], action
 
 
 def _risen(step: OperationStep) -> int:
-    known = step.before_bytes is not None and step.after_bytes is not None
-    return abs(step.after_bytes - step.before_bytes) if known else 0
+    if step.before_bytes is None or step.after_bytes is None:
+        return 0
+    return abs(step.after_bytes - step.before_bytes)
 
 
 def _duration(operation: Operation) -> str:

@@ -103,7 +103,7 @@ def _changes(form: QueryDict) -> dict[str, Any]:
     sizes = [
         {"host": host, "bytes": number}
         for size, _, host in (gpu.partition("@") for gpu in added)
-        if (number := row_id(size)) is not None
+        if (number := row_id(size))
     ]
     if form.get("add_gb", "").strip():
         gigabytes = _number(form.get("add_gb", ""), "add_gb", "The size of the GPU")
