@@ -72,6 +72,7 @@ def _model(
         can_unload=Capability.UNLOAD in endpoint.capabilities,
         can_set_keep_alive=Capability.KEEP_ALIVE in endpoint.capabilities,
         operation_id=rows.busy.get(key),
+        has_lost_process=row["pk"] in rows.lost,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from models_app.operations.models import OperationTarget
 from models_app.operations.reservations import Reservation
 from models_app.probes.types import GpuState
 from models_app.telemetry.latest import Latest
+from models_app.telemetry.resident import without_process
 
 STATES = dict(Endpoint.State.choices)
 ENDPOINT_COLUMNS = (
@@ -37,7 +38,7 @@ class Rows:
     """What the tables say: endpoints by host, models by endpoint, intentions and operations by model, promises by GPU.
 
     ``unmeasured`` are GPUs by host of which their rows know more than the samples. ``kv_bytes`` is by the model's row.
-    ``variants`` are those of models that lie on the CPU.
+    ``variants`` are those of models that lie on the CPU, ``lost`` the rows of those among them whose process has gone.
     """
 
     endpoints: Mapping[int, list[EndpointFacts]]
@@ -48,12 +49,14 @@ class Rows:
     unmeasured: Mapping[int, list[Gpu]]
     kv_bytes: Mapping[int, int]
     variants: Mapping[ModelKey, Variant]
+    lost: Set[int]
 
 
 def read(host_ids: Iterable[int], latest: Mapping[int, Latest]) -> Rows:
     """All that is needed of these hosts, by a number of queries that does not depend on how many they are."""
     models = _models()
-    on_cpu, variants = _on_cpu({row["endpoint_id"] for rows in models.values() for row in rows if row["cpu_bytes"]})
+    on_cpu = {row["endpoint_id"] for rows in models.values() for row in rows if row["cpu_bytes"]}
+    caches, variants, lost = _on_cpu(on_cpu, latest)
     return Rows(
         endpoints=_endpoints(),
         models=models,
@@ -61,8 +64,9 @@ def read(host_ids: Iterable[int], latest: Mapping[int, Latest]) -> Rows:
         busy=_busy(),
         promises=_promises(),
         unmeasured=_unmeasured([pk for pk in host_ids if pk not in latest], latest.values()),
-        kv_bytes=on_cpu,
+        kv_bytes=caches,
         variants=variants,
+        lost=lost,
     )
 
 
@@ -97,10 +101,15 @@ def _models() -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _on_cpu(endpoint_ids: Collection[int]) -> tuple[dict[int, int], dict[ModelKey, Variant]]:
-    """The KV caches of the models on these endpoints, by row, and their variants: few, and the page's own reckoning."""
+def _on_cpu(
+    endpoint_ids: Collection[int], latest: Mapping[int, Latest]
+) -> tuple[dict[int, int], dict[ModelKey, Variant], set[int]]:
+    """The KV caches of the models on these endpoints, by row, their variants, and the rows of those without a process.
+
+    They are few, and it is the page's own reckoning.
+    """
     if not endpoint_ids:
-        return {}, {}
+        return {}, {}, set()
     rows = read_rows(set(Endpoint.objects.filter(pk__in=endpoint_ids).values_list("host_id", flat=True)))
     endpoints = [endpoint for host in rows.hosts for endpoint in host.endpoints.all() if endpoint.pk in endpoint_ids]
     caches = {
@@ -109,7 +118,13 @@ def _on_cpu(endpoint_ids: Collection[int]) -> tuple[dict[int, int], dict[ModelKe
         for row in endpoint.loaded_models.all()
         if cpu_bytes_of(row.size_bytes, row.vram_bytes)
     }
-    return caches, rows.about.variants
+    lost = {pk for endpoint in endpoints if (seen := latest.get(endpoint.host_id)) for pk in _lost(endpoint, seen)}
+    return caches, rows.about.variants, lost
+
+
+def _lost(endpoint: Endpoint, latest: Latest) -> Iterable[int]:
+    names = {row.name: row.pk for row in endpoint.loaded_models.all()}
+    return [names[name] for name in without_process(endpoint, names, latest.sample)]
 
 
 def _busy() -> dict[ModelKey, int]:

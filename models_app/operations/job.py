@@ -115,7 +115,7 @@ class Job:
         observed_at = timezone.now()
         observation, sample = await asyncio.gather(self.backend.observe(), self.sample())
         if sample is None or not sample.gpus:
-            ram_bytes = await self.database(model_ram_bytes, self.endpoint, model, observation)
+            ram_bytes = await self.database(model_ram_bytes, self.endpoint, model, observation, sample)
             return Reading(observation, observed_at, sample, ram_bytes=ram_bytes)
         pids = await self.database(model_pids, self.endpoint, model, sample, observation)
         resident = observation.find(model)

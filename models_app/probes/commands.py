@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
 
+SETTLED_SECONDS = 2.0
+"""A process younger than this may still show its parent's arguments: it was forked and has not begun its own program."""
+
+
+def command_line(pid: int, started_at: float | None) -> tuple[str, ...]:
+    """The arguments of a process; empty when it has gone or may not be seen.
+
+    Remembered by pid and start time, in seconds since the epoch, once it has settled; where that is not known they are
+    read anew.
+    """
+    if started_at is None or time.time() - started_at < SETTLED_SECONDS:
+        return _arguments(pid)
+    return _remembered(pid, started_at)
+
 
 @lru_cache(maxsize=1024)
-def command_line(pid: int, started_at: float | None) -> tuple[str, ...]:  # noqa: ARG001 - part of a process's identity
-    """The arguments of a process; empty when it has gone or may not be seen. Remembered by pid and start time."""
+def _remembered(pid: int, started_at: float) -> tuple[str, ...]:  # noqa: ARG001 - part of a process's identity
+    return _arguments(pid)
+
+
+def _arguments(pid: int) -> tuple[str, ...]:
     try:
         return tuple(psutil.Process(pid).cmdline())
     except psutil.Error:
         return ()
+
+
+def start_time(pid: int) -> float | None:
+    """When a process was started, in seconds since the epoch; ``None`` when it has gone."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
 
 
 def flag(arguments: tuple[str, ...], *names: str) -> str:

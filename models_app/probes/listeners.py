@@ -37,15 +37,6 @@ def listener_process(port: int) -> int | None:
     return _listening_ports().get(port)
 
 
-def process_family(pid: int) -> frozenset[int]:
-    """The process and all its descendants at this moment; empty when it has gone."""
-    try:
-        process = psutil.Process(pid)
-        return frozenset({pid, *(child.pid for child in process.children(recursive=True))})
-    except psutil.Error:
-        return frozenset()
-
-
 def _listening_ports() -> dict[int, int | None]:
     """Ports that loopback reaches, each with its listening process where this user may see it."""
     try:

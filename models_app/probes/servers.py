@@ -1,4 +1,4 @@
-"""Which of the processes that hold VRAM belong to a server on this machine, and what each was started for."""
+"""Which processes belong to a server on this machine, and what each was started for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models_app.probes.commands import command_line, file_size, flag, only_process_named
+from models_app.probes.commands import command_line, file_size, flag, only_process_named, start_time
+from models_app.probes.families import process_family
 from models_app.probes.listeners import listener_process, server_name
+from models_app.probes.memory import resident_bytes
 from models_app.probes.types import GpuProcess, GpuSample, ServerProcesses, Worker
 
 FORGET_AFTER_SECONDS = 10.0
@@ -27,18 +29,20 @@ class Served:
 
 
 def server_processes(served: Served, gpus: Iterable[GpuSample]) -> ServerProcesses | None:
-    """The server's processes among those that the GPUs list; ``None`` where the server cannot be found."""
+    """The server's processes, in the order of their pids; ``None`` where the server cannot be found."""
     server = server_process(served.port, served.program)
     if server is None:
         return None
     shown = {process.pid: process for gpu in gpus for process in gpu.processes or ()}
-    family = [process for process in shown.values() if server in (process.pid, process.parent_pid)]
-    return ServerProcesses(served.name, server, tuple(_worker(process) for process in family))
+    on_gpus = {process.pid for process in shown.values() if server in (process.pid, process.parent_pid)}
+    family = sorted(process_family(server) | on_gpus)
+    return ServerProcesses(served.name, server, tuple(_worker(pid, shown.get(pid)) for pid in family))
 
 
-def _worker(process: GpuProcess) -> Worker:
-    command = command_line(process.pid, process.started_at)
-    return Worker(process.pid, flag(command, "--alias", "-a"), file_size(flag(command, "--model", "-m")))
+def _worker(pid: int, shown: GpuProcess | None) -> Worker:
+    command = command_line(pid, shown.started_at if shown else start_time(pid))
+    alias, path = flag(command, "--alias", "-a"), flag(command, "--model", "-m")
+    return Worker(pid, alias, file_size(path), resident_bytes([pid]))
 
 
 def server_process(port: int, program: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Protocol
@@ -154,16 +154,23 @@ class DiskSample:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process of a server that holds VRAM: the model's name and the size of the file by its command line, if they say."""
+    """A process of a server: the model's name and the size of the file by its command line, if they say.
+
+    ``ram_bytes`` is what it holds resident in host RAM. It differs from one sample to the next, and makes no other worker.
+    """
 
     pid: Whole
     alias: str = ""
     file_bytes: Whole | None = None
+    ram_bytes: Whole | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProcesses:
-    """The processes of one server; ``endpoint`` is its name in an agent's configuration, empty on the panel's own host."""
+    """The processes of one server, those without VRAM too.
+
+    ``endpoint`` is its name in an agent's configuration, empty on the panel's own host.
+    """
 
     endpoint: str
     server_pid: Whole

@@ -8,7 +8,7 @@ an agent reports those of its own with every sample. Simulated hosts register wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models_app.agent.supervision.backend import MODE
 from models_app.backends.protocol import Observation
@@ -16,7 +16,7 @@ from models_app.catalog.models import Installation
 from models_app.inventory.managed import is_managed, listening_port
 from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.inventory.routes import agent_endpoint
-from models_app.probes.listeners import process_family
+from models_app.probes.families import process_family
 from models_app.probes.servers import Served, server_processes
 from models_app.probes.types import GpuProcess, HostSample, ServerProcesses, Worker
 from models_app.telemetry.sources import ModelPids, Pids, registered_pids
@@ -52,15 +52,16 @@ def processes_of(
     registered = registered_pids(endpoint.pk)
     if registered is not None:
         return _from_registry(*registered, list(names), shown)
-    found = _servers_own(endpoint, sample)
+    found = servers_own(endpoint, sample)
     if found is None:
         return None
-    pids = frozenset(worker.pid for worker in found.workers) & shown.keys()
-    return EndpointProcesses(pids, _by_model(endpoint, list(names), found), found.server_pid)
+    workers = [worker for worker in found.workers if worker.pid in shown]
+    by_model = workers_by_model(endpoint, list(names), replace(found, workers=tuple(workers)))
+    return EndpointProcesses(frozenset(worker.pid for worker in workers), by_model, found.server_pid)
 
 
-def _servers_own(endpoint: Endpoint, sample: HostSample) -> ServerProcesses | None:
-    """As the agent reported them, or as they are on the panel's own host."""
+def servers_own(endpoint: Endpoint, sample: HostSample) -> ServerProcesses | None:
+    """A server's processes as the agent reported them, or as they are on the panel's own host; ``None`` where not known."""
     name = agent_endpoint(endpoint.url)
     if name is not None:
         return next((each for each in sample.servers if each.endpoint == name), None)
@@ -94,8 +95,8 @@ def _from_registry(
     return EndpointProcesses(family, _only_one(names, family))
 
 
-def _by_model(endpoint: Endpoint, names: list[str], found: ServerProcesses) -> dict[str, frozenset[int]]:
-    """``by_model`` by the mode of the server; models of which nothing tells the process are left out."""
+def workers_by_model(endpoint: Endpoint, names: list[str], found: ServerProcesses) -> dict[str, frozenset[int]]:
+    """Which of these processes serve which of ``names``, by the mode of the server; others are left out."""
     if endpoint.mode == "single":
         return dict.fromkeys(names, frozenset(worker.pid for worker in found.workers))
     workers = [worker for worker in found.workers if worker.pid != found.server_pid]

@@ -1,17 +1,17 @@
-"""What a model's own processes hold resident in host RAM, on the panel's own host."""
+"""What models' own processes hold resident in host RAM, as a server's host sees them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from models_app.agent.supervision.backend import MODE
 from models_app.backends.protocol import Observation
-from models_app.inventory.managed import listening_port
 from models_app.inventory.models import Endpoint
-from models_app.probes.commands import command_line, flag
-from models_app.probes.listeners import listener_process, process_family, server_name
-from models_app.probes.memory import resident_bytes
+from models_app.probes.types import HostSample, ServerProcesses
+from models_app.telemetry.processes import servers_own, workers_by_model
 
 
-def model_ram_bytes(endpoint: Endpoint, name: str, observation: Observation) -> int | None:
+def model_ram_bytes(endpoint: Endpoint, name: str, observation: Observation, sample: HostSample | None) -> int | None:
     """Bytes, mapped weights included; 0 once the model's processes have gone, ``None`` where they are not known.
 
     A managed llama-server tells itself; otherwise the processes of the one that listens on the endpoint's port do.
@@ -21,20 +21,26 @@ def model_ram_bytes(endpoint: Endpoint, name: str, observation: Observation) -> 
         return model.host_ram_bytes
     if observation.server is not None and endpoint.mode == MODE:
         return 0 if observation.server.process_id is None else None
-    if not endpoint.host.is_local:
+    found = None if sample is None else servers_own(endpoint, sample)
+    if found is None:
         return None
-    pids = _processes(endpoint, name)
-    return None if pids is None else resident_bytes(pids)
+    listed = {*(each.name for each in observation.resident), name}
+    return _ram_by_model(endpoint, list(listed), found).get(name)
 
 
-def _processes(endpoint: Endpoint, name: str) -> frozenset[int] | None:
-    server = listener_process(listening_port(endpoint))
-    if server is None or not server_name(server):
-        return None
-    family = process_family(server)
-    if endpoint.mode == "single":
-        return family
-    workers = family - {server}
-    named = frozenset(pid for pid in workers if flag(command_line(pid, None), "--alias", "-a") == name)
-    is_known = named or not workers or endpoint.mode == "router"
-    return named if is_known else (workers if len(workers) == 1 else None)
+def without_process(endpoint: Endpoint, names: Collection[str], sample: HostSample) -> frozenset[str]:
+    """Of the models that an endpoint lists, those whose processes have gone: it has fewer of them than models."""
+    found = servers_own(endpoint, sample)
+    if found is None or endpoint.mode == "single" or len(found.workers) - 1 >= len(names):
+        return frozenset()
+    return frozenset(name for name, held_bytes in _ram_by_model(endpoint, list(names), found).items() if not held_bytes)
+
+
+def _ram_by_model(endpoint: Endpoint, names: list[str], found: ServerProcesses) -> dict[str, int]:
+    """Models of which nothing tells the process are left out."""
+    if any(worker.ram_bytes is None for worker in found.workers):
+        return {}
+    held = {worker.pid: worker.ram_bytes or 0 for worker in found.workers}
+    by_model = workers_by_model(endpoint, names, found)
+    is_all_known = not held.keys() - {found.server_pid}.union(*by_model.values())
+    return {name: sum(held[pid] for pid in by_model.get(name, ())) for name in names if name in by_model or is_all_known}

@@ -25,7 +25,7 @@ GPU = GpuSample("GPU-1", 0, "NVIDIA H100", total_bytes=80 * GIB, processes=(GpuP
 SAMPLE = HostSample(
     "boot", 3, NOON, (GPU, replace(GPU, uuid="GPU-2", state=GpuState.LOST, processes=None)), RamSample(64 * GIB, GIB)
 )
-EVERYTHING = replace(SAMPLE, servers=(ServerProcesses("ollama", 7, (Worker(8, "tiny", 100),)),), nvml_problem="Ärger")
+EVERYTHING = replace(SAMPLE, servers=(ServerProcesses("ollama", 7, (Worker(8, "tiny", 100, 200),)),), nvml_problem="Ärger")
 
 PLACES: dict[str, tuple[str | int, ...]] = {
     "a number as a text": ("sequence",),
@@ -49,7 +49,9 @@ def damaged(place: tuple[str | int, ...], value: Any) -> Any:
 
 
 def test_a_sample_comes_back_the_same() -> None:
-    assert codec.made(HostSample, codec.loads(codec.dumps(codec.encode(EVERYTHING)))) == EVERYTHING
+    back = codec.made(HostSample, codec.loads(codec.dumps(codec.encode(EVERYTHING))))
+    assert back == EVERYTHING
+    assert back.servers[0].workers[0].ram_bytes == 200, "which workers are not told apart by"
 
 
 def test_what_has_its_default_is_not_sent() -> None:

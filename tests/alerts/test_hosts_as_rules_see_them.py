@@ -9,11 +9,12 @@ from django.utils import timezone
 
 from models_app.alerts.rules.fleet import HostFacts
 from models_app.alerts.snapshot import snapshot
-from models_app.inventory.models import Gpu, Host, LoadedModel
+from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
+from models_app.inventory.routes import agent_url
 from models_app.operations.fleet import fleet
 from models_app.operations.reservations import Reservation
 from models_app.probes.attribution import Coverage
-from models_app.probes.types import GpuSample, GpuState, HostSample
+from models_app.probes.types import GpuSample, GpuState, HostSample, ServerProcesses, Worker
 from models_app.telemetry.division import By, GpuShares, ModelShare
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import pack
@@ -101,3 +102,20 @@ def test_the_cache_is_reckoned_for_models_on_the_cpu_alone(gpu: Gpu, llama: Load
     [model] = seen().models
     assert model.cpu_bytes == GIB
     assert model.kv_bytes == next(fleet().hosts[0].models).kv_bytes > 0
+
+
+def test_a_model_on_the_cpu_whose_runner_died_is_noticed_by_what_the_agent_lists(llama: LoadedModel) -> None:
+    Endpoint.objects.update(url=agent_url(llama.endpoint.host_id, "ollama"), mode="ollama")
+    LoadedModel.objects.update(vram_bytes=0)
+    for runners, is_lost in (((), True), ((Worker(8, ram_bytes=GIB),), False)):
+        servers = (ServerProcesses("ollama", 7, (Worker(7, ram_bytes=GIB), *runners)),)
+        LatestSample.objects.update_or_create(
+            host=llama.endpoint.host,
+            defaults={
+                "boot_id": "boot",
+                "sequence": 1,
+                "taken_at": timezone.now(),
+                "payload": pack(HostSample("boot", 1, timezone.now(), servers=servers), {}),
+            },
+        )
+        assert seen().models[0].has_lost_process is is_lost

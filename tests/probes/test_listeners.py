@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from models_app.probes.listeners import find_listeners, listener_process, process_family
+from models_app.probes.families import PROC, process_family
+from models_app.probes.listeners import find_listeners, listener_process
+from models_app.probes.servers import Served, server_processes
 from models_app.probes.types import Listener
 
 SERVE = """
@@ -127,6 +129,21 @@ def test_the_family_of_a_server_includes_its_runners(start: Start) -> None:
     server = start("ollama", "127.0.0.1", "127.0.0.1")
     assert len(server.child_pids) == 1
     assert process_family(server.process.pid) == {server.process.pid, *server.child_pids}
+
+
+@pytest.mark.parametrize("tells_children", [True, False], ids=["by its children", "by all parents"])
+def test_a_family_is_the_same_on_kernels_that_list_no_children(start: Start, tmp_path: Path, tells_children: bool) -> None:
+    server = start("ollama", "127.0.0.1", "127.0.0.1")
+    proc = PROC if tells_children else tmp_path
+    assert process_family(server.process.pid, proc) == {server.process.pid, *server.child_pids}
+
+
+def test_the_processes_of_a_server_are_told_with_the_ram_that_they_hold(start: Start) -> None:
+    server = start("ollama", "127.0.0.1", "127.0.0.1")
+    found = server_processes(Served("atlas", server.port, "ollama"), ())
+    assert found is not None
+    assert {worker.pid for worker in found.workers} == {server.process.pid, *server.child_pids}
+    assert all(worker.ram_bytes and worker.ram_bytes > 1024**2 for worker in found.workers)
 
 
 def test_a_process_that_has_gone_has_no_family() -> None:

@@ -40,7 +40,8 @@ from models_app.backends.protocol import (
 )
 from models_app.gguf.errors import GgufError
 from models_app.gguf.splits import read_model
-from models_app.probes.listeners import listener_process, process_family
+from models_app.probes.families import process_family
+from models_app.probes.listeners import listener_process
 from models_app.probes.memory import resident_bytes
 
 MODE = "managed"

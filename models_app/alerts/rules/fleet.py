@@ -60,7 +60,8 @@ class EndpointFacts:
 class ModelFacts:
     """A model in memory. ``gpu_bytes`` is by GPU's UUID, ``cpu_bytes`` runs on the CPU instead.
 
-    ``kv_bytes`` is its KV cache, where part of the model lies on the CPU. ``loaded_by`` is empty for another client.
+    ``kv_bytes`` is its KV cache, where part of the model lies on the CPU; ``has_lost_process`` says that no process of its
+    server is there for that part. ``loaded_by`` is empty for another client.
     """
 
     id: int
@@ -81,6 +82,7 @@ class ModelFacts:
     can_set_keep_alive: bool
     operation_id: int | None
     """The active operation that touches it."""
+    has_lost_process: bool = False
 
     @property
     def vram_bytes(self) -> int:

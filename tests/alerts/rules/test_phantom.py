@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.alerts.rules.healthy import GIB, MODEL, UUID, Watch, endpoint, facts, gpu, host, model
@@ -22,6 +24,16 @@ def test_a_model_whose_process_died_is_raised_and_cleared_when_it_is_back():
     assert watch.latest[KEY].action.fields == {"kind": "unload", "endpoint": "1", "model": MODEL}
     assert watch.see(facts(after_seconds=30)) == [KEY]
     assert watch.see(facts(after_seconds=60)) == []
+
+
+def test_without_a_gpu_it_is_the_process_that_tells():
+    watch = Watch(RULE)
+    dead = model(gpu_bytes={}, cpu_bytes=6 * GIB, has_lost_process=True)
+    nowhere = replace(host((gpu()[0], (dead,))), gpus=())
+    assert [watch.see(facts(nowhere, after_seconds=second)) for second in (0, 10, 20)] == [[], [], [KEY]]
+    assert "6.0 GiB of its 6.0 GiB are in no process of its server" in watch.latest[KEY].sentence
+    alive = replace(nowhere, models=(replace(dead, has_lost_process=False),))
+    assert watch.see(facts(alive, after_seconds=30)) == []
 
 
 @pytest.mark.parametrize(
