@@ -102,6 +102,8 @@ class Agent:
                 self._keep(await self._sample())
             except TimedOut as error:
                 log.warning("%s", error.message)
+            except Exception:
+                log.exception("the sample failed")
             due = max(due + self.session.sample_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -45,7 +46,7 @@ def start_time(pid: int) -> float | None:
 
 def flag(arguments: tuple[str, ...], *names: str) -> str:
     """The value that follows the first of these flags, as in ``--alias NAME`` or ``--alias=NAME``; empty without one."""
-    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+    for argument, following in pairwise((*arguments, "")):
         name, equals, value = argument.partition("=")
         if name in names:
             return value if equals else following
@@ -60,11 +61,16 @@ def file_size(path: str) -> int | None:
         return None
 
 
-def only_process_named(name: str) -> int | None:
-    """The process of that name that no other of the same name started, if there is exactly one."""
+def process_named(name: str, port: int) -> int | None:
+    """The process of that name that was started with ``--port``, else the only one of them; ``None`` where nothing tells.
+
+    Those that another of the same name started do not count.
+    """
     found = {}
     for process in psutil.process_iter(["name", "ppid"]):
         if process.info["name"] == name:
             found[process.pid] = process.info["ppid"]
     roots = [pid for pid, parent in found.items() if parent not in found]
-    return roots[0] if len(roots) == 1 else None
+    named = [pid for pid in roots if flag(_arguments(pid), "--port") == str(port)]
+    fitting = named or roots
+    return fitting[0] if len(fitting) == 1 else None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models_app.probes.commands import command_line, file_size, flag, only_process_named, start_time
+from models_app.probes.commands import command_line, file_size, flag, process_named, start_time
 from models_app.probes.families import process_family
 from models_app.probes.listeners import listener_process, server_name
 from models_app.probes.memory import resident_bytes
@@ -48,14 +48,15 @@ def _worker(pid: int, shown: GpuProcess | None) -> Worker:
 def server_process(port: int, program: str) -> int | None:
     """The server that listens on the port, remembered for a while.
 
-    Where the port's owner cannot be seen or only forwards to a container, it is the only process of its program, if any.
+    Where the port's owner cannot be seen or only forwards to a container, it is the process of its program
+    that was started with this port, else the only one, if any.
     """
     key = (port, program)
     with _lock:
         known_until, pid = _servers.get(key, (0.0, None))
     if time.monotonic() >= known_until or (pid is not None and not server_name(pid)):
         listener = listener_process(port)
-        pid = listener if listener and server_name(listener) else only_process_named(program.replace("_", "-"))
+        pid = listener if listener and server_name(listener) else process_named(program.replace("_", "-"), port)
         with _lock:
             _servers[key] = (time.monotonic() + FORGET_AFTER_SECONDS, pid)
     return pid

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from models_app.probes.commands import command_line, flag, process_named
 from models_app.probes.families import PROC, process_family
 from models_app.probes.listeners import find_listeners, listener_process
 from models_app.probes.servers import Served, server_processes
@@ -144,6 +145,31 @@ def test_the_processes_of_a_server_are_told_with_the_ram_that_they_hold(start: S
     assert found is not None
     assert {worker.pid for worker in found.workers} == {server.process.pid, *server.child_pids}
     assert all(worker.ram_bytes and worker.ram_bytes > 1024**2 for worker in found.workers)
+
+
+def test_a_process_that_has_gone_has_no_arguments_and_no_flags() -> None:
+    assert command_line(4194305, None) == ()
+    assert flag((), "--alias") == ""
+    assert flag(("--alias", "tiny"), "--alias") == flag(("--alias=tiny",), "-a", "--alias") == "tiny"
+    assert flag(("-a",), "-a") == ""
+
+
+def test_of_several_servers_whose_ports_cannot_be_seen_the_command_line_tells(tmp_path: Path) -> None:
+    executable = tmp_path / "only-here"
+    executable.symlink_to(Path(sys.executable).resolve())
+    with ExitStack() as stack:
+        pids = []
+        for port in ("7001", "7002"):
+            command = [executable, "-c", "print(flush=True); import sys; sys.stdin.read()", "--port", port]
+            process = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            assert process.stdout
+            process.stdout.readline()
+            pids.append(process.pid)
+            assert process_named("only-here", 7001) == pids[0], "the only one, and then the one with the port"
+        assert process_named("only-here", 7002) == pids[1]
+        assert process_named("only-here", 7003) is None
 
 
 def test_a_process_that_has_gone_has_no_family() -> None:

@@ -62,7 +62,7 @@ def test_a_server_of_this_machine_is_found_by_its_port(listening: tuple[int, int
 
 
 def test_another_program_on_the_port_and_another_machine_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "only_process_named", lambda _: None)
+    monkeypatch.setattr(servers, "process_named", lambda *_: None)
     url = f"http://127.0.0.1:{free_port()}"
     endpoint = EndpointFactory(host=HostFactory(is_local=True), kind="llama_server", mode="single", url=url)
     assert model_ram_bytes(endpoint, "tiny", Observation(), SAMPLE) is None
