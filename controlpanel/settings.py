@@ -85,6 +85,7 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
 ADMIN_USER = env.text("BERTH_ADMIN_USER", "admin", "Name of the first administrator.")
 ADMIN_PASSWORD = env.text("BERTH_ADMIN_PASSWORD", "", "Its password; empty for one generated and printed once.")
 LOGIN_URL = "login"
+CSRF_FAILURE_VIEW = "models_app.web.views.errors.csrf_failure"
 LOGIN_REDIRECT_URL = "fleet"
 LOGOUT_REDIRECT_URL = "login"
 LOGIN_ATTEMPTS_PER_MINUTE = env.whole(
@@ -160,10 +161,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "models_app.web.middleware.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "models_app.web.middleware.page_for_what_cannot_be_opened",
 ]
 ROOT_URLCONF = "controlpanel.urls"
 ASGI_APPLICATION = "controlpanel.asgi.application"

@@ -91,6 +91,7 @@ def fit_page(form: LoadForm) -> FitPage | None:
         return None
     options = form.options()
     unload = list(LoadedModel.objects.filter(endpoint=form.endpoint, pk__in=form.unload_ids))
+    unload += [form.loaded_here] if form.loaded_here else []  # a reload gives back first what the model takes now
     installed = Installation.objects.filter(endpoint=form.endpoint, name=form.model).select_related("variant").first()
     if installed is None:
         preview = fit_preview(form.endpoint, form.model, options, unload=unload)

@@ -23,10 +23,20 @@ function forget(note) {
 for (const note of toasts.children) forget(note);
 
 // ── dialogs: whatever htmx puts into #dialog is shown; nothing in it is changed by the live socket ──
+// The focus begins at the first field, and goes back to what opened the dialog: of a menu, which has closed, to its button.
+const FIRST = "[autofocus], select, input:not([type=hidden]), textarea";
+let opener = null;
+
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  if (detail.target === dialog && !dialog.open) dialog.showModal();
+  if (detail.target !== dialog || dialog.open) return;
+  opener = detail.requestConfig?.elt;
+  dialog.showModal();
+  dialog.querySelector(FIRST)?.focus();
 });
-dialog.addEventListener("close", () => dialog.replaceChildren());
+dialog.addEventListener("close", () => {
+  dialog.replaceChildren();
+  if (document.activeElement === document.body) (opener?.closest("details")?.querySelector("summary") ?? opener)?.focus();
+});
 dialog.addEventListener("click", (event) => {
   if (event.target === dialog) dialog.close();
 });
@@ -38,13 +48,27 @@ document.addEventListener("berth:done", ({ detail }) => {
 });
 document.addEventListener("htmx:responseError", ({ detail }) => {
   const status = detail.xhr.status;
-  if (status === 403) toast("You may not do this any more. Reload the page.", "bad");
-  else toast(detail.xhr.getResponseHeader("Berth-Trouble") ?? `The panel answered ${status}. Its log says why; nothing was changed.`, "bad");
+  const trouble = detail.xhr.getResponseHeader("Berth-Trouble");
+  if (trouble) toast(trouble, "bad");
+  else if (status === 403) toast("You may not do this any more. Reload the page.", "bad");
+  else if (status === 404) toast("It is not there any more. Reload the page.", "bad");
+  else toast(`The panel answered ${status}. Its log says why; nothing was changed.`, "bad");
 });
 document.addEventListener("htmx:sendError", () => toast("The panel cannot be reached. Nothing was changed.", "bad"));
 
 // ── a narrow screen's navigation begins at the page that is open ──
 document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+// ── the second click of a double click asks for nothing: neither the same again nor what has just come under the pointer ──
+document.addEventListener(
+  "click",
+  (event) => {
+    if (event.detail < 2 || !event.target.closest("button")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  },
+  true,
+);
 
 // ── menus close on a click elsewhere and on Escape ──
 document.addEventListener("click", (event) => {

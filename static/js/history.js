@@ -104,7 +104,7 @@ function top(name, columns) {
   if (name === "vram" && total) return total;
   if (name === "utilization") return 100;
   const most = Math.max(0, ...columns.flat().filter((value) => value !== null));
-  return most ? most * 1.12 : 1;
+  return most ? most * 1.12 : 100 * FORMATS[name].divisor;
 }
 
 // ── one chart ──

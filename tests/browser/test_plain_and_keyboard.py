@@ -79,7 +79,7 @@ def test_a_keep_alive_is_changed_without_javascript(ollama_panel: Panel, ollama_
     steps.open_menu(page, MODEL).get_by_role("link", name="Keep-alive…").click()
     page.get_by_label("Stays when idle for").fill("forever")
     page.get_by_role("button", name="Change").click()
-    expect(page.get_by_role("heading", name="Unload gemma3:4b?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Change keep-alive of gemma3:4b?")).to_be_visible()
     page.get_by_role("button", name="Change it all the same").click()
     reload_until_ended(page)
 
@@ -100,6 +100,14 @@ def test_a_model_is_loaded_with_the_keyboard_alone(ollama_panel: Panel, visits: 
     page.keyboard.press("Enter")
     expect(steps.row(page, MODEL)).to_be_visible(timeout=steps.MOVE_MILLISECONDS)
 
+    more = steps.row(page, MODEL).locator("summary")
+    more.focus()
+    for key in ("Enter", "Tab", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_label("Stays when idle for")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(more).to_be_focused()
+
 
 def test_a_dialog_takes_the_focus_and_gives_it_back(ollama_panel: Panel, visits: Visits) -> None:
     page = visits.person(ollama_panel)
@@ -108,7 +116,7 @@ def test_a_dialog_takes_the_focus_and_gives_it_back(ollama_panel: Panel, visits:
     opener.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#dialog")).to_be_visible()
-    assert page.evaluate("document.getElementById('dialog').contains(document.activeElement)")
+    expect(page.locator("#dialog").get_by_label("Model")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.locator("#dialog")).to_be_hidden()
     expect(opener).to_be_focused()

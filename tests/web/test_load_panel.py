@@ -261,3 +261,9 @@ def test_a_model_in_memory_already_is_said_to_be(as_admin, rows):
     said = words(asked(as_admin, rows, model=rows.loaded.name))
     assert "It is in memory there already, with 8k context." in said
     assert "in memory there already" not in words(asked(as_admin, rows))
+
+
+def test_a_reload_is_reckoned_with_what_it_gives_back_first(as_admin, rows):
+    record(rows, used_bytes=20 * GIB)
+    assert "Does not fit" in words(asked(as_admin, rows))
+    assert "Fits:" in words(asked(as_admin, rows, model=rows.loaded.name, context_length="4096"))

@@ -97,3 +97,32 @@ def test_a_login_without_a_csrf_token_is_refused(member):
 def test_the_next_page_cannot_be_another_site(client, member):
     answer = client.post(LOGIN, {"username": "max", "password": PASSWORD, "next": "https://evil.example/"})
     assert answer.url == reverse("fleet")
+
+
+def test_the_login_leads_back_to_the_page_of_a_form_not_to_where_the_form_is_sent(client, db):
+    sent = client.post("/plans/make/", headers={"Referer": "http://testserver/plans/?page=2"})
+    assert sent.url == f"{LOGIN}?next=/plans/%3Fpage%3D2"
+    assert client.post("/plans/make/", headers={"Referer": "https://elsewhere.example/x"}).url == f"{LOGIN}?next=/"
+
+
+def test_a_script_of_a_page_is_told_to_go_to_the_login(client, db):
+    page = {"HX-Request": "true", "HX-Current-URL": "http://testserver/users/1/"}
+    answer = client.get("/users/1/password/", headers=page)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer["HX-Redirect"] == f"{LOGIN}?next=/users/1/"
+
+
+def test_a_form_of_another_login_is_told_to_be_out_of_date(member):
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(member)
+    answer = strict.post("/account/", headers={"Referer": "http://testserver/account/"})
+    assert answer.status_code == 403
+    assert "This page was out of date" in answer.content.decode()
+    assert 'href="/account/"' in answer.content.decode()
+    assert "Reload it" in answer["Berth-Trouble"]
+
+
+def test_an_address_that_only_takes_forms_has_a_page_with_the_way_back(as_admin):
+    answer = as_admin.get("/plans/make/")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "Nothing was changed" in answer.content.decode()

@@ -38,6 +38,15 @@ def test_nothing_is_loaded_from_another_site():
     assert [path.name for path in sources if loading.search(path.read_text())] == []
 
 
+def test_every_template_is_used():
+    djangos = {"registration/login.html", "403.html", "403_csrf.html", "404.html", "405.html", "500.html", "503.html"}
+    sources = [*TEMPLATES, *(settings.BASE_DIR / "models_app").rglob("*.py")]
+    texts = {path: path.read_text() for path in sources}
+    names = {path: str(path.relative_to(settings.BASE_DIR / "templates")) for path in TEMPLATES}
+    used = {name for path, name in names.items() if any(name in text for other, text in texts.items() if other != path)}
+    assert set(names.values()) - used - djangos == set()
+
+
 def web_views() -> list[tuple[str, object]]:
     patterns = _patterns(get_resolver().url_patterns)
     return [(str(row.name), row.callback) for row in patterns if row.callback.__module__.startswith("models_app.web")]

@@ -1,4 +1,4 @@
-"""What a person sees when the panel itself fails."""
+"""What a person sees when the panel itself fails, or a form comes from a page that is too old."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import sys
 
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.defaults import server_error as djangos
 
 from controlpanel.database import trouble_of
+from models_app.web.middleware import page_of
+
+_OUT_OF_DATE = "This page is out of date, and nothing was changed. Reload it."
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -20,3 +24,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
     sentence = trouble_of(error).sentence
     page = render_to_string("503.html", {"sentence": sentence})
     return HttpResponse(page, status=503, headers={"Berth-Trouble": sentence})
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without the token of this login."""
+    answer = render(request, "403_csrf.html", {"back": page_of(request)}, status=403)
+    answer["Berth-Trouble"] = _OUT_OF_DATE
+    return answer

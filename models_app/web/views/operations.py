@@ -143,7 +143,10 @@ def confirm(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
 
 def _title(request: HttpRequest) -> str:
     kind, model = request.POST.get("kind", ""), request.POST.get("model", "")
-    return f"{Kind(kind).label} {short_name(model)}?" if kind in Kind.values and model else "Are you sure?"
+    if kind not in Kind.values or not model:
+        return "Are you sure?"
+    of = " of" if kind in (Kind.SET_KEEP_ALIVE, Kind.MEASURE_SPEED) else ""
+    return f"{Kind(kind).label}{of} {short_name(model)}?"
 
 
 @require_POST
