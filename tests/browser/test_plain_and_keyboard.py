@@ -79,7 +79,7 @@ def test_a_keep_alive_is_changed_without_javascript(ollama_panel: Panel, ollama_
     steps.open_menu(page, MODEL).get_by_role("link", name="Keep-alive…").click()
     page.get_by_label("Stays when idle for").fill("forever")
     page.get_by_role("button", name="Change").click()
-    expect(page.get_by_role("heading", name="Change keep-alive of gemma3:4b?")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Change keep-alive of {MODEL}?")).to_be_visible()
     page.get_by_role("button", name="Change it all the same").click()
     reload_until_ended(page)
 
