@@ -19,7 +19,6 @@ from django.core.management import call_command
 from django.test import Client
 
 from models_app.accounts.roles import Role, set_role
-from models_app.telemetry.newest import Known
 from models_app.web.viewer import Viewer
 from tests.factories import GIB
 from tests.web.fleet_rows import report, small_fleet
@@ -86,10 +85,9 @@ class Server:
     def feed(self) -> None:
 
         sys.stdin.readline()
-        known = Known()
         for number in range(self.rounds):
             began = time.time()
-            report(self.rows, (8 + number % 9) * GIB, known, utilization_percent=number % 100)
+            report(self.rows, (8 + number % 9) * GIB, utilization_percent=number % 100)
             self.say("panel", number, began)
             time.sleep(PAUSE_SECONDS)
             began = time.time()

@@ -23,8 +23,10 @@ from models_app.live import Topic, publish
 from models_app.probes.types import HostSample
 from models_app.telemetry.division import Shares
 from models_app.telemetry.history.recorder import recorder
-from models_app.telemetry.newest import Newest, store_newest
+from models_app.telemetry.known import Newest
+from models_app.telemetry.newest import store_newest
 from models_app.telemetry.precedence import precedence
+from models_app.telemetry.showing import show
 
 AHEAD = timedelta(seconds=60)
 """More than that in the future is no matter of delays."""
@@ -53,10 +55,13 @@ class Reported:
         return {gpu.uuid for sample in self.samples for gpu in sample.gpus}
 
 
-def take_in_urgently(batch: Sequence[Reported], *, are_many: bool = False) -> int:
-    """``take_in`` for hosts that somebody looks at: before others."""
-    with precedence.urgent():
-        return _take_in(batch, are_many=are_many)
+def preview(host: Host, sample: HostSample, memory: Memory) -> None:
+    """Show a sample that was not taken in yet, by what is known of its host. What nobody has vouched for is not shown."""
+    now = timezone.now()
+    if memory.is_own({gpu.uuid for gpu in sample.gpus}, 0.0) and _is_plausible(sample, now):
+        memory.hear(sample)
+        sample = replace(sample, taken_at=min(sample.taken_at, now))
+        show(Newest(host, sample, memory.shares(host, sample), memory.models, memory.known, memory.details))
 
 
 def take_in(batch: Sequence[Reported], *, are_many: bool = False) -> int:
@@ -65,10 +70,6 @@ def take_in(batch: Sequence[Reported], *, are_many: bool = False) -> int:
     With ``are_many`` hosts that report, of which these may be a part, rows take turns.
     """
     precedence.give_way()
-    return _take_in(batch, are_many=are_many)
-
-
-def _take_in(batch: Sequence[Reported], *, are_many: bool) -> int:
     _observe(batch)
     _read_rows(batch, are_many=are_many)
     now = timezone.now()
@@ -131,7 +132,7 @@ def _judged(reported: Reported, foreign: Mapping[str, str], now: datetime) -> tu
     """The samples that may be believed, and what was wrong with the others, in a sentence."""
     judged, problem = [], ""
     for sample in reported.samples:
-        if not now - LATE < sample.taken_at < now + AHEAD or len(sample.gpus) > MOST_GPUS:
+        if not _is_plausible(sample, now):
             problem = "A sample was refused: it is from the future, from long ago, or too large."
             continue
         if foreign or sample.taken_at > now:
@@ -141,6 +142,10 @@ def _judged(reported: Reported, foreign: Mapping[str, str], now: datetime) -> tu
     if foreign:
         problem = f"It reports {min(foreign)[:96]}, which is a GPU of {foreign[min(foreign)]}: that is left out."
     return judged, problem
+
+
+def _is_plausible(sample: HostSample, now: datetime) -> bool:
+    return now - LATE < sample.taken_at < now + AHEAD and len(sample.gpus) <= MOST_GPUS
 
 
 def _foreign_gpus(batch: Sequence[Reported], now: datetime) -> dict[int, dict[str, str]]:

@@ -48,7 +48,7 @@ class Line:
 
     ``observed`` is what its endpoints said since the last time, ``committed`` what the agent was told to be stored.
     ``noted`` holds the recorder's tickets of what was taken in, with the sequence up to which each goes;
-    ``is_being_taken`` while a thread takes in what came before.
+    ``is_being_taken`` while a thread takes in what came before. ``newest`` is the sample that came last.
     """
 
     agent_id: int
@@ -65,12 +65,14 @@ class Line:
     observed: dict[str, Seen] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
     is_being_taken: bool = False
+    newest: HostSample | None = None
 
     def take(self, samples: tuple[HostSample, ...]) -> None:
         """Keep the samples that have not come before. Raises ``Flood``."""
         for sample in samples:
             if sample.sequence > self.received:
                 self.received = sample.sequence
+                self.newest = sample
                 self.pending.append(sample)
         if len(self.pending) > MOST_PENDING_SAMPLES:
             raise Flood

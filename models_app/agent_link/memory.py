@@ -9,7 +9,7 @@ from models_app.inventory.models import Endpoint, Host, LoadedModel
 from models_app.probes.types import GpuDetail, HostSample
 from models_app.telemetry.attribution import shares_of
 from models_app.telemetry.division import Shares
-from models_app.telemetry.newest import Known
+from models_app.telemetry.known import Known
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Memory:
     models: Sequence[LoadedModel] = ()
     rows_until: float = 0.0
     details: dict[str, GpuDetail] = field(default_factory=dict)
-    _divided: tuple[HostSample, Shares] | None = None
+    _divided: tuple[HostSample, Sequence[LoadedModel], Shares] | None = None
 
     def is_own(self, uuids: Set[str], since: float) -> bool:
         """Whether these GPUs were found to be the host's own, not before that moment."""
@@ -36,13 +36,16 @@ class Memory:
     def use(self, endpoints: Sequence[Endpoint], models: Sequence[LoadedModel], until: float) -> None:
         """Divide by these rows from now on."""
         self.endpoints, self.models, self.rows_until = endpoints, models, until
-        self._divided = None
 
     def shares(self, host: Host, sample: HostSample) -> Shares:
-        """Whose the sample's bytes are. The same object as before where nothing that matters has changed."""
-        if self._divided is None or not _divides_alike(self._divided[0], sample):
-            self._divided = sample, shares_of(host, sample, self.models, self.endpoints)
-        return self._divided[1]
+        """Whose the sample's bytes are. The same object as before where nothing that matters has changed.
+
+        Two threads may ask at a time, while one of them changes the rows: so what was found is kept with its rows.
+        """
+        divided, models = self._divided, self.models
+        if divided is None or divided[1] is not models or not _divides_alike(divided[0], sample):
+            divided = self._divided = sample, models, shares_of(host, sample, models, self.endpoints)
+        return divided[2]
 
     def hear(self, sample: HostSample) -> None:
         """Keep the details of GPUs: agents repeat them only now and then."""

@@ -23,11 +23,14 @@ from models_app import live
 from models_app.agent.messages import Cancel, CloseCode, Message, Settled
 from models_app.agent_link import commands
 from models_app.agent_link.door import COMMANDS, GROUP, WATCHED, WATCHED_SECONDS, hold
-from models_app.agent_link.ingest import take_in, take_in_urgently
+from models_app.agent_link.ingest import preview, take_in
 from models_app.agent_link.line import Line
 from models_app.agent_link.models import Agent
+from models_app.probes.types import HostSample
+from models_app.telemetry import fresh
 from models_app.telemetry.history.recorder import recorder
 from models_app.telemetry.newest import MANY
+from models_app.telemetry.precedence import precedence
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ LONGEST_REST_SECONDS = 4.0
 AT_ONCE = 250
 """Lines in one transaction: for so long others wait to write."""
 REMEMBER_SECONDS = 0.5
+TOLD_AT_ONCE = 10
+"""Agents that hear of what is stored in one turn of the event loop: others wait so long for it."""
 GATHER_SECONDS = 1.0
 """With many lines, agents send two samples in a message, which costs little more than one."""
 LOOK_SECONDS = 1.0
@@ -64,6 +69,7 @@ class Switchboard:
         self._history = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-remember")
         self._samples = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-samples")
         self._watched = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-watched")
+        self._shown = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-shown")
 
     async def join(self, line: Line) -> None:
         """Serve a line from now on; an earlier one of the same agent closes."""
@@ -90,7 +96,16 @@ class Switchboard:
 
     def arrived(self, line: Line) -> None:
         """A line has news."""
+        if line.is_watched and line.newest is not None and fresh.is_wanted(line.host.pk):
+            self._show(line, line.newest)
         (self._awaited if line.is_watched else self._arrived).set()
+
+    def _show(self, line: Line, sample: HostSample) -> None:
+        """Show it before it is taken in, in a thread that waits for nothing; others give way meanwhile."""
+        line.newest = None
+        precedence.begin()
+        showing = asyncio.ensure_future(self._run(self._shown, preview, line.host, sample, line.memory))
+        showing.add_done_callback(_shown)
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Database work, in turn."""
@@ -199,7 +214,7 @@ class Switchboard:
         began = time.monotonic()
         lines = [line for line in self.lines.values() if line.has_news and not line.is_watched]
         for first in range(0, len(lines), AT_ONCE):
-            await self._take(lines[first : first + AT_ONCE], self._samples, take_in)
+            await self._take(lines[first : first + AT_ONCE], self._samples)
         rest_seconds = min(REST * (time.monotonic() - began), LONGEST_REST_SECONDS)
         await asyncio.sleep(max(TAKE_IN_SECONDS, rest_seconds))
         if not any(line.has_news and not line.is_watched for line in self.lines.values()):
@@ -211,9 +226,9 @@ class Switchboard:
         await self._awaited.wait()
         self._awaited.clear()
         lines = [line for line in self.lines.values() if line.has_news and line.is_watched]
-        await self._take(lines, self._watched, take_in_urgently)
+        await self._take(lines, self._watched)
 
-    async def _take(self, lines: list[Line], thread: ThreadPoolExecutor, work: Callable[..., int]) -> None:
+    async def _take(self, lines: list[Line], thread: ThreadPoolExecutor) -> None:
         """One thread at a time is at a line: what comes meanwhile waits for the next time."""
         lines = [line for line in lines if not line.is_being_taken]
         if not lines:
@@ -222,7 +237,7 @@ class Switchboard:
         for line in lines:
             line.is_being_taken = True
         try:
-            ticket = await self._run(thread, work, batch, are_many=len(self.lines) > MANY)
+            ticket = await self._run(thread, take_in, batch, are_many=len(self.lines) > MANY)
         except BaseException:
             for line, reported in zip(lines, batch, strict=True):
                 line.take_back(reported)
@@ -249,9 +264,17 @@ class Switchboard:
         if stored:
             await self._run(self._history, _committed, stored)
             gather_seconds = GATHER_SECONDS if len(self.lines) > MANY else 0.0
-            for agent_id, sequence in stored.items():
+            for told, (agent_id, sequence) in enumerate(stored.items()):
                 if open_line := self.lines.get(agent_id):
                     await self._tell(open_line, open_line.commit(sequence, gather_seconds))
+                if told % TOLD_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+
+def _shown(showing: asyncio.Future[None]) -> None:
+    precedence.end()
+    if not showing.cancelled() and (error := showing.exception()):
+        log.error("a sample could not be shown, it comes with its row", exc_info=error)
 
 
 def _due(agents: dict[int, str]) -> tuple[list[Any], list[tuple[int, int]]]:

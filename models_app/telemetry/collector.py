@@ -16,7 +16,10 @@ from models_app.live import Topic, publish
 from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import shares_of
 from models_app.telemetry.history.recorder import recorder
-from models_app.telemetry.newest import Known, Newest, store_newest
+from models_app.telemetry.known import Known, Newest
+from models_app.telemetry.newest import store_newest
+from models_app.telemetry.precedence import precedence
+from models_app.telemetry.showing import show
 from models_app.telemetry.sources import probe_of, registered_hosts, sample_now_async
 
 log = logging.getLogger(__name__)
@@ -30,12 +33,20 @@ def record_sample(host: Host, sample: HostSample, known: Known | None = None) ->
     """
     rows = list(LoadedModel.objects.filter(endpoint__host=host))
     shares = shares_of(host, sample, rows)
+    newest = Newest(host, sample, shares, rows, known or Known())
+    show(newest)
     recorder.note(host, sample, shares, rows)
+    return record_newest(newest)
+
+
+def record_newest(newest: Newest) -> bool:
+    """Write the row, once whoever looks has seen the sample; false where the row's is newer."""
+    precedence.give_way()
     with transaction.atomic():
-        if not store_newest([Newest(host, sample, shares, rows, known or Known())]):
-            return False
-        publish(Topic.TELEMETRY, host.pk)
-    return True
+        is_newer = bool(store_newest([newest]))
+        if is_newer:
+            publish(Topic.TELEMETRY, newest.host.pk)
+    return is_newer
 
 
 class Collector:

@@ -1,7 +1,8 @@
-"""Newest samples as they are in memory, for who shows them in the process that has just written them.
+"""Newest samples as they are in memory, for who shows them in the process that takes them in.
 
-Whoever listens is told once the rows are committed, and need not read them back. Samples that another process writes come
-by their rows alone.
+Whoever listens need not read them back, nor wait for their rows: a sample is ``shown`` as soon as it can be told whose the
+bytes are, and the row follows. Where too little is known for that, it is told once its row is committed. Samples that
+another process takes in come by their rows alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Listener(Protocol):
     def host_ids(self) -> Collection[int]: ...
 
     def sampled(self, samples: Sequence[Latest]) -> None:
-        """New samples of these hosts, in the thread that has written them."""
+        """New samples of these hosts, in the thread that has them."""
 
 
 _listeners: list[Listener] = []
@@ -37,6 +38,16 @@ def unlisten(listener: Listener) -> None:
     """Tell it no longer."""
     if listener in _listeners:
         _listeners.remove(listener)
+
+
+def is_wanted(host_id: int) -> bool:
+    """Whether somebody in this process wants the samples of a host."""
+    return any(host_id in listener.host_ids for listener in _listeners)
+
+
+def show(newest: Latest) -> None:
+    """Tell of a new sample now."""
+    _tell({newest.host_id: lambda: newest})
 
 
 def tell(written: Mapping[int, Callable[[], Latest]]) -> None:

@@ -7,22 +7,18 @@ What a recorder knows of a host's rows it keeps in ``Known`` from one time to th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 
 from django.db.models import OuterRef, Subquery
 
 from models_app.inventory.models import Host, LoadedModel
 from models_app.live import Topic, publish
-from models_app.probes.types import GpuDetail, GpuSample, GpuState, HostSample
+from models_app.probes.types import HostSample
 from models_app.telemetry import fresh
 from models_app.telemetry.division import By, Shares
 from models_app.telemetry.gpus import record_gpus
-from models_app.telemetry.latest import Latest, is_stale
+from models_app.telemetry.known import Newest
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.rings import Points, with_points
-from models_app.telemetry.samples import pack
 
 MANY = 50
 """Hosts that report at once: with more, rows and sparklines take turns."""
@@ -35,57 +31,6 @@ LEAST_CHANGE_BYTES = 1024**2
 TRUST_SECONDS = 60.0
 
 
-@dataclass(slots=True)
-class Known:
-    """What is known of one host's rows. ``recent`` is ``None`` until it has been read, with the sample that the row holds.
-
-    Until ``watched_until``, in monotonic seconds, somebody looks at the host, and its row does not lag behind.
-    """
-
-    recent: Points | None = None
-    boot_id: str = ""
-    sequence: int = 0
-    taken_at: datetime | None = None
-    recent_written: float = 0.0
-    written: float = 0.0
-    described: object = None
-    trusted_until: float = 0.0
-    watched_until: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """A host's sample, whose its bytes are, and the rows of its loaded models.
-
-    ``details`` are those of GPUs, by UUID, that the sample leaves out because they were told before.
-    """
-
-    host: Host
-    sample: HostSample
-    shares: Shares
-    models: Sequence[LoadedModel]
-    known: Known = field(default_factory=Known)
-    details: Mapping[str, GpuDetail] = field(default_factory=dict)
-
-    def packed(self) -> bytes:
-        """The sample with all its details, and the shares."""
-        return pack(self.whole(), self.shares)
-
-    def whole(self) -> HostSample:
-        """The sample with all its details."""
-        return replace(self.sample, gpus=tuple(map(self._detailed, self.sample.gpus))) if self.details else self.sample
-
-    def latest(self) -> Latest:
-        """The sample as it would be read back: of each ring a copy, for the next point is added in place."""
-        recent = {uuid: list(points) for uuid, points in (self.known.recent or {}).items()}
-        return Latest(self.host.pk, self.whole(), self.shares, recent, is_stale(self.sample.taken_at))
-
-    def _detailed(self, gpu: GpuSample) -> GpuSample:
-        if gpu.detail is not None or gpu.state is not GpuState.OK or gpu.uuid not in self.details:
-            return gpu
-        return replace(gpu, detail=self.details[gpu.uuid])
-
-
 def store_newest(items: Sequence[Newest], *, are_many: bool = False) -> int:
     """Write the samples that are newer than their hosts' rows; how many are. To be called within a transaction.
 
@@ -94,9 +39,9 @@ def store_newest(items: Sequence[Newest], *, are_many: bool = False) -> int:
     are_many = are_many or len(items) > MANY
     due = [item for item in items if not are_many or _is_due(item)]
     _read([item for item in due if item.known.recent is None])
-    newer = [item for item in due if _is_news(item.sample, item.known)]
+    newer = [item for item in due if item.known.is_news(item.sample)]
     for item in newer:
-        _remember(item)
+        item.known.remember(item.sample)
     _write(newer, RINGS_AT_ONCE if are_many else len(newer))
     fresh.tell({item.host.pk: item.latest for item in newer})
     changed = [_describe(item) for item in newer]
@@ -146,22 +91,9 @@ def _is_due(item: Newest) -> bool:
     now = time.monotonic()
     is_same = _description(item.sample) == item.known.described
     if is_same and now - item.known.written < LAG_SECONDS and now >= item.known.watched_until:
-        _remember(item)
+        item.known.remember(item.sample)
         return False
     return True
-
-
-def _is_news(sample: HostSample, known: Known) -> bool:
-    """By its time; within one boot also by its sequence, for a clock may be set back."""
-    if known.taken_at is None or sample.taken_at > known.taken_at:
-        return True
-    return sample.boot_id == known.boot_id and sample.sequence > known.sequence
-
-
-def _remember(item: Newest) -> None:
-    known, sample = item.known, item.sample
-    known.recent = with_points(known.recent or {}, known.taken_at, sample)
-    known.boot_id, known.sequence, known.taken_at = sample.boot_id, sample.sequence, sample.taken_at
 
 
 def _write(newer: Sequence[Newest], rings: int) -> None:

@@ -1,17 +1,18 @@
-"""Who writes rows for many waits while somebody writes the row that a person looks at.
+"""Who works for many waits while a sample is on its way to the page that a person looks at.
 
-SQLite has one lock for all that write, and whoever finds it taken looks again only now and then. Within a process this is
-the order: a transaction that has begun is not held up, but none of many rows begins before one that is urgent has ended.
+It is Python's one lock and SQLite's that they would otherwise wait for together. A transaction that has begun is not held
+up, but none of many rows begins, and nothing of many is computed, before the sample has been sent.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST_SECONDS = 0.5
-"""For so long at most, whatever is urgent."""
+"""For so long at most, from when it last was said that something is urgent."""
 
 
 class Precedence:
@@ -20,23 +21,34 @@ class Precedence:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._urgent = 0
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """Something is urgent from now on, until ``end``."""
+        with self._changed:
+            self._urgent += 1
+            self._until = time.monotonic() + LONGEST_SECONDS
+
+    def end(self, count: int = 1) -> None:
+        """So many things are not urgent any more."""
+        with self._changed:
+            self._urgent -= count
+            self._changed.notify_all()
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
         """Nothing that gives way begins within this."""
-        with self._changed:
-            self._urgent += 1
+        self.begin()
         try:
             yield
         finally:
-            with self._changed:
-                self._urgent -= 1
-                self._changed.notify_all()
+            self.end()
 
     def give_way(self) -> None:
         """Wait until nothing is urgent."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._urgent, LONGEST_SECONDS)
+        if self._urgent:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._urgent, self._until - time.monotonic())
 
 
 precedence = Precedence()

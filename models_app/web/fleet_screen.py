@@ -41,7 +41,7 @@ class FleetRenderer(RowsRenderer):
 
     def screens(self, roles: set[Role]) -> dict[Role, Screen]:
         """Each host, operation and alert as a fragment of its own."""
-        samples = latest_by_host(self.host_ids)
+        samples = self.newest(latest_by_host(self.host_ids))
         self._views = {host.pk: host_view(host, self._rows, samples.get(host.pk)) for host in self._rows.hosts}
         view = self._view()
         return {role: self._screen(view, role) for role in roles}
@@ -52,6 +52,7 @@ class FleetRenderer(RowsRenderer):
         host = next((host for host in rows.hosts if host.pk == newest.host_id), None)
         if host is None or not is_newer(newest, views.get(host.pk)):
             return {}
+        self._shown[newest.host_id] = newest
         found = views[host.pk] = host_view(host, rows, newest)
         view = self._view()
         return {role: self._head(view, role) | host_fragments([found], role) for role in roles}

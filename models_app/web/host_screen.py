@@ -86,7 +86,8 @@ class HostRenderer(RowsRenderer):
 
     def screens(self, roles: set[Role]) -> dict[Role, Screen]:
         """The host's card, its details, and each operation and alert as a fragment of its own."""
-        self._page = host_page(self._found, read_newest(self._found))
+        newest = self.newest({row.host_id: row for row in [read_newest(self._found)] if row})
+        self._page = host_page(self._found, newest.get(self._host_id))
         if self._page is None:
             return {role: Screen({}, {"host-card": []}) for role in roles}
         return {role: self._screen(self._page, role) for role in roles}
@@ -95,6 +96,7 @@ class HostRenderer(RowsRenderer):
         """The card and the details."""
         if self._page is None or not is_newer(newest, self._page.view):
             return {}
+        self._shown[newest.host_id] = newest
         page = self._page = host_page(self._found, newest)
         return {role: self._measured(page, role) for role in roles} if page else {}
 

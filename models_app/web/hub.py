@@ -1,9 +1,9 @@
 """One hub in each web process: it turns live events into changes of page fragments and hands them to every open socket.
 
 Each fragment is rendered once per role and sent only where it changed. There are two ways. A *turn* reads what is looked
-at, in a thread of the hub's own; events of other processes are noticed by their revision. A sample that this process has
-just written is shown at once, from memory and on the event loop; the turn that its event asks for comes after it. A socket
-that is slower than the events keeps no queue: it gets the whole screen as it then is.
+at, in a thread of the hub's own; events of other processes are noticed by their revision. A sample of this process is shown
+at once, from memory and on the event loop; its row and the turn that its event asks for come after it. A socket that is
+slower than the events keeps no queue: it gets the whole screen as it then is.
 
 More than two hundred lines: both ways share what has been sent.
 """
@@ -26,6 +26,7 @@ from models_app.accounts.roles import Role
 from models_app.accounts.standing import standings
 from models_app.telemetry import fresh
 from models_app.telemetry.latest import Latest
+from models_app.telemetry.precedence import precedence
 from models_app.web.live_screens import renderer_of
 from models_app.web.screens import Renderer, Screen
 from models_app.web.viewer import Viewer
@@ -38,8 +39,8 @@ LEAST_PAUSE_SECONDS = 0.05
 IDLE_SECONDS = 1.2
 """Without an event, how long until the revision is read and the time-dependent parts are rendered again. A little more than
 the time between two samples, so that this does not get in their way."""
-AFTER_SAMPLES_SECONDS = 1.0
-"""Between two turns for which there are only samples of this process."""
+PAUSE_SECONDS = {live.Topic.TELEMETRY: 1.0, live.Topic.INVENTORY: 0.5}
+"""Between two turns for which there are only such events of this process: of many hosts they come all the time."""
 CHECK_SECONDS = 3.0
 """Between two checks of everybody's role and session."""
 RESUBSCRIBE_SECONDS = 3600
@@ -66,6 +67,7 @@ class Hub:
         self._sent: dict[tuple[str, Role], Screen] = {}
         self._renderers: dict[str, Renderer] = {}
         self._fresh: dict[int, Latest] = {}
+        self._urgent = 0
         self._meanwhile: dict[tuple[str, Role], dict[str, str]] | None = None
         self._checked_at = -CHECK_SECONDS
         self._watched = Watched()
@@ -100,14 +102,20 @@ class Hub:
     # ── what happens ─────────────────────────────────────────────────────────
 
     def _hear(self, event: live.Event) -> None:
-        """An event of this process. Its samples are shown from memory: the turn after them can wait a little."""
+        """An event of this process. Of its samples, which are shown from memory, and its inventory there are many."""
         self._topics.add(event.topic)
         self._heard += 1
-        if event.topic is not live.Topic.TELEMETRY:
+        if event.topic not in PAUSE_SECONDS:
             self._wake.set()
-        elif self._later is None:
-            pause = self._turned_at + AFTER_SAMPLES_SECONDS - self._loop.time()
-            self._later = self._loop.call_later(max(LEAST_PAUSE_SECONDS, pause), self._wake.set)
+            return
+        due = max(self._turned_at + PAUSE_SECONDS[event.topic], self._loop.time() + LEAST_PAUSE_SECONDS)
+        if self._later is None or due < self._later.when():
+            self._wake_at(due)
+
+    def _wake_at(self, due: float | None) -> None:
+        if self._later:
+            self._later.cancel()
+        self._later = None if due is None else self._loop.call_at(due, self._wake.set)
 
     async def _listen(self) -> None:
         """Receive the events of other processes."""
@@ -134,12 +142,14 @@ class Hub:
     # ── samples ──────────────────────────────────────────────────────────────
 
     def sampled(self, samples: Sequence[Latest]) -> None:
-        """New samples of hosts that are looked at, from any thread."""
+        """New samples of hosts that are looked at, from any thread. Others give way until they are sent."""
         if not self._loop.is_closed():
+            precedence.begin()
             self._loop.call_soon_threadsafe(self._take, samples)
 
     def _take(self, samples: Sequence[Latest]) -> None:
         is_showing = bool(self._fresh)
+        self._urgent += 1
         self._fresh.update((newest.host_id, newest) for newest in samples)
         if not is_showing:
             self._show()
@@ -154,6 +164,9 @@ class Hub:
         del self._fresh[host_id]
         if self._fresh:
             self._loop.call_soon(self._show)
+        else:
+            precedence.end(self._urgent)
+            self._urgent = 0
 
     def _update(self, newest: Latest) -> None:
         for name, renderer in self._renderers.items():
@@ -190,9 +203,7 @@ class Hub:
         A sample that was shown while this was read is newer than what was read.
         """
         self._wake.clear()
-        if self._later:
-            self._later.cancel()
-            self._later = None
+        self._wake_at(None)
         topics, self._topics = self._topics, set()
         if live.Topic.ACCOUNTS in topics:
             await self._check_everybody()

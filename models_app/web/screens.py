@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.template.loader import get_template
+from django.utils import timezone
 
 from models_app.accounts.roles import Role
 from models_app.alerts.summary import heard, summary, worst_first
 from models_app.live import Topic
 from models_app.operations.fleet_view import HostView
-from models_app.telemetry.latest import Latest
+from models_app.telemetry.latest import Latest, is_stale
 from models_app.web.alert_story import AlertStory, alert_stories
 from models_app.web.patches import Patch, patch
 from models_app.web.stories import Story
@@ -102,6 +104,12 @@ def is_newer(newest: Latest, shown: HostView | None) -> bool:
     return shown is not None and (shown.sampled_at is None or newest.sample.taken_at > shown.sampled_at)
 
 
+def is_ahead(shown: Latest, row: Latest | None, now: datetime) -> bool:
+    """Whether a sample that was shown from memory is newer than the row; not for longer than a sample is believed."""
+    taken_at = shown.sample.taken_at
+    return row is not None and row.sample.taken_at < taken_at <= now and not is_stale(taken_at, now)
+
+
 def operation_fragments(stories: list[Story], role: Role) -> dict[str, str]:
     """Each operation's line by its id, or that there is none."""
     lines = {f"operation-{story.id}": rendered("components/operation.html", role, story=story) for story in stories}
@@ -162,18 +170,28 @@ class RowsRenderer(Renderer):
     """A screen of hosts. After a mere sample it reads only samples: the other rows were read after the last rendering."""
 
     def __init__(self) -> None:
+        self._shown: dict[int, Latest] = {}
+        self._is_read = True
         self.read()
 
     def render(self, roles: set[Role], topics: set[str]) -> dict[Role, Screen]:
         """Each part once per role."""
-        if topics != {Topic.TELEMETRY}:
+        self._is_read = topics != {Topic.TELEMETRY}
+        if self._is_read:
             self.read()
         alarm = self.alarm(topics)
         return {role: screen.beside(alarm) for role, screen in self.screens(roles).items()}
 
     def prepare(self) -> None:
-        """Read what no event told of."""
-        self.read()
+        """Read what no event told of, unless the last rendering has just read everything."""
+        if not self._is_read:
+            self.read()
+
+    def newest(self, rows: Mapping[int, Latest]) -> dict[int, Latest]:
+        """What was read; of a host whose sample was shown before its row was written, that sample."""
+        now = timezone.now()
+        ahead = {host_id: shown for host_id, shown in self._shown.items() if is_ahead(shown, rows.get(host_id), now)}
+        return {**rows, **ahead}
 
     @abstractmethod
     def read(self) -> None:

@@ -13,8 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from models_app.inventory.models import Gpu
 from models_app.probes.types import GpuSample, GpuState, HostSample
 from models_app.telemetry import newest as module
+from models_app.telemetry.known import Known, Newest
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.newest import Known, Newest, store_newest
+from models_app.telemetry.newest import store_newest
 from tests.factories import HostFactory
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from django.db import transaction
 from django.utils import timezone
 
 from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel, Residency
-from models_app.live import Topic, publish
 from models_app.probes.attribution import Coverage
 from models_app.probes.types import GpuSample, HostSample, RamSample
+from models_app.telemetry.collector import record_newest
 from models_app.telemetry.division import By, GpuShares, ModelShare, Shares
+from models_app.telemetry.known import Known, Newest
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.newest import Known, Newest, store_newest
 from models_app.telemetry.samples import pack
+from models_app.telemetry.showing import show
 from tests.factories import (
     GIB,
     EndpointFactory,
@@ -34,6 +34,7 @@ class SmallFleet:
     gpu: Gpu
     endpoint: Endpoint
     loaded: LoadedModel
+    known: Known = field(default_factory=Known)
 
 
 def small_fleet(name: str = "llama3.1:8b", loaded_by: str | None = "ada", **loaded: object) -> SmallFleet:
@@ -105,9 +106,9 @@ def record(fleet: SmallFleet, used_bytes: int, *, model_bytes: int = 6 * GIB, **
     return whole
 
 
-def report(fleet: SmallFleet, used_bytes: int, known: Known | None = None, **gpu: object) -> None:
-    """Write the newest sample as this process's recorders do, and publish it."""
+def report(fleet: SmallFleet, used_bytes: int, **gpu: object) -> None:
+    """Show the newest sample and write it, as this process's recorders do."""
     whole, shares = measured(fleet, used_bytes, **gpu)
-    with transaction.atomic():
-        store_newest([Newest(fleet.host, whole, shares, [fleet.loaded], known or Known())])
-        publish(Topic.TELEMETRY, fleet.host.pk)
+    newest = Newest(fleet.host, whole, shares, [fleet.loaded], fleet.known)
+    show(newest)
+    record_newest(newest)

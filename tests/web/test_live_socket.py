@@ -22,6 +22,8 @@ from models_app.accounts.roles import Role, set_role
 from models_app.accounts.standing import Login
 from models_app.live import Topic, publish
 from models_app.operations.models import Operation
+from models_app.telemetry.collector import record_newest
+from models_app.telemetry.known import Newest
 from models_app.web import screens
 from models_app.web.fleet_page import screen_name
 from models_app.web.hub import Hub, hub
@@ -236,6 +238,32 @@ async def test_a_turn_does_not_take_back_a_sample_that_came_while_it_read(rows, 
         goes_on.set()
         while "alert" not in (turn := await browser.message())["topics"]:
             pass
+    assert name not in turn["fragments"] | turn["patches"]
+
+
+async def test_a_sample_is_shown_while_somebody_else_writes(rows, as_member, monkeypatch):
+    """And a turn that reads the older row meanwhile does not take it back."""
+    name = f"host-{rows.host.pk}"
+    written, goes_on = threading.Event(), threading.Event()
+
+    def held_up(newest: Newest) -> bool:
+        written.set()
+        assert goes_on.wait(PATIENCE)
+        return record_newest(newest)
+
+    async with Browser(as_member) as browser:
+        await browser.message()
+        await in_database(report, rows, 9 * GIB)
+        await browser.message_with(name)
+        monkeypatch.setattr("tests.web.fleet_rows.record_newest", held_up)
+        reporting = asyncio.create_task(asyncio.to_thread(in_database.func, report, rows, 11 * GIB))
+        assert "11.0" in news(await browser.message_with(name), name)
+        assert await asyncio.to_thread(written.wait, PATIENCE)
+        await in_database(publish, Topic.ALERT)
+        while "alert" not in (turn := await browser.message())["topics"]:
+            pass
+        goes_on.set()
+        await reporting
     assert name not in turn["fragments"] | turn["patches"]
 
 

@@ -1,0 +1,29 @@
+"""A sample is shown from memory before its row is written, so that whoever looks waits for no lock of the database.
+
+The row follows within a moment and stays the truth: a page that is loaded anew shows the row, and so does one whose sample
+in memory has grown old without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models_app.telemetry import fresh
+from models_app.telemetry.known import Known, Newest
+
+
+def show(newest: Newest) -> None:
+    """Show a sample to who looks at its host in this process; not before the host's row has been read once."""
+    if fresh.is_wanted(newest.host.pk):
+        shown = newest.known.shown = _ahead_of(newest.known)
+        if shown.recent is not None and shown.is_news(newest.sample):
+            shown.remember(newest.sample)
+            fresh.show(replace(newest, known=shown).latest())
+
+
+def _ahead_of(known: Known) -> Known:
+    """What was shown; the row's where that is as new, for it has the samples, too, that came while nobody looked."""
+    shown = known.shown
+    if shown is None or shown.taken_at is None or (known.taken_at and known.taken_at >= shown.taken_at):
+        return Known(known.rings(), known.boot_id, known.sequence, known.taken_at) if known.taken_at else Known()
+    return shown
