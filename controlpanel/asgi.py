@@ -32,9 +32,9 @@ application = ProtocolTypeRouter(
     }
 )
 
-# A thread that computes lets the event loop in after a millisecond rather than five: a sample on its way to the browsers
-# crosses threads several times.
-sys.setswitchinterval(0.001)
+# A thread that computes lets the event loop in after a fifth of a millisecond rather than five: with hundreds of hosts the
+# loop asks for Python's lock a thousand times a second, each time behind all threads that compute.
+sys.setswitchinterval(0.0002)
 
 # What is imported by now stays for good: no collection of garbage has to walk through it, which takes a tenth of a second.
 # Nor are there many: with hundreds of hosts a whole one stops everything for half a second; most garbage goes without.
