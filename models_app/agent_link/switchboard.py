@@ -227,6 +227,8 @@ class Switchboard:
         self._awaited.clear()
         lines = [line for line in self.lines.values() if line.has_news and line.is_watched]
         await self._take(lines, self._watched)
+        if all(fresh.is_wanted(line.host.pk) for line in lines):
+            await asyncio.sleep(TAKE_IN_SECONDS)  # they are shown already: their rows can be written together
 
     async def _take(self, lines: list[Line], thread: ThreadPoolExecutor) -> None:
         """One thread at a time is at a line: what comes meanwhile waits for the next time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models_app.backends.protocol import BackendKind, Capability, LoadOptions, ModelState
@@ -32,6 +32,8 @@ class About:
     busy: dict[Key, int]
     speeds: dict[tuple[int, int], float]
     """By the ids of the endpoint and the variant."""
+    kv_bytes: dict[Key, int] = field(default_factory=dict)
+    """Found once: no sample changes it."""
 
 
 def hue(variant: Variant | None, name: str) -> int:
@@ -85,7 +87,12 @@ def cpu_bytes_of(size_bytes: int | None, vram_bytes: int | None) -> int:
 def kv_bytes(row: LoadedModel, endpoint: Endpoint, about: About) -> int:
     """KV cache and recurrent state as the model is loaded; 0 where its shape or its context is not known."""
     key = (endpoint.pk, row.name)
-    variant = about.variants.get(key)
+    if key not in about.kv_bytes:
+        about.kv_bytes[key] = _kv_bytes(row, endpoint, about.variants.get(key), about.launches.get(key))
+    return about.kv_bytes[key]
+
+
+def _kv_bytes(row: LoadedModel, endpoint: Endpoint, variant: Variant | None, launch: dict[str, Any] | None) -> int:
     if variant is None or not row.context_length:
         return 0
     situation = Situation(
@@ -97,7 +104,7 @@ def kv_bytes(row: LoadedModel, endpoint: Endpoint, about: About) -> int:
         is_embedding=variant.is_embedding,
         observed_context=row.context_length,
         observed_parallel=row.parallel,
-        launch=about.launches.get(key),
+        launch=launch,
     )
     options = LoadOptions(parallel=row.parallel) if endpoint.kind == BackendKind.OLLAMA else LoadOptions()
     try:
