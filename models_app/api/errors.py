@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
@@ -90,11 +92,11 @@ def install(api: NinjaAPI) -> None:
         ValidationError: _invalid,
         AuthenticationError: lambda _: Problem(401, "unauthenticated", "Send a valid token: Authorization: Bearer …"),
         PermissionDenied: lambda error: Problem(403, "forbidden", str(error) or "You may not do this."),
-        Http404: lambda error: Problem(404, "not_found", str(error) or "There is no such thing."),
-        RequestDataTooBig: lambda _: Problem(413, "too_large", "The request's body is too large."),
+        Http404: _not_found,
+        RequestDataTooBig: _too_large,
         BadRequest: lambda error: Problem(400, "bad_request", str(error)),
         Throttled: lambda _: Problem(429, "too_many_requests", "Too many requests; wait a moment."),
-        HttpError: lambda error: Problem(error.status_code, "bad_request", str(error)),
+        HttpError: _bad_request,
         OperationalError: _database,
         Exception: _unexpected,
     }
@@ -109,8 +111,39 @@ def _handler(to_problem: Any) -> Any:
     return handle
 
 
+_NO_ROW = re.compile(r"No (\w+) matches the given query\.")
+
+
+def _not_found(error: Http404) -> Problem:
+    """Django's own words for a missing row say nothing of an id."""
+    missing = _NO_ROW.fullmatch(str(error))
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", missing[1]).lower() if missing else ""
+    return Problem(404, "not_found", f"No {kind} has that id." if kind else str(error) or "There is no such thing.")
+
+
+def _too_large(_: RequestDataTooBig) -> Problem:
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
+    return Problem(413, "too_large", f"The request's body is too large: send at most {most:,} KiB.")
+
+
+def _bad_request(error: HttpError) -> Problem:
+    told = "The body is no JSON: send a JSON object in UTF-8." if str(error) == "Cannot parse request body" else str(error)
+    return Problem(error.status_code, "bad_request", told)
+
+
+_FAULTS = {
+    "missing": "It is required.",
+    "extra_forbidden": "There is no such field.",
+    "model_attributes_type": "It must be a JSON object.",
+}
+"""Sentences in place of those that pydantic writes for people who know its classes."""
+
+
 def _invalid(error: ValidationError) -> Problem:
-    faults = [{"field": _field(fault.get("loc", ())), "message": str(fault.get("msg", ""))} for fault in error.errors]
+    faults = [
+        {"field": _field(fault.get("loc", ())), "message": _FAULTS.get(fault.get("type", ""), str(fault.get("msg", "")))}
+        for fault in error.errors
+    ]
     sentence = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults[:5])
     return Problem(422, "invalid_request", sentence or "The request is not valid.", errors=faults)
 

@@ -82,7 +82,7 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
             )
         )
     except RequestRefused as refused:
-        raise problem_of(refused) from None
+        raise problem_of(refused, _INSISTING.get(refused.code, "")) from None
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
     return Status(202, _detailed(COLUMNS.shown(operation)))
 
@@ -98,8 +98,17 @@ def cancel_operation(request: HttpRequest, operation_id: int) -> Status[dict[str
     return Status(202, detail_of(operation_id))
 
 
-def problem_of(refused: RequestRefused) -> Problem:
-    """A refusal as a problem document, with what is in the way."""
+_INSISTING = {
+    "does_not_fit": "load_anyway",
+    "loaded_with_other_options": "reload",
+    "pinned": "confirmed",
+    "model_in_use": "confirmed",
+    "foreign_model": "confirmed",
+}
+
+
+def problem_of(refused: RequestRefused, insisting: str = "") -> Problem:
+    """A refusal as a problem document, with what is in the way, and the member by which one may insist."""
     members: dict[str, Any] = {}
     if refused.errors:
         members["errors"] = [{"field": _public_field(name), "message": text} for name, text in refused.errors.items()]
@@ -109,7 +118,8 @@ def problem_of(refused: RequestRefused) -> Problem:
         members["loaded_model"] = refused.loaded.pk
     if refused.preview is not None:
         members["preview"] = asdict(refused.preview)
-    return Problem(refused.status, refused.code, refused.message, **members)
+    told = f"{refused.message} Send it with “{insisting}”: true to go on all the same." if insisting else refused.message
+    return Problem(refused.status, refused.code, told, **members)
 
 
 def _public_field(name: str) -> str:

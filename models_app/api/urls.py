@@ -124,22 +124,34 @@ def _for_scripts(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | 
     """The API authenticates by itself, and answers a wrong method like any other error: a script wants no page."""
     for pattern in patterns:
         if isinstance(pattern, URLPattern):
-            pattern.callback = login_not_required(_problem_for_a_wrong_method(pattern.callback))
+            pattern.callback = login_not_required(_for_any_method(pattern.callback))
     return patterns
 
 
-def _problem_for_a_wrong_method(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _for_any_method(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """``HEAD`` is a ``GET`` whose body the server leaves out, ``OPTIONS`` tells the methods, any other is a problem."""
+
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        asked = request.method
+        if asked == "HEAD":
+            request.method = "GET"
         response = view(request, *args, **kwargs)
         if not isinstance(response, HttpResponseNotAllowed):
             return response
-        allowed = response["Allow"]
+        allowed = _allowed(response)
+        if asked == "OPTIONS":
+            return HttpResponse(status=204, headers={"Allow": allowed})
         problem = errors.respond(errors.Problem(405, "method_not_allowed", f"This address takes {allowed}."))
         problem["Allow"] = allowed
         return problem
 
     return answer
+
+
+def _allowed(response: HttpResponseNotAllowed) -> str:
+    methods = {method.strip() for method in response["Allow"].split(",")}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 _patterns, _app, _namespace = api.urls

@@ -9,6 +9,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from tests.api.conftest import Script
+from tests.web.fleet_rows import small_fleet
 
 
 def code(answer: object) -> tuple[int, str]:
@@ -78,3 +79,31 @@ def test_a_wrong_method_is_refused(db: None) -> None:
 def test_an_address_that_there_is_not_is_a_problem_document_however_it_is_spelt(client: Client, address: str) -> None:
     answer = client.get(f"/api/v1/{address}")
     assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+
+
+def test_a_wrong_method_names_those_that_there_are(writer: Script) -> None:
+    answer = writer.send("patch", "operations", "{}")
+    assert code(answer) == (405, "method_not_allowed")
+    assert answer["Allow"] == "GET, HEAD, POST"
+    assert writer.send("options", "operations", "").status_code == 204
+    assert writer.send("head", "operations").status_code == 200
+    assert writer.send("head", "operations/424242").status_code == 404
+    assert Client().head("/api/v1/hosts").status_code == 401
+
+
+def test_what_is_missing_or_unknown_is_said_in_plain_words(writer: Script) -> None:
+    told = {fault["field"]: fault["message"] for fault in writer.post("operations", {"colour": 1}).json()["errors"]}
+    assert told == {"kind": "It is required.", "endpoint": "It is required.", "model": "It is required."} | {
+        "colour": "There is no such field."
+    }
+    assert "JSON object" in writer.post("operations", []).json()["detail"]
+    assert writer.post("operations/424242/cancel").json()["detail"] == "No operation has that id."
+
+
+def test_a_refusal_says_by_what_one_may_insist(writer: Script) -> None:
+    fleet = small_fleet()
+    body = {"kind": "delete", "endpoint": fleet.endpoint.name, "model": fleet.loaded.name}
+    answer = writer.post("operations", body)
+    assert code(answer) == (409, "model_in_use")
+    assert "“confirmed”: true" in answer.json()["detail"]
+    assert writer.post("operations", body | {"confirmed": True}).status_code == 202
