@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
-from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
@@ -45,6 +44,7 @@ from models_app.api import (
     tiers,
 )
 from models_app.api.auth import AUTH, for_members
+from models_app.api.docs import Docs
 
 
 class Api(NinjaAPI):
@@ -74,7 +74,7 @@ api = Api(
     version="1",
     description="See and steer the VRAM of a team's GPUs. Errors are problem documents (RFC 9457) with a stable `code`.",
     auth=AUTH,
-    docs=Swagger(settings={"persistAuthorization": False}),
+    docs=Docs(settings={"persistAuthorization": False, "defaultModelsExpandDepth": 0}),
     renderer=Renderer(),
     docs_decorator=for_members,
     docs_url="docs",

@@ -199,3 +199,4 @@ def test_the_browsable_api_shows_its_operations(empty_panel: Panel, visits: Visi
     page = visits.person(empty_panel)
     page.goto("/api/docs")
     expect(page.get_by_text("/api/v1/operations", exact=True).first).to_be_visible()
+    expect(page.get_by_role("link", name="Fleet")).to_be_visible()
