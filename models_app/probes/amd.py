@@ -16,6 +16,8 @@ from models_app.probes.types import GpuDetail, GpuSample, GpuState
 
 SYSFS = Path("/sys")
 AMD = "0x1002"
+PREFIX = "AMD-"
+_SERIAL = re.compile(r"[0-9a-f]{16}")
 DEADLINE_SECONDS = 0.5
 _NO_ANSWER = "The kernel's driver for this GPU does not answer; the figures are the last known."
 _GENERATIONS = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
@@ -86,7 +88,32 @@ def _read_card(device: Path, index: int) -> GpuSample:
 def _uuid(device: Path) -> str:
     """The card's own serial number where it has one, else its place in the machine."""
     slot = re.search(r"^PCI_SLOT_NAME=(\S+)", _text(device / "uevent"), re.MULTILINE)
-    return f"AMD-{_text(device / 'unique_id') or (slot[1] if slot else device.parent.name)}"
+    return f"{PREFIX}{_text(device / 'unique_id') or (slot[1] if slot else device.parent.name)}"
+
+
+def is_amd(uuid: str) -> bool:
+    """Whether this is a UUID that ``AmdGpus`` gave."""
+    return uuid.startswith(PREFIX)
+
+
+def rocm_name(uuid: str, root: Path = SYSFS) -> str | None:
+    """What ROCm's runtime calls the card: its own UUID, made from the same serial number, else its number there.
+
+    ``None`` where the compute driver does not list the card. Nodes of the topology without shader cores are processors.
+    """
+    name = uuid.removeprefix(PREFIX)
+    if _SERIAL.fullmatch(name):
+        return f"GPU-{name}"
+    nodes = sorted(root.glob("class/kfd/kfd/topology/nodes/*/properties"), key=lambda path: int(path.parent.name))
+    found = [dict(re.findall(r"^(\w+) (\d+)$", _text(node), re.MULTILINE)) for node in nodes]
+    places = [_place(node) for node in found if int(node.get("simd_count", 0))]
+    return str(places.index(name)) if name in places else None
+
+
+def _place(node: dict[str, str]) -> str:
+    """The PCI slot as the kernel writes it; a location is the bus, the device in five bits, the function in three."""
+    location, domain = int(node.get("location_id", 0)), int(node.get("domain", 0))
+    return f"{domain:04x}:{location >> 8 & 0xFF:02x}:{location >> 3 & 0x1F:02x}.{location & 7}"
 
 
 def _generation(path: Path) -> int | None:

@@ -16,7 +16,10 @@ import psutil
 PLANNER_NAME = "llama-fit-params"
 DEADLINE_SECONDS = 10.0
 MOST_OUTPUT_BYTES = 64 * 1024
-_PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES")
+_PASSED_ON = (
+    *("PATH", "HOME", "LD_LIBRARY_PATH"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+)
 """The environment that decides which libraries and GPUs a program sees; llama.cpp's own settings stay out."""
 
 

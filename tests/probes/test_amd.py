@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models_app.probes.amd import AmdGpus
+from models_app.probes.amd import AmdGpus, rocm_name
 from models_app.probes.disks import ModelDisks
 from models_app.probes.host import LocalProbe
 from models_app.probes.nvml import NvmlGpus
@@ -109,3 +109,19 @@ def test_they_come_after_the_other_gpus_and_silence_the_missing_driver(machine: 
     nvml_stub.unload_driver()
     alone = LocalProbe(NvmlGpus(deadline_seconds=30), AmdGpus(machine({})), disks).sample()
     assert ([gpu.index for gpu in alone.gpus], alone.nvml_problem) == ([0], "")
+
+
+def test_rocm_calls_a_card_by_its_serial_number_else_by_its_number_among_the_cards(tmp_path: Path) -> None:
+    nodes = {
+        0: "cpu_cores_count 16\nsimd_count 0\nlocation_id 0\ndomain 0\n",
+        1: "cpu_cores_count 0\nsimd_count 96\nlocation_id 768\ndomain 0\n",
+        10: "cpu_cores_count 0\nsimd_count 96\nlocation_id 33561\ndomain 1\n",
+    }
+    for number, text in nodes.items():
+        path = tmp_path / f"class/kfd/kfd/topology/nodes/{number}/properties"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert rocm_name("AMD-a1b2c3d4e5f60718", tmp_path) == "GPU-a1b2c3d4e5f60718"
+    assert rocm_name("AMD-0000:03:00.0", tmp_path) == "0"
+    assert rocm_name("AMD-0001:83:03.1", tmp_path) == "1"
+    assert rocm_name("AMD-0000:04:00.0", tmp_path) is None

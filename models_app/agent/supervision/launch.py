@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models_app.agent.supervision.allowed import Allowed
+from models_app.agent.supervision.shown import shown
 from models_app.agent.supervision.spec import ServerSpec
 
 HOST = "127.0.0.1"
@@ -30,6 +31,7 @@ def launch(spec: ServerSpec, allowed: Allowed, port: int, key_file: Path, marker
     spec.check()
     allowed.check_flags(spec.extra)
     program, model = allowed.binary(spec.binary), allowed.model_file(spec.model)
+    variables = shown(spec.gpus) if spec.gpus or spec.gpu_layers == 0 else {}
     fixed = (
         "--model",
         str(model),
@@ -42,7 +44,7 @@ def launch(spec: ServerSpec, allowed: Allowed, port: int, key_file: Path, marker
         "--api-key-file",
         str(key_file),
     )
-    return Launch((str(program), *fixed, *settings(spec), *spec.extra), environment(allowed, marker) | _shown(spec))
+    return Launch((str(program), *fixed, *settings(spec), *spec.extra), environment(allowed, marker) | variables)
 
 
 def settings(spec: ServerSpec) -> tuple[str, ...]:
@@ -62,10 +64,6 @@ def settings(spec: ServerSpec) -> tuple[str, ...]:
     words = tuple(word for flag, value in values.items() if value is not None for word in (flag, str(value)))
     switch = {None: (), True: ("--kv-offload",), False: ("--no-kv-offload",)}[spec.kv_offload]
     return (*words, *switch)
-
-
-def _shown(spec: ServerSpec) -> dict[str, str]:
-    return {"CUDA_VISIBLE_DEVICES": ",".join(spec.gpus)} if spec.gpus or spec.gpu_layers == 0 else {}
 
 
 def environment(allowed: Allowed, marker: str) -> dict[str, str]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 from models_app.agent.supervision.allowed import Allowed
 from models_app.agent.supervision.launch import HOST, Launch, environment
+from models_app.agent.supervision.shown import shown
 from models_app.agent.supervision.spec import Spec, check_gpus, check_limits
 from models_app.backends.errors import InvalidOption
 
 _LIMITS = {"parallel": (1, 1024), "context_length": (1, 100_000_000), "most_loaded": (1, 1024)}
 _KEEP_ALIVE = re.compile(r"-1|\d{1,9}(ms|s|m|h)?")
 CACHE_TYPES = ("f16", "q8_0", "q4_0")
-NO_GPU = "-1"
-"""A device that there is not: Ollama then computes on the CPU."""
 MAX_TEXT_LENGTH = 4096
 
 
@@ -62,8 +61,7 @@ def launch_ollama(spec: OllamaSpec, allowed: Allowed, port: int, marker: str) ->
     """How to start the server. Raises ``NotAllowed`` and ``InvalidOption``: everything is checked here, at each start."""
     spec.check()
     program, folder = allowed.ollama_binary(spec.binary), allowed.model_folder(spec.models)
-    gpus = ",".join(spec.gpus) or NO_GPU
-    fixed = {"OLLAMA_HOST": f"{HOST}:{port}", "OLLAMA_MODELS": str(folder), "CUDA_VISIBLE_DEVICES": gpus}
+    fixed = {"OLLAMA_HOST": f"{HOST}:{port}", "OLLAMA_MODELS": str(folder)} | shown(spec.gpus)
     return Launch((str(program), "serve"), environment(allowed, marker) | _settings(spec) | fixed)
 
 

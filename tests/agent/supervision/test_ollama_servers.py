@@ -12,9 +12,11 @@ import pytest
 from models_app.agent.supervision import processes
 from models_app.agent.supervision.ollama import OllamaSpec, launch_ollama
 from models_app.agent.supervision.ollama_backend import OllamaServer
-from models_app.backends.errors import LoadFailed, Rejected, Unreachable
+from models_app.backends.errors import InvalidOption, LoadFailed, Rejected, Unreachable
 from models_app.backends.protocol import LoadOptions, ServerProcess, ServerState
 from tests.fixtures.managed import KEY, Machine
+
+SHOWN = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 def backend_of(machine: Machine, spec: OllamaSpec | None = None) -> OllamaServer:
@@ -98,4 +100,15 @@ async def test_another_name_is_no_other_server_and_other_gpus_are(machine: Machi
 
 def test_without_a_gpu_it_is_shown_none(machine: Machine) -> None:
     command = launch_ollama(machine.ollama_spec(gpus=()), machine.supervisor().allowed(), 20_000, "mark")
-    assert command.environment["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert [command.environment[name] for name in SHOWN] == ["-1", "-1", "-1"]
+
+
+def test_gpus_of_amd_are_shown_by_rocms_names_and_hidden_from_nobody_else(machine: Machine) -> None:
+    spec = machine.ollama_spec(gpus=("AMD-a1b2c3d4e5f60718", "GPU-1", "AMD-0000000000000001"))
+    command = launch_ollama(spec, machine.supervisor().allowed(), 20_000, "mark")
+    assert [command.environment[name] for name in SHOWN] == ["GPU-1", "GPU-a1b2c3d4e5f60718,GPU-0000000000000001", "0,1"]
+
+
+def test_a_card_that_rocm_does_not_list_is_refused(machine: Machine) -> None:
+    with pytest.raises(InvalidOption, match="does not list AMD-ffff:99:1f.7"):
+        launch_ollama(machine.ollama_spec(gpus=("AMD-ffff:99:1f.7",)), machine.supervisor().allowed(), 20_000, "mark")
