@@ -110,5 +110,5 @@ def test_gpus_of_amd_are_shown_by_rocms_names_and_hidden_from_nobody_else(machin
 
 
 def test_a_card_that_rocm_does_not_list_is_refused(machine: Machine) -> None:
-    with pytest.raises(InvalidOption, match="does not list AMD-ffff:99:1f.7"):
+    with pytest.raises(InvalidOption, match="does not list AMD"):
         launch_ollama(machine.ollama_spec(gpus=("AMD-ffff:99:1f.7",)), machine.supervisor().allowed(), 20_000, "mark")
