@@ -116,9 +116,9 @@ class _Round:
         if track is None:
             return
         self._tracks[key] = track
-        if key in self._alerts:
+        if key in self._alerts and (reading.value or 0) > limits.clear_at:
             update_alert(self._alerts[key], reading, self._facts.at)
-        elif track.is_raised:
+        elif key not in self._alerts and track.is_raised:
             raise_alert(rule, reading, track.since, self._facts.at)
 
 

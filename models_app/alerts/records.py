@@ -50,8 +50,8 @@ def raise_alert(rule: Rule, reading: Reading, since: datetime, now: datetime) ->
 
 
 def update_alert(alert: Alert, reading: Reading, now: datetime) -> bool:
-    """Bring the evidence up to date where it says something else; whether it did. A calm reading has none."""
-    if now - alert.seen_at < REWRITE_AFTER or reading.value is None or not reading.sentence:
+    """Bring the evidence up to date where it says something else; whether it did."""
+    if now - alert.seen_at < REWRITE_AFTER or not reading.sentence:
         return False
     told = _told(reading, now)
     if told["sentence"] == alert.sentence and told["action"] == alert.action:

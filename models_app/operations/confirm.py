@@ -88,7 +88,7 @@ async def _gone_or_back(job: Job, step: OperationStep, before: Reading | None) -
             reading,
             step.model_name,
             step.baseline,
-            (before.process_bytes if before else None) or {},
+            before.process_bytes if before else None,
             step.expected_bytes,
             before.ram_bytes if before else None,
         )

@@ -129,14 +129,14 @@ def judge_unload(
     reading: Reading,
     name: str,
     baseline: Mapping[str, int],
-    process_bytes_before: Mapping[str, int],
+    process_bytes_before: Mapping[str, int] | None,
     expected_bytes: int | None,
     ram_bytes_before: int | None = None,
 ) -> Judgement:
     """Whether ``name`` has left.
 
-    ``process_bytes_before`` is what its process held by GPU and ``ram_bytes_before`` in host RAM, ``expected_bytes`` what
-    it took.
+    ``process_bytes_before`` is what its process held by GPU (nothing, where it had died) and ``ram_bytes_before`` in host
+    RAM, both ``None`` where not known; ``expected_bytes`` is what it took.
     """
     resident = reading.observation.find(name)
     if resident is not None:
@@ -146,8 +146,8 @@ def judge_unload(
         return Judgement(code=code, sentence=f"The unload of {name} was accepted, but it is still listed {how}.")
     if not usable_gpus(reading.sample) or not (expected_bytes or process_bytes_before):
         return _judge_freed_ram(reading, ram_bytes_before)
-    before_bytes = sum(process_bytes_before.values())
-    if before_bytes and reading.process_bytes is not None:
+    before_bytes = sum((process_bytes_before or {}).values())
+    if process_bytes_before is not None and reading.process_bytes is not None:
         held_bytes = sum(reading.process_bytes.values())
         fallen_bytes, by = before_bytes - held_bytes, "process"
         wanted_bytes = before_bytes

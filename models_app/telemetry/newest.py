@@ -13,9 +13,9 @@ from django.db.models import OuterRef, Subquery
 
 from models_app.inventory.models import Host, LoadedModel
 from models_app.live import Topic, publish
-from models_app.probes.types import HostSample
+from models_app.probes.types import GpuState, HostSample
 from models_app.telemetry import fresh
-from models_app.telemetry.division import By, Shares
+from models_app.telemetry.division import By
 from models_app.telemetry.gpus import record_gpus
 from models_app.telemetry.known import Newest
 from models_app.telemetry.models import LatestSample
@@ -48,7 +48,7 @@ def store_newest(items: Sequence[Newest], *, are_many: bool = False) -> int:
     if any(changed):
         publish(Topic.INVENTORY)
     for item in newer:
-        _record_model_bytes(item.models, item.shares)
+        _record_model_bytes(item)
     return len(newer)
 
 
@@ -58,12 +58,17 @@ def _record_host(host: Host, sample: HostSample) -> bool:
     return bool(Host.objects.filter(pk=host.pk).exclude(**described).update(**described))
 
 
-def _record_model_bytes(rows: Iterable[LoadedModel], shares: Shares) -> None:
-    """What the models hold by their processes, or else by their endpoint's claim. A measured rise is left alone."""
-    for row in rows:
-        found = {uuid: gpu.models[row.pk] for uuid, gpu in shares.items() if row.pk in gpu.models}
+def _record_model_bytes(item: Newest) -> None:
+    """What the models hold by their processes, or else by their endpoint's claim. A measured rise is left alone.
+
+    So is what was known of a GPU that does not answer now.
+    """
+    silent = {gpu.uuid for gpu in item.sample.gpus if gpu.state is not GpuState.OK}
+    for row in item.models:
+        found = {uuid: gpu.models[row.pk] for uuid, gpu in item.shares.items() if row.pk in gpu.models}
         by = next((share.by for share in found.values()), By.PROCESS if row.attributed_by == By.PROCESS else None)
-        gpu_bytes = {uuid: share.bytes for uuid, share in found.items()}
+        known = {uuid: count_bytes for uuid, count_bytes in row.gpu_bytes.items() if uuid in silent}
+        gpu_bytes = known | {uuid: share.bytes for uuid, share in found.items()}
         if by in (By.PROCESS, By.ENDPOINT) and (row.attributed_by != by or _differs(row.gpu_bytes, gpu_bytes)):
             as_read = LoadedModel.objects.filter(pk=row.pk, attributed_by=row.attributed_by)
             if as_read.update(gpu_bytes=gpu_bytes, attributed_by=by):

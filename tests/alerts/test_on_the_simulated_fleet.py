@@ -137,8 +137,33 @@ def test_the_memory_of_reloads_survives_a_restart(theatre: Theatre) -> None:
     assert theatre.see() == {"thrash"}
 
 
-def test_a_lost_gpu_rings_and_heals(theatre: Theatre) -> None:
+def test_a_lost_gpu_rings_with_what_was_on_it_and_heals(theatre: Theatre) -> None:
+    theatre.load(SMALL)
+    theatre.see()
     theatre.stage.machine.gpus[0].state = GpuState.LOST
     assert theatre.see(0, 15) == {"gpu_lost"}
+    assert theatre.alert("gpu_lost").evidence == [{"label": "Models on it", "value": 1, "unit": ""}]
     theatre.stage.machine.gpus[0].state = GpuState.OK
     assert theatre.see(5, 15) == set()
+
+
+def test_an_alert_that_is_over_still_says_what_was_wrong(theatre: Theatre) -> None:
+    theatre.stage.server.faults.add(Fault.SERVER_ERROR)
+    assert theatre.see(0, 35) == {"endpoint_lost"}
+    wrong = theatre.alert("endpoint_lost").sentence
+    theatre.stage.server.faults.clear()
+    assert theatre.see(20, 35) == set()
+    assert Alert.objects.get().sentence == wrong != "Online."
+
+
+def test_a_dead_model_that_its_server_still_lists_is_unloaded_by_its_button(theatre: Theatre) -> None:
+    theatre.load(SMALL)
+    theatre.see()
+    [pid] = theatre.stage.server.model_pids()[SMALL]
+    theatre.stage.machine.shrink(pid, 0)
+    assert theatre.see(0, 25) == {"not_in_memory"}
+    assert theatre.press(theatre.alert("not_in_memory"), confirmed="1") == 302
+    operation = Operation.objects.get(kind="unload")
+    theatre.stage.work(operation)
+    operation.refresh_from_db()
+    assert (operation.state, operation.verified_by) == ("succeeded", "process")

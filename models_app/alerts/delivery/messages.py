@@ -5,13 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+
 from models_app.alerts.models import Alert
 from models_app.alerts.rules.findings import Severity, Unit, lasting
 from models_app.operations.wording import gib
 
 
 def payload_of(event: str, alert: Alert, now: datetime) -> dict[str, Any]:
-    """The message about an alert. ``text`` says it in a line, for receivers that show nothing else."""
+    """The message about an alert. ``text`` says it in a line, for receivers that show nothing else.
+
+    ``url`` is empty where the panel was not told its own address.
+    """
+    path = f"/alerts/{alert.pk}/"
     return {
         "event": event,
         "at": now.isoformat(),
@@ -27,7 +33,8 @@ def payload_of(event: str, alert: Alert, now: datetime) -> dict[str, Any]:
             "advice": alert.advice,
             "since": alert.since.isoformat(),
             "cleared_at": alert.cleared_at.isoformat() if alert.cleared_at else None,
-            "path": f"/alerts/{alert.pk}/",
+            "path": path,
+            "url": settings.PANEL_URL and settings.PANEL_URL.rstrip("/") + path,
         },
     }
 
@@ -49,7 +56,13 @@ def body_text(payload: dict[str, Any]) -> str:
     if not alert:
         return f"{payload['text']}\n"
     figures = [f"  {figure['label']}: {figure_words(figure['value'], figure['unit'])}" for figure in alert["evidence"]]
-    parts = [payload["text"], alert["sentence"], "\n".join(figures), alert["advice"], f"In the panel: {alert['path']}"]
+    parts = [
+        payload["text"],
+        alert["sentence"],
+        "\n".join(figures),
+        alert["advice"],
+        f"In the panel: {alert.get('url') or alert['path']}",
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

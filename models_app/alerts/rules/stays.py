@@ -15,6 +15,8 @@ MOST_STAYS = 40
 SETTLE = timedelta(seconds=15)
 """From a model's end until its memory must be free: servers take up to five seconds, samples come late."""
 
+LEAVING_SHARE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Stay:
@@ -65,7 +67,7 @@ def stays_after(before: Iterable[Stay], facts: Facts) -> tuple[Stay, ...]:
         elif stay.endpoint_id not in online:
             open_stays.append(stay)
         elif (seen := present.get((stay.endpoint_id, stay.model))) and _is_same(stay, seen):
-            open_stays.append(replace(seen, began_at=stay.began_at, is_asked=stay.is_asked or seen.is_asked))
+            open_stays.append(_going_on(stay, seen))
             del present[stay.endpoint_id, stay.model]
         else:
             ended.append(replace(stay, ended_at=facts.at))
@@ -83,6 +85,12 @@ def _stay(model: ModelFacts, facts: Facts, unclaimed: Mapping[str, int]) -> Stay
         held_bytes=dict(model.gpu_bytes),
         unclaimed_bytes={uuid: unclaimed[uuid] for uuid in model.gpu_bytes if uuid in unclaimed},
     )
+
+
+def _going_on(stay: Stay, seen: Stay) -> Stay:
+    """As it is seen now, with what it held before where most of that is gone: it ends, and its server says so later."""
+    latest = stay if seen.total_bytes < LEAVING_SHARE * stay.total_bytes else seen
+    return replace(latest, began_at=stay.began_at, is_asked=stay.is_asked or seen.is_asked)
 
 
 def _is_same(stay: Stay, seen: Stay) -> bool:

@@ -36,10 +36,10 @@ def unload(model: ModelFacts, words: str = "") -> Action | None:
 
 
 def restart(host: HostFacts, endpoint: EndpointFacts) -> Action | None:
-    """The operation that restarts a server with its largest model; where it cannot be, that model's unload, if any."""
+    """The operation that restarts a server with its largest model; ``None`` where Berth cannot restart it."""
     held = [model for model in host.models if model.endpoint_id == endpoint.id and model.operation_id is None]
     largest = max(held, key=lambda model: model.vram_bytes, default=None)
     if largest is None or Capability.RESTART not in endpoint.capabilities:
-        return unload(largest) if largest else None
+        return None
     fields = {"kind": "restart", "endpoint": str(endpoint.id), "model": largest.name}
     return Action(f"Restart {largest.name}", Page.OPERATIONS, fields)

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from models_app.alerts.delivery.models import Delivery
 from models_app.alerts.delivery.queue import announce
+from models_app.alerts.models import Alert
 from tests.alerts.delivery.test_webhooks import deliver
 from tests.factories import AlertFactory, ReceiverFactory
 
@@ -20,7 +21,7 @@ def person(db):
 
 
 def test_an_alert_is_mailed_with_its_figures_and_what_helps(person, settings):
-    settings.EMAIL_HOST = "mail.example.org"
+    settings.EMAIL_HOST, settings.PANEL_URL = "mail.example.org", "https://berth.example/"
     announce(AlertFactory(advice="Unload a model.", subject_name="atlas\nBcc: all@example.org"), timezone.now())
     deliver()
     [message] = mail.outbox
@@ -28,6 +29,7 @@ def test_an_alert_is_mailed_with_its_figures_and_what_helps(person, settings):
     assert message.subject == "Berth: VRAM nearly full (atlas Bcc: all@example.org)"
     assert "In use: 23.0 GiB" in message.body
     assert "Unload a model." in message.body
+    assert f"In the panel: https://berth.example/alerts/{Alert.objects.get().pk}/" in message.body
     assert Delivery.objects.get().state == "delivered"
 
 

@@ -101,13 +101,21 @@ def test_a_model_that_was_not_released_at_all_is_no_leak():
     assert cycles(Watch("leak"), *(6 * 1024 * number for number in (1, 2, 3))) == []
 
 
-def test_a_server_that_can_be_restarted_is_offered_that_and_another_its_unload():
+def test_a_server_that_can_be_restarted_is_offered_that_and_of_another_no_innocent_model_is_unloaded():
     other = model(id=9, name="other:1b", can_unload=True)
-    for capabilities, kind in ((("restart",), "restart"), ((), "unload")):
+    for capabilities, words in ((("restart",), "Restart other:1b"), ((), None)):
         watch = Watch("not_released")
         server = [endpoint(capabilities=capabilities)]
         watch.see(facts(host(gpu(model(), other), endpoints=server)))
         for second in (5, 20, 50):
             watch.see(facts(host(gpu(other, unexplained_bytes=6 * GIB), endpoints=server), after_seconds=second))
-        fields = {"kind": kind, "endpoint": "1", "model": "other:1b"}
-        assert watch.latest[KEY].action.fields == fields
+        action = watch.latest[KEY].action
+        assert (action and action.words) == words
+
+
+def test_a_model_that_is_seen_half_way_out_is_held_against_what_it_held_before():
+    watch = Watch("not_released")
+    watch.see(facts(host(gpu(model()))))
+    watch.see(facts(host(gpu(model(gpu_bytes={}), unexplained_bytes=6 * GIB)), after_seconds=5))
+    gone = host(gpu(unexplained_bytes=6 * GIB))
+    assert [watch.see(facts(gone, after_seconds=second)) for second in (10, 30, 60)] == [[], [], [KEY]]
