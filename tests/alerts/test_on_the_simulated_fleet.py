@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from models_app.alerts.models import Alert
+from models_app.inventory.models import Endpoint
 from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.runner import run
@@ -148,12 +149,12 @@ def test_a_lost_gpu_rings_with_what_was_on_it_and_heals(theatre: Theatre) -> Non
 
 
 def test_an_alert_that_is_over_still_says_what_was_wrong(theatre: Theatre) -> None:
-    theatre.stage.server.faults.add(Fault.SERVER_ERROR)
-    assert theatre.see(0, 35) == {"endpoint_lost"}
-    wrong = theatre.alert("endpoint_lost").sentence
-    theatre.stage.server.faults.clear()
-    assert theatre.see(20, 35) == set()
-    assert Alert.objects.get().sentence == wrong != "Online."
+    for state, code in (("unreachable", "endpoint_refused_connection"), ("online", "")):
+        Endpoint.objects.update(state=state, state_code=code)
+        for _ in range(3):
+            theatre.evaluator.evaluate()
+            theatre.clock.shift(20)
+    assert Alert.objects.values_list("state", "sentence").get() == ("cleared", "Unreachable.")
 
 
 def test_a_dead_model_that_its_server_still_lists_is_unloaded_by_its_button(theatre: Theatre) -> None:
