@@ -39,8 +39,10 @@ def simulated(mode: str, request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-async def backend(mode: str, simulated: Any) -> AsyncIterator[Backend]:
-    backend = backend_for(mode, simulated.url, limits=SHORT)
+async def backend(mode: str, simulated: Any, request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    """Patient, but where a test waits for the end of its patience."""
+    waits_for_limit = "expected" in request.fixturenames and request.getfixturevalue("expected") is TimedOut
+    backend = backend_for(mode, simulated.url, limits=SHORT if waits_for_limit else Limits())
     yield backend
     await backend.aclose()
 
@@ -58,7 +60,7 @@ async def backend(mode: str, simulated: Any) -> AsyncIterator[Backend]:
     ],
 )
 async def test_a_server_that_misbehaves_is_told_apart(
-    simulated: Any, backend: Backend, fault: Fault, expected: type[BackendError]
+    simulated: Any, backend: Backend, mode: str, fault: Fault, expected: type[BackendError]
 ) -> None:
     simulated.server.faults.add(fault)
     for call in (backend.identify, backend.observe, backend.installed):
@@ -66,7 +68,8 @@ async def test_a_server_that_misbehaves_is_told_apart(
             await call()
         assert type(caught.value) is expected
     simulated.server.faults.clear()
-    assert (await backend.identify()).version
+    async with aclosing(backend_for(mode, simulated.url)) as patient:
+        assert (await patient.identify()).version
 
 
 async def load(backend: Backend, name: str) -> None:
@@ -104,10 +107,9 @@ async def test_a_load_that_fails_says_why_and_can_be_tried_again(
         await load(backend, MODELS[mode])
     assert type(caught.value) is expected
     simulated.server.faults.clear()
-    patient = backend_for(mode, simulated.url)
-    await load(patient, MODELS[mode])
-    assert (await patient.observe()).find(MODELS[mode])
-    await patient.aclose()
+    async with aclosing(backend_for(mode, simulated.url)) as patient:
+        await load(patient, MODELS[mode])
+        assert (await patient.observe()).find(MODELS[mode])
 
 
 @pytest.mark.parametrize("mode", ["ollama", "router"], indirect=True)
