@@ -52,11 +52,20 @@ def _explain(problem: Problem, ledger: Ledger, demand: Demand, served: int) -> U
     choices = choices_of(problem, demand)
     smallest = min(demand.options, key=_largest_share)
     needed = _largest_share(smallest)
-    rooms = {name: ledger.free(name) for choice in choices for name in choice.devices}
+    places = {name for choice in choices for name in choice.devices}
+    rooms = {name: ledger.free(name) for name in places or {choice.ram for choice in choices if choice.ram}}
     free = max(rooms.values(), default=0)
     remedies = tuple(_remedies(problem, ledger, demand, choices, free))
-    reason = _reason(problem, demand, smallest, rooms, choices)
+    reason = _limit(ledger, choices) or _reason(problem, demand, smallest, rooms, choices)
     return Unmet(demand.name, served, demand.replicas, reason, needed, free, remedies)
+
+
+def _limit(ledger: Ledger, choices: tuple[Choice, ...]) -> str:
+    """What to say where every endpoint that may serve it has as many models as it keeps, whatever room there is."""
+    if not choices or not all(ledger.is_full(choice) for choice in choices):
+        return ""
+    most = " or ".join(map(str, sorted({choice.endpoint.max_models or 0 for choice in choices})))
+    return f"No endpoint that may serve it takes one more: each keeps {most} models at most, and has them."
 
 
 def _largest_share(option: Option) -> int:

@@ -88,6 +88,14 @@ class Ledger:
                 placed[rank] = name
             yield tuple(placed)
 
+    def is_full(self, choice: Choice) -> bool:
+        """Whether the choice's endpoint has as many models as it keeps, and this would be one more."""
+        beside = [other for other in self.assignments if other.endpoint == choice.endpoint.id]
+        swapping = any(other.swapped for other in beside)
+        count = sum(not other.swapped for other in beside) + swapping
+        most = choice.endpoint.max_models
+        return most is not None and count >= most and not (swapping and choice.swapped)
+
     def _endpoint_allows(self, assignment: Assignment) -> bool:
         endpoint = self.problem.endpoint[assignment.endpoint]
         beside = [other for other in self.assignments if other.endpoint == endpoint.id]

@@ -200,3 +200,19 @@ def test_more_headroom_never_serves_more(seed: int, headroom: int) -> None:
     problem = small_problem(seed)
     tighter = replace(problem, devices=tuple(replace(it, headroom_bytes=headroom) for it in problem.devices))
     assert not better((*solved(tighter).values[:2], 0, 0, 0, 0), (*solved(problem).values[:2], 0, 0, 0, 0))
+
+
+def test_a_server_that_has_as_many_models_as_it_keeps_is_the_reason_not_the_room():
+    placement = solved(Problem(*one_host(100, max_models=2), tuple(wants(name, 10) for name in "abc")))
+    [unmet] = placement.unmet
+    assert unmet.reason == "No endpoint that may serve it takes one more: each keeps 2 models at most, and has them."
+    assert {it.change for it in unmet.remedies} >= {Change.DROP}
+
+
+def test_without_a_gpu_the_ram_that_is_left_is_told():
+    ram = Device("ram", "host", DeviceKind.HOST_RAM, 100)
+    one = Endpoint("one", "host", (), DeviceSets.WHOLE)
+    demands = tuple(Demand(name, (Option(name, (), host_ram_bytes=60, gpu_layers=0),)) for name in "ab")
+    [unmet] = solved(Problem((ram,), (one,), demands)).unmet
+    assert unmet.free_bytes == 40
+    assert "the most that is left where it may run is 0.0 GiB, on ram" in unmet.reason
