@@ -20,7 +20,7 @@ from models_app.operations.models import Operation, OperationTarget
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import request_load, request_swap
 from models_app.operations.wording import gib
-from models_app.plans.applying import active_plan
+from models_app.plans.applying import active_plan, settle
 from models_app.plans.demand import read_demand
 from models_app.plans.models import Demand, Plan
 from models_app.plans.records import Instance, instances
@@ -64,6 +64,7 @@ def wake(
     Raises ``RequestRefused``: ``no_active_plan``, ``not_planned`` where that plan has no place for it, ``no_room`` in
     numbers, ``just_loaded`` until ``confirmed``, or what a load, a swap or an apply is refused for.
     """
+    settle()  # an apply may have succeeded since the last look
     plan = active_plan()
     if plan is None:
         raise RequestRefused("no_active_plan", "No plan is applied: apply one that has a place for it first.", status=409)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from models_app.inventory.models import LoadedModel, Residency
 from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
+from models_app.plans.applying import apply_plan
 from models_app.plans.models import Demand, Plan
 from models_app.plans.records import instances
 from models_app.plans.wakes import Wake
@@ -113,3 +114,12 @@ def test_without_a_place_in_the_active_plan_it_is_refused(planner: Planner) -> N
     with pytest.raises(RequestRefused) as refused:
         ask(planner, "chat")
     assert refused.value.code == "not_planned"
+
+
+def test_a_plan_counts_as_soon_as_its_apply_has_succeeded(planner: Planner) -> None:
+    planner.demand("search", EMBEDDING, context_length=2048, on_demand=True)
+    planner.look()
+    plan = apply_plan(planner.stage.admin, planner.solved(), confirmed=True)
+    assert plan.operation is not None
+    planner.finished(plan.operation)
+    assert ask(planner, "search").instance.model == EMBEDDING
