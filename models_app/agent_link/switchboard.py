@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from channels.layers import get_channel_layer
@@ -103,9 +104,9 @@ class Switchboard:
     def _show(self, line: Line, sample: HostSample) -> None:
         """Show it before it is taken in, in a thread that waits for nothing; others give way meanwhile."""
         line.newest = None
-        precedence.begin()
+        urgent = precedence.begin()
         showing = asyncio.ensure_future(self._run(self._shown, preview, line.host, sample, line.memory))
-        showing.add_done_callback(_shown)
+        showing.add_done_callback(partial(_shown, urgent))
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Database work, in turn."""
@@ -273,8 +274,8 @@ class Switchboard:
                     await asyncio.sleep(0)
 
 
-def _shown(showing: asyncio.Future[None]) -> None:
-    precedence.end()
+def _shown(urgent: int, showing: asyncio.Future[None]) -> None:
+    precedence.end(urgent)
     if not showing.cancelled() and (error := showing.exception()):
         log.error("a sample could not be shown, it comes with its row", exc_info=error)
 

@@ -10,45 +10,52 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 LONGEST_SECONDS = 0.5
-"""For so long at most, from when it last was said that something is urgent."""
+"""Of anything urgent that does not end, as when its event loop has stopped."""
 
 
 class Precedence:
-    """Counts what is urgent now. For threads."""
+    """Knows what is urgent now. For threads."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._urgent = 0
-        self._until = 0.0
+        self._urgent: dict[int, float] = {}
+        self._tickets = count()
 
-    def begin(self) -> None:
-        """Something is urgent from now on, until ``end``."""
+    def begin(self) -> int:
+        """Something is urgent from now on, until ``end`` is told this ticket."""
         with self._changed:
-            self._urgent += 1
-            self._until = time.monotonic() + LONGEST_SECONDS
+            ticket = next(self._tickets)
+            self._urgent[ticket] = time.monotonic() + LONGEST_SECONDS
+        return ticket
 
-    def end(self, count: int = 1) -> None:
-        """So many things are not urgent any more."""
+    def end(self, *tickets: int) -> None:
+        """These are not urgent any more."""
         with self._changed:
-            self._urgent -= count
+            for ticket in tickets:
+                self._urgent.pop(ticket, None)
             self._changed.notify_all()
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
         """Nothing that gives way begins within this."""
-        self.begin()
+        ticket = self.begin()
         try:
             yield
         finally:
-            self.end()
+            self.end(ticket)
 
     def give_way(self) -> None:
         """Wait until nothing is urgent."""
-        if self._urgent:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._urgent, self._until - time.monotonic())
+        if not self._urgent:
+            return
+        with self._changed:
+            until = max(self._urgent.values(), default=0.0)
+            self._changed.wait_for(lambda: not self._urgent, until - time.monotonic())
+            now = time.monotonic()
+            self._urgent = {ticket: end for ticket, end in self._urgent.items() if end > now}
 
 
 precedence = Precedence()

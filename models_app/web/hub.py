@@ -67,7 +67,7 @@ class Hub:
         self._sent: dict[tuple[str, Role], Screen] = {}
         self._renderers: dict[str, Renderer] = {}
         self._fresh: dict[int, Latest] = {}
-        self._urgent = 0
+        self._urgent: list[int] = []
         self._meanwhile: dict[tuple[str, Role], dict[str, str]] | None = None
         self._checked_at = -CHECK_SECONDS
         self._watched = Watched()
@@ -144,12 +144,11 @@ class Hub:
     def sampled(self, samples: Sequence[Latest]) -> None:
         """New samples of hosts that are looked at, from any thread. Others give way until they are sent."""
         if not self._loop.is_closed():
-            precedence.begin()
-            self._loop.call_soon_threadsafe(self._take, samples)
+            self._loop.call_soon_threadsafe(self._take, samples, precedence.begin())
 
-    def _take(self, samples: Sequence[Latest]) -> None:
+    def _take(self, samples: Sequence[Latest], urgent: int) -> None:
         is_showing = bool(self._fresh)
-        self._urgent += 1
+        self._urgent.append(urgent)
         self._fresh.update((newest.host_id, newest) for newest in samples)
         if not is_showing:
             self._show()
@@ -165,8 +164,8 @@ class Hub:
         if self._fresh:
             self._loop.call_soon(self._show)
         else:
-            precedence.end(self._urgent)
-            self._urgent = 0
+            precedence.end(*self._urgent)
+            self._urgent.clear()
 
     def _update(self, newest: Latest) -> None:
         for name, renderer in self._renderers.items():

@@ -29,3 +29,21 @@ def test_it_gives_way_for_so_long_only(monkeypatch) -> None:
     precedence = Precedence()
     with precedence.urgent():
         precedence.give_way()
+
+
+def test_what_never_ended_holds_nothing_up_later(monkeypatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 0.01)
+    precedence, order = Precedence(), []
+    precedence.begin()
+    precedence.give_way()
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 60)
+
+    def write_many() -> None:
+        precedence.give_way()
+        order.append("many")
+
+    thread = threading.Thread(target=write_many)
+    with precedence.urgent():
+        thread.start()
+    thread.join(30)
+    assert order == ["many"]
