@@ -39,7 +39,7 @@ LEAST_PAUSE_SECONDS = 0.05
 IDLE_SECONDS = 1.2
 """Without an event, how long until the revision is read and the time-dependent parts are rendered again. A little more than
 the time between two samples, so that this does not get in their way."""
-PAUSE_SECONDS = {live.Topic.TELEMETRY: 1.0, live.Topic.INVENTORY: 0.5}
+PAUSE_SECONDS = {live.Topic.TELEMETRY: 1.0, live.Topic.INVENTORY: 0.5, live.Topic.ALERT: 0.5}
 """Between two turns for which there are only such events of this process: of many hosts they come all the time."""
 CHECK_SECONDS = 3.0
 """Between two checks of everybody's role and session."""
@@ -102,7 +102,7 @@ class Hub:
     # ── what happens ─────────────────────────────────────────────────────────
 
     def _hear(self, event: live.Event) -> None:
-        """An event of this process. Of its samples, which are shown from memory, and its inventory there are many."""
+        """An event of this process. Some wait, for there may be many of them; samples are shown from memory anyway."""
         self._topics.add(event.topic)
         self._heard += 1
         if event.topic not in PAUSE_SECONDS:
