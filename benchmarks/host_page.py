@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.host_page [HOSTS …] [--seconds 60]
 
 One Chromium holds the page of one simulated host open. The time runs from the moment that the sample itself names, on this
-machine's one clock, until the page's DOM names that moment: the agent's socket, the panel's batch, the row, the event, the
-rendering, the browser's socket, the morph. Beside it stands how many of the host's samples were shown: of many hosts the
-panel may skip one.
+machine's one clock, until the page's DOM names that moment: the simulator's other agents, the agent's socket, the panel's
+event loop, the rendering, the browser's socket, the patch. The row is written after it. Beside it stands how many of the
+host's samples were shown: of many hosts the panel may skip one.
 """
 
 from __future__ import annotations

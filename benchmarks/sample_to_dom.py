@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/sample_to_dom.py [ROUNDS] [FURTHER SOCKETS …]
 
 One Chromium holds the Fleet page open, and 0, 99 and 499 further raw sockets listen beside it. The panel's time runs from
-before the sample's row is written until the page's DOM has changed: database, live event, rendering, broadcast, morph. The
-peer is the same uvicorn in the same process sending the same bytes to as many sockets, one of them a page of that Chromium
-that puts the text into its DOM unseen. Both are fed alternately; clients and server share the machine's cores.
+the sample in a recorder's hand until the page's DOM has changed: the hop to the event loop, rendering, broadcast, patch.
+Its row is written after it, as in a panel at work. The peer is the same uvicorn in the same process sending the same bytes
+to as many sockets, one of them a page of that Chromium that puts the text into its DOM unseen. Both are fed alternately;
+clients and server share the machine's cores.
 """
 
 from __future__ import annotations

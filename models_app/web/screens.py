@@ -151,7 +151,7 @@ class Renderer:
 
     def alarm(self, topics: set[str]) -> dict[str, str]:
         """The bell's fragments, made anew after an event that may concern them."""
-        if self._alarm is None or topics - {Topic.TELEMETRY, Topic.OPERATION}:
+        if self._alarm is None or topics - {Topic.TELEMETRY, Topic.OPERATION, Topic.INVENTORY}:
             self._alarm = alarm_fragments()
         return self._alarm
 
