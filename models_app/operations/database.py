@@ -31,8 +31,9 @@ class Database:
         self._thread = _idle.pop() if _idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="operation-database")
 
     async def __call__(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The unit's result, or what it raised. Cancelling the wait does not stop a unit that has begun."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(unit, *args, **kwargs))
+        """The unit's result, or what it raised. Cancelling the wait stops no unit, not even one that has not begun."""
+        running = asyncio.get_running_loop().run_in_executor(self._thread, partial(unit, *args, **kwargs))
+        return await asyncio.shield(running)
 
     async def __aenter__(self) -> Self:
         self._thread.submit(close_old_connections)

@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 
 async def watched(job: Job, work: Coroutine[Any, Any, T], *, heed_cancel: bool = True) -> T:
-    """The result of ``work``. Raises ``Cancelled`` or ``LeaseLost``, and then ``work`` has been cancelled and has ended."""
+    """The result of ``work``. Raises ``Cancelled`` or ``LeaseLost``, and then ``work`` has been cancelled and has ended.
+
+    What was cut off may fail with an error of its own on its way out: that is no reason why the operation ended.
+    """
     task = asyncio.create_task(work)
     watcher = asyncio.create_task(_watch(job, heed_cancel))
     try:
@@ -32,7 +35,7 @@ async def watched(job: Job, work: Coroutine[Any, Any, T], *, heed_cancel: bool =
         if not task.done():
             task.cancel()
         await asyncio.gather(task, watcher, return_exceptions=True)
-    if task.cancelled() and not watcher.cancelled():
+    if not watcher.cancelled() and (task.cancelled() or task.exception()):
         watcher.result()
     return task.result()
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from models_app.backends.errors import Unreachable
 from models_app.inventory.models import Residency
+from models_app.operations.database import Database
 from models_app.operations.models import Operation
 from models_app.operations.requests import request_cancel
 from models_app.simulation.catalogue import CATALOGUE, models
@@ -58,11 +63,8 @@ def test_a_cancelled_swap_puts_the_old_model_back(ollama: Stage) -> None:
     ollama.done("load", SMALL)
     ollama.server.faults.add(Fault.STALL_LOAD, times=1)
     operation = ollama.ask("swap", MIDDLE, unload=(ollama.loaded(SMALL).pk,))
-
-    def is_loading() -> bool:
-        return operation.steps.filter(action="load", state="running").exists() and ollama.used_bytes() > 0
-
-    operation = cancelled_when(ollama, operation, is_loading)
+    # A load that is cancelled before it stalls would leave the fault to the one that puts the old model back.
+    operation = cancelled_when(ollama, operation, lambda: not ollama.server.faults.active())
     assert operation.state == "cancelled"
     assert operation.result["restored"] == [SMALL]
     assert ollama.server.loaded == [SMALL]
@@ -86,3 +88,39 @@ def test_a_cancelled_measurement_of_the_speed_leaves_the_model_loaded(ollama: St
     assert operation.state == "cancelled"
     assert ollama.server.loaded == [SMALL]
     until(lambda: not runner.users)
+
+
+def test_what_a_cancelled_call_fails_with_is_no_failure_of_the_operation(
+    ollama: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks while it is being closed."""
+    begun = threading.Event()
+
+    async def breaks_when_cut_off(_job: object, _step: object) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise Unreachable("The connection was lost.") from None
+
+    monkeypatch.setattr("models_app.operations.steps._call_load", breaks_when_cut_off)
+    operation = cancelled_when(ollama, ollama.ask("load", SMALL), begun.is_set)
+    assert (operation.state, operation.error_code) == ("cancelled", "cancelled")
+
+
+def test_rows_are_written_though_nobody_waits_for_them_any_more(transactional_db: None) -> None:
+    """What a cancelled operation has found out is not lost while another of its units is at work."""
+    goes_on, written = threading.Event(), []
+
+    async def cancel_what_waits() -> None:
+        async with Database() as database:
+            first = asyncio.create_task(database(goes_on.wait, 20))
+            second = asyncio.create_task(database(written.append, "a row"))
+            await asyncio.sleep(0)
+            second.cancel()
+            await asyncio.gather(second, return_exceptions=True)
+            goes_on.set()
+            await first
+
+    asyncio.run(cancel_what_waits())
+    assert written == ["a row"]
