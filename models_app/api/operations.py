@@ -45,6 +45,7 @@ LISTING = Listing[Operation](
 COLUMNS = Columns.of(OperationOut, endpoint="endpoint__name", model="model_name")
 STEP_COLUMNS = Columns.of(StepOut, model="model_name")
 LOG_COLUMNS = Columns.of(LogLineOut)
+Wait = Annotated[float, Query(ge=0, le=MOST_WAIT_SECONDS)]
 
 
 @router.get("", response=Page[OperationOut], summary="List operations", openapi_extra=LISTING.describe())
@@ -54,18 +55,19 @@ def list_operations(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.get("/{int:operation_id}", response=OperationDetail, summary="One operation")
-def get_operation(
-    request: HttpRequest, operation_id: int, wait: Annotated[float, Query(ge=0, le=MOST_WAIT_SECONDS)] = 0
-) -> dict[str, Any]:
+def get_operation(request: HttpRequest, operation_id: int, wait: Wait = 0) -> dict[str, Any]:
     """`wait` holds the answer back until the operation has ended, for so many seconds at most: no need to poll."""
-    if wait:
-        wait_for_end(operation_id, wait)
-    return detail_of(operation_id)
+    return _detailed(_at_end(_row_of(operation_id), wait))
 
 
 @router.post("", response={202: OperationDetail}, summary="Load, unload, swap, restart, pull, delete, set the keep-alive")
-def create_operation(request: HttpRequest, response: HttpResponse, body: OperationIn) -> Status[dict[str, Any]]:
-    """Send an `Idempotency-Key` header (up to 255 characters): a repeat with the same key answers the first operation."""
+def create_operation(
+    request: HttpRequest, response: HttpResponse, body: OperationIn, wait: Wait = 0
+) -> Status[dict[str, Any]]:
+    """Send an `Idempotency-Key` header (up to 255 characters): a repeat with the same key answers the first operation.
+
+    `wait` holds the answer back until the operation has ended, for so many seconds at most: its `state` tells.
+    """
     try:
         operation = submit(
             Request(
@@ -84,7 +86,7 @@ def create_operation(request: HttpRequest, response: HttpResponse, body: Operati
     except RequestRefused as refused:
         raise problem_of(refused, _INSISTING.get(refused.code, "")) from None
     response["Location"] = reverse("api:get_operation", args=[operation.pk])
-    return Status(202, _detailed(COLUMNS.shown(operation)))
+    return Status(202, _detailed(_at_end(COLUMNS.shown(operation), wait)))
 
 
 @router.post("/{int:operation_id}/cancel", response={202: OperationDetail}, summary="Cancel an operation")
@@ -155,7 +157,19 @@ def idempotency_key(request: HttpRequest) -> str:
 
 def detail_of(operation_id: int) -> dict[str, Any]:
     """An operation with everything that belongs to it. Raises Http404."""
-    return _detailed(COLUMNS.one(Operation.objects.filter(pk=operation_id)))
+    return _detailed(_row_of(operation_id))
+
+
+def _row_of(operation_id: int) -> dict[str, Any]:
+    return COLUMNS.one(Operation.objects.filter(pk=operation_id))
+
+
+def _at_end(row: dict[str, Any], wait_seconds: float) -> dict[str, Any]:
+    """The row of an active operation anew, once it has ended or the time is over."""
+    if not wait_seconds or row["state"] not in Operation.ACTIVE:
+        return row
+    wait_for_end(row["id"], wait_seconds)
+    return _row_of(row["id"])
 
 
 def _detailed(row: dict[str, Any]) -> dict[str, Any]:

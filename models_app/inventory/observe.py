@@ -137,9 +137,10 @@ def _settle_failures(endpoint: Endpoint, difference: Difference, observation: Ob
 def _apply(endpoint: Endpoint, difference: Difference, at: datetime) -> None:
     if difference.server:
         record_server(endpoint, difference.server)
-    for model in difference.appeared:
-        seen = {"first_seen_at": at, "last_seen_at": at}
-        LoadedModel.objects.get_or_create(endpoint=endpoint, name=model.name, defaults=reported(model) | seen)
+    LoadedModel.objects.bulk_create(
+        LoadedModel(endpoint=endpoint, name=model.name, first_seen_at=at, last_seen_at=at, **reported(model))
+        for model in difference.appeared
+    )
     for row, news in difference.changed:
         LoadedModel.objects.filter(pk=row.pk).update(**news, last_seen_at=at)
     if difference.gone:

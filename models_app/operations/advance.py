@@ -31,9 +31,9 @@ NOT_NEEDED = frozenset({"already_loaded", "not_loaded"})
 
 
 def advance_for(operation_id: int) -> None:
-    """Let the apply go on that an operation is, or that it is a part of."""
+    """Let the apply go on that an operation is a part of."""
     active = ApplyStep.objects.filter(operation__state__in=Operation.ACTIVE, part=operation_id)
-    for apply_id in {operation_id, *active.values_list("operation_id", flat=True)}:
+    for apply_id in active.values_list("operation_id", flat=True):
         advance(apply_id)
 
 

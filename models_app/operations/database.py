@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from django.db import close_old_connections
 
@@ -33,6 +33,7 @@ class Database:
     async def __call__(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The unit's result, or what it raised. Cancelling the wait stops no unit, not even one that has not begun."""
         running = asyncio.get_running_loop().run_in_executor(self._thread, partial(unit, *args, **kwargs))
+        running.add_done_callback(_hear)
         return await asyncio.shield(running)
 
     async def __aenter__(self) -> Self:
@@ -47,3 +48,9 @@ class Database:
             _idle.append(self._thread)
         else:
             self._thread.shutdown(wait=False)
+
+
+def _hear(unit: asyncio.Future[Any]) -> None:
+    """Take note of an error, so that asyncio does not complain of one that nobody waits for any more."""
+    if not unit.cancelled():
+        unit.exception()

@@ -6,9 +6,10 @@ The host is sampled beside the reading of the rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models_app.inventory.models import LoadedModel
+from models_app.operations.expected import Expected
 from models_app.operations.facts import Facts, facts_of
 from models_app.operations.matching import differing_options
 from models_app.operations.option_checks import check_options
@@ -24,10 +25,11 @@ from models_app.telemetry.sources import begin_sample
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the checks found out on their way: the models to unload first, and the preview of a load."""
+    """What the checks found out on their way: the models to unload first, and of a load its preview and what is known."""
 
     unload: list[str] = field(default_factory=list)
     preview: FitPreview | None = None
+    expected: Expected | None = None
 
 
 def check_load(request: Request) -> Checked:
@@ -36,9 +38,9 @@ def check_load(request: Request) -> Checked:
     facts = _facts(request)
     loaded = facts.loaded
     if loaded is None:
-        return Checked(preview=_fitting(request, [], facts, sample))
+        return _fitting(request, [], facts, sample)
     _check_reload(request, loaded)
-    return Checked([loaded.name], _fitting(request, [loaded], facts, sample))
+    return _fitting(request, [loaded], facts, sample)
 
 
 def check_swap(request: Request) -> Checked:
@@ -53,7 +55,7 @@ def check_swap(request: Request) -> Checked:
         raise RequestRefused("unknown_loaded_model", message, field="unload")
     for row in rows:
         check_pinned(request, row)
-    return Checked([row.name for row in rows], _fitting(request, list(rows), facts, sample))
+    return _fitting(request, list(rows), facts, sample)
 
 
 def check_restart(request: Request) -> Checked:
@@ -62,7 +64,7 @@ def check_restart(request: Request) -> Checked:
     loaded = required_loaded(request)
     check_pinned(request, loaded)
     facts = facts_of(request.endpoint, request.model)
-    return Checked(preview=_fitting(request, [loaded], facts, sample))
+    return replace(_fitting(request, [loaded], facts, sample), unload=[])
 
 
 def _facts(request: Request) -> Facts:
@@ -87,11 +89,11 @@ def _check_reload(request: Request, loaded: LoadedModel) -> None:
 
 def _fitting(
     request: Request, unload: list[LoadedModel], facts: Facts, measured: Callable[[], HostSample | None]
-) -> FitPreview:
+) -> Checked:
     subject = facts.subject(request.options)
     sample = measured()
     devices = rooms(sample, unload) if sample else []
     preview = judged(subject, devices, request.options.gpu, request.endpoint, unload, request.model)
     if preview.verdict is Verdict.DOES_NOT_FIT and not request.load_anyway:
         raise RequestRefused("does_not_fit", preview.sentence, status=409, preview=preview)
-    return preview
+    return Checked([row.name for row in unload], preview, Expected(facts, subject))

@@ -41,18 +41,19 @@ BACK_OFF_SECONDS = 2
 OPEN = (OperationStep.State.PENDING, OperationStep.State.RUNNING)
 
 
-async def run(operation_id: int) -> None:
-    """Work on an operation until it has ended, waits, or belongs to another runner. Nothing happens where none is due."""
+async def run(operation_id: int) -> bool:
+    """Work on an operation until it has ended, waits, or belongs to another runner; whether there was one to work on."""
     async with Database() as database:
         taken = await database(records.take, operation_id)
         if taken is None:
-            return
+            return False
         operation, lease, steps = taken
         async with aclosing(await database(backend_for, operation.site)) as backend:
             try:
                 await _conduct(Job(operation, lease, steps, database, backend))
             except LeaseLost:
                 log.warning("operation %s was taken over by another worker", operation_id)
+    return True
 
 
 async def _conduct(job: Job) -> None:

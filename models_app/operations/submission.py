@@ -11,6 +11,7 @@ from models_app.accounts import audit
 from models_app.accounts.roles import Actor
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.live import Topic, publish
+from models_app.operations import expected
 from models_app.operations.apply_steps import ApplyStep
 from models_app.operations.checks import canonical_name, check
 from models_app.operations.load_checks import Checked
@@ -118,8 +119,14 @@ def _create(request: Request, checked: Checked) -> Operation:
     if request.step_id:
         _take_step(request.step_id, operation)
     _tell(request, operation, checked)
-    transaction.on_commit(lambda: enqueue(operation.pk))
+    transaction.on_commit(lambda: _pass_on(operation, checked))
     return operation
+
+
+def _pass_on(operation: Operation, checked: Checked) -> None:
+    if checked.expected:
+        expected.keep(operation.pk, checked.expected)
+    enqueue(operation.pk)
 
 
 def _take_step(step_id: int, operation: Operation) -> None:

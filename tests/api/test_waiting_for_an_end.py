@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import pytest
-from django.db import connection
 
 from models_app.operations import ends
 from models_app.operations.models import Operation
@@ -19,35 +19,56 @@ def running(db: None) -> Operation:
     return Operation.objects.create(kind="load", state="running", endpoint=EndpointFactory(), model_name="llama", via="api")
 
 
-def test_the_answer_is_held_back_until_the_end(reader: Script, running: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
-    def end_meanwhile(_known: int, _seconds: float) -> None:
-        Operation.objects.filter(pk=running.pk).update(state="succeeded")
+class ElsewhereEvent:
+    """Everything ends while somebody waits, in another process: nobody tells of it."""
 
-    monkeypatch.setattr(ends, "_wait_for_another", end_meanwhile)
+    def wait(self, _seconds: float) -> bool:
+        Operation.objects.update(state="succeeded")
+        return False
+
+
+@pytest.fixture
+def ends_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ends, "_listening", lambda _: nullcontext(ElsewhereEvent()))
+
+
+@pytest.mark.usefixtures("ends_elsewhere")
+def test_the_answer_is_held_back_until_the_end(reader: Script, running: Operation) -> None:
     assert reader.get(f"operations/{running.pk}", wait=30).json()["state"] == "succeeded"
 
 
-def test_an_end_in_this_process_wakes_whoever_waits(
+def test_an_end_in_this_process_wakes_whoever_waits_for_it(
     transactional_db: None, running: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asleep, sleep = threading.Event(), ends._wait_for_another
-
-    def observed_sleep(known: int, seconds: float) -> None:
-        asleep.set()
-        sleep(known, seconds)
-
-    def wait() -> None:
-        ends.wait_for_end(running.pk, 60)
-        connection.close()
-
     monkeypatch.setattr(ends, "RARE_LOOK_SECONDS", 60)
-    monkeypatch.setattr(ends, "_wait_for_another", observed_sleep)
-    waiting = threading.Thread(target=wait)
+    waiting = threading.Thread(target=ends.wait_for_end, args=(running.pk, 60))
     waiting.start()
-    assert asleep.wait(30)
+    while running.pk not in list(ends._waiting.values()):
+        assert waiting.is_alive()
+    ends.tell_end(running.pk + 1)
+    assert not any(told.is_set() for told in list(ends._waiting))
     assert transition(running.pk, Operation.State.RUNNING, Operation.State.SUCCEEDED, "")
     waiting.join(30)
     assert not waiting.is_alive()
+
+
+def test_an_end_that_was_told_before_somebody_waits_is_not_slept_through(
+    transactional_db: None, running: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ends, "RARE_LOOK_SECONDS", 60)
+    assert transition(running.pk, Operation.State.RUNNING, Operation.State.SUCCEEDED, "")
+    waiting = threading.Thread(target=ends.wait_for_end, args=(running.pk, 60))
+    waiting.start()
+    waiting.join(30)
+    assert not waiting.is_alive()
+
+
+@pytest.mark.usefixtures("ends_elsewhere")
+def test_one_request_asks_for_an_operation_and_waits_for_its_end(writer: Script) -> None:
+    endpoint = EndpointFactory()
+    asked = {"kind": "pull", "endpoint": endpoint.name, "model": "qwen3:8b"}
+    answer = writer.post("operations?wait=30", asked)
+    assert (answer.status_code, answer.json()["state"]) == (202, "succeeded")
 
 
 def test_an_operation_that_goes_on_is_answered_when_the_time_is_over(reader: Script, running: Operation) -> None:

@@ -148,6 +148,13 @@ class Web:
         assert answer.status_code == 202, answer.text
         return int(answer.json()["id"])
 
+    def carried_out(self, **body: Any) -> dict[str, Any]:
+        """The operation that was asked for, once it has ended: asked for and waited for in one request."""
+        answer = self.script.post("/api/v1/operations?wait=20", json=body)
+        assert answer.status_code == 202, answer.text
+        row: dict[str, Any] = answer.json()
+        return row if row["finished_at"] else self.ended(row["id"])
+
     def ended(self, operation: int) -> dict[str, Any]:
         """The operation, once it has ended."""
 
