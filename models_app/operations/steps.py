@@ -19,16 +19,19 @@ from models_app.operations import records
 from models_app.operations.confirm import confirm_load, confirm_unload
 from models_app.operations.disk_steps import begin_without_memory, delete, pull
 from models_app.operations.job import Job
-from models_app.operations.learning import learn, lesson_of
+from models_app.operations.learning import Lesson, learn, lesson_of
 from models_app.operations.matching import differing_options
 from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outcome
 from models_app.operations.speeds import MOST_SECONDS, TOKENS, record_speed
 from models_app.operations.verify import Reading
+from models_app.probes.types import HostSample
 
 Action = OperationStep.Action
 LEAST_TOKENS = 8
+ORDER_SECONDS = 0.01
+"""What a load teaches is read once the order to load has gone out."""
 IN_MEMORY = (ModelState.LOADED, ModelState.SLEEPING)
 
 
@@ -65,7 +68,7 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
     if step.state != OperationStep.State.RUNNING:
         await _begin(job, step, reading, _phrase(step))
     before = None if was_begun else reading.sample
-    async with in_background(job.database(lesson_of, job.operation, step, before, job.expected)) as lesson:
+    async with in_background(_lesson(job, step, before)) as lesson:
         if was_begun and resident is not None and resident.state in IN_MEMORY:
             job.say(f"{step.model_name} is loaded: an earlier worker had begun it.")
         else:
@@ -73,6 +76,11 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
         outcome = await confirm_load(job, step, reading.observation)
         job.later(learn, await lesson, job.operation, step, outcome)
     return outcome
+
+
+async def _lesson(job: Job, step: OperationStep, before: HostSample | None) -> Lesson | None:
+    await asyncio.sleep(ORDER_SECONDS)
+    return await job.database(lesson_of, job.operation, step, before, job.expected)
 
 
 def _found(step: OperationStep, resident: ResidentModel, reading: Reading) -> Outcome:
