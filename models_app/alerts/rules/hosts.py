@@ -23,7 +23,7 @@ def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         yield Reading(
             of_host(host),
             seconds,
-            f"No sample for {lasting(seconds)}; all figures of its {len(host.gpus)} GPUs are old.",
+            f"No sample for {lasting(seconds)}: all its figures are old.",
             (Figure("Silent for", round(seconds), Unit.SECONDS), Figure("GPUs", len(host.gpus))),
             "Check that the machine runs, that its network is up, and that the program that measures it is alive.",
         )
