@@ -74,12 +74,14 @@ def _speeds(since: datetime) -> dict[ModelKey, list[Speed]]:
 
 
 def _loads() -> Iterable[RunningLoad]:
+    """A load rises no further than is expected of it: what comes beyond that is another's on the same GPUs."""
     steps = OperationStep.objects.filter(
         state=OperationStep.State.RUNNING, action__in=LOADING, operation__state=Operation.State.RUNNING
     )
     for step in steps.select_related("operation"):
         asked = step.operation
-        risen_bytes, expected_bytes = asked.progress_bytes or 0, asked.progress_total_bytes
+        expected_bytes = asked.progress_total_bytes
+        risen_bytes = min(asked.progress_bytes or 0, expected_bytes or asked.progress_bytes or 0)
         yield RunningLoad(asked.pk, asked.endpoint_id or 0, step.model_name, risen_bytes, expected_bytes)
 
 

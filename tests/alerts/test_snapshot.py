@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from models_app.alerts.snapshot import snapshot
 from models_app.operations.measurements import SpeedMeasurement
+from models_app.operations.models import OperationStep
 from models_app.plans.corrections import EnforcementStop
 from models_app.plans.models import Plan
 from tests.factories import EndpointFactory, InstallationFactory, LoadedModelFactory, OperationFactory
@@ -34,6 +35,16 @@ def test_refusals_are_the_loads_that_found_no_room_lately():
     OperationFactory(state="failed", error_code="load_timed_out", finished_at=now)
     OperationFactory(state="failed", error_code="does_not_fit", finished_at=now - timedelta(hours=1))
     assert [refusal.model for refusal in snapshot(now).refusals] == ["large:70b"]
+
+
+def test_what_others_take_while_a_load_runs_is_no_progress_of_it():
+    for risen_bytes, expected_bytes in ((3000, 1000), (400, 1000), (3000, None)):
+        amounts = {"progress_bytes": risen_bytes, "progress_total_bytes": expected_bytes}
+        operation = OperationFactory(state="running", **amounts)
+        action, state = OperationStep.Action.LOAD, OperationStep.State.RUNNING
+        OperationStep.objects.create(operation=operation, position=0, action=action, state=state, model_name="m")
+    loads = sorted(snapshot(timezone.now()).loads, key=lambda load: load.operation_id)
+    assert [load.risen_bytes for load in loads] == [1000, 400, 3000]
 
 
 def test_stops_are_those_of_the_active_plan_while_it_is_enforced():
