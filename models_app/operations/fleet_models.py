@@ -66,17 +66,21 @@ def model_view(row: LoadedModel, endpoint: Endpoint, shares: Shares, about: Abou
         kept_forever=row.kept_forever,
         pinned=residency.pinned if residency else False,
         loaded_by=residency.requested_by if residency else "",
-        can_unload=Capability.UNLOAD in endpoint.capabilities,
-        can_set_keep_alive=Capability.KEEP_ALIVE in endpoint.capabilities,
+        can_unload=_can(endpoint, Capability.UNLOAD),
+        can_set_keep_alive=_can(endpoint, Capability.KEEP_ALIVE),
         can_measure_speed=_can_measure_speed(variant, row, endpoint),
         operation_id=about.busy.get(key),
         tokens_per_second=about.speeds.get((endpoint.pk, variant.pk)) if variant else None,
     )
 
 
+def _can(endpoint: Endpoint, capability: Capability) -> bool:
+    return endpoint.state == Endpoint.State.ONLINE and capability in endpoint.capabilities
+
+
 def _can_measure_speed(variant: Variant | None, row: LoadedModel, endpoint: Endpoint) -> bool:
     writes = not (variant and variant.is_embedding)
-    return writes and row.state == ModelState.LOADED and Capability.GENERATE in endpoint.capabilities
+    return writes and row.state == ModelState.LOADED and _can(endpoint, Capability.GENERATE)
 
 
 def cpu_bytes_of(size_bytes: int | None, vram_bytes: int | None) -> int:

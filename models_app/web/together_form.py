@@ -46,7 +46,8 @@ class TogetherForm(forms.Form):
         self.fields["where"] = pick("Where", [(key, words) for key, (_, _, words) in self._places.items()])
         rows = Variant.objects.filter(pk__in=Installation.objects.values("variant")).order_by("name", "pk")
         self.variants = {str(row.pk): row for row in rows.select_related("header", "model")[:MOST_LISTED]}
-        choices = [(key, f"{short_name(row.name)} · {row.quantization or '?'}") for key, row in self.variants.items()]
+        named = {key: filter(None, (short_name(row.name), row.quantization)) for key, row in self.variants.items()}
+        choices = [(key, " · ".join(words)) for key, words in named.items()]
         self.fields["variant"].choices = choices  # type: ignore[attr-defined]
 
     def clean_variant(self) -> list[Variant]:

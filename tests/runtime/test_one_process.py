@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from models_app.management.commands.up import exposure_warning
+from models_app.management.commands.up import exposure_warning, reset_command
 from tests.fixtures.panels import StartPanel
 from tests.panels import ADMIN, DIES_WITH_US, ROOT, Panel, add_endpoint, wait_until
 
@@ -60,6 +60,15 @@ def test_any_other_address_does_unless_a_proxy_terminates_tls(host: str, setting
     assert exposure_warning().startswith(f"{host} is reachable from other machines")
     settings.BEHIND_TLS = True
     assert exposure_warning() == ""
+
+
+def test_the_way_back_in_names_the_python_and_the_folder_in_use(settings: Any, monkeypatch: Any, tmp_path: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    settings.DATA_DIR = tmp_path / "data"
+    assert reset_command() == ".venv/bin/python manage.py resetadmin"
+    settings.DATA_DIR = tmp_path / "demo data"
+    assert reset_command() == f"BERTH_DATA_DIR='{tmp_path}/demo data' .venv/bin/python manage.py resetadmin"
 
 
 def test_a_second_start_says_who_runs(first_panel: Panel) -> None:

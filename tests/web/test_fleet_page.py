@@ -207,3 +207,12 @@ def test_a_search_finds_hosts_by_name_and_says_when_there_is_none(as_member):
     assert found.count('<article class="host"') == 1
     assert "No hosts for this search" not in found
     assert "No hosts for this search" in as_member.get("/", {"q": "nobody"}).content.decode()
+
+
+def test_nothing_is_offered_for_a_model_whose_endpoint_does_not_answer(as_admin):
+    rows = small_fleet()
+    assert "Unload" in words(as_admin)
+    Endpoint.objects.filter(pk=rows.endpoint.pk).update(state=Endpoint.State.UNREACHABLE)
+    page = words(as_admin)
+    assert rows.loaded.name in page
+    assert "Unload" not in page

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import shlex
 import socket
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -68,7 +72,7 @@ class Command(BaseCommand):
         """Said before anything else can fail, for the password is shown this once."""
         if first and first.password:
             self.stdout.write(f"\n  Log in as {first.name} with the password {first.password}")
-            self.stdout.write("  It is shown this once. Lost it? python manage.py resetadmin")
+            self.stdout.write(f"  It is shown this once. Lost it? {reset_command()}")
             self.stdout.flush()
 
     def _announce(self) -> None:
@@ -78,6 +82,14 @@ class Command(BaseCommand):
         if warning := exposure_warning():
             self.stderr.write(self.style.WARNING(f"  Warning: {warning}"))
         self.stdout.flush()
+
+
+def reset_command() -> str:
+    """What makes a new password, as one may paste it where the panel was started."""
+    is_usual = Path("data").absolute() == settings.DATA_DIR
+    folder = "" if is_usual else f"BERTH_DATA_DIR={shlex.quote(str(settings.DATA_DIR))} "
+    python = sys.executable if Path.cwd() not in Path(sys.executable).parents else os.path.relpath(sys.executable)
+    return f"{folder}{shlex.quote(python)} manage.py resetadmin"
 
 
 def exposure_warning() -> str:

@@ -64,9 +64,11 @@ def gib(value: int | None) -> str:
 
 @register.filter(name="bytes")
 def in_bytes(value: int | None) -> str:
-    """Bytes with their unit: MiB below 1 GiB, GiB from there on."""
+    """Bytes with their unit: MiB below 1 GiB, GiB from there on; little is not nothing."""
     if value is None:
         return "–"
+    if 0 < value < MIB / 2:
+        return "< 1 MiB"
     if abs(value) < GIB:
         return f"{value / MIB:.0f} MiB"
     return f"{value / GIB:.1f} GiB"
@@ -115,9 +117,11 @@ def as_percent(share: float) -> str:
 
 @register.filter
 def parameters(count: int | None) -> str:
-    """A number of weights as people say it: 8.0 B, 137 M."""
+    """A number of weights as people say it: 8.0 B, 137 M, 260 K."""
     if count is None:
         return "–"
+    if count < 1e6:
+        return f"{count / 1e3:.0f} K"
     return f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.0f} M"
 
 
