@@ -91,11 +91,17 @@ class Case:
             if settings.context_length >= least:
                 return [settings.context_length], ""
             preset = f"{settings.context_length:,} tokens of context, as its server is configured"
-            return [], f"{self.name} starts with {preset}; {least:,} are the least wanted."
+            return (
+                [],
+                f"{self.name} starts with {preset}; {least:,} are the least wanted. Accept {settings.context_length:,}.",
+            )
         variant = self.candidate.facts.variant
         trained = variant.training_context_length if variant else None
         if trained and trained < least:
-            return [], f"{self.name} was trained for {trained:,} tokens; {least:,} are the least wanted."
+            return (
+                [],
+                f"{self.name} was trained for {trained:,} tokens; {least:,} are the least wanted. Accept {trained:,}.",
+            )
         return _halved(min(self.spec.context_length, trained or self.spec.context_length), least), ""
 
     def way(self, fleet: Fleet, subject: Subject, reckoning: Reckoning, size: int, layers: int | None = None) -> Way:
@@ -162,6 +168,11 @@ def preset_layers(subject: Subject) -> int | None:
 def upper_shares(reckoning: Reckoning) -> list[int]:
     """The upper end of the error band on each device."""
     return [device.total_bytes + reckoning.error_share(device) for device in reckoning.devices]
+
+
+def _short(why: str, least: int, most: int) -> str:
+    """A context that is too short, and the one that would do."""
+    return f"{why}; {least:,} are the least wanted. Accept {most:,}."
 
 
 def _halved(longest: int, least: int) -> list[int]:

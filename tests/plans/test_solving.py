@@ -175,7 +175,7 @@ def test_slots_that_an_endpoint_does_not_have_are_no_way_to_serve(host: OneHost)
 def test_a_context_beyond_the_training_is_no_way_to_serve(host: OneHost) -> None:
     host.install("short", training_context_length=2048)
     (row,) = answer_columns(solved(demand("short")), 1.0)["unmet"]
-    assert "was trained for 2,048 tokens; 8,192 are the least wanted" in row["reason"]
+    assert "was trained for 2,048 tokens; 8,192 are the least wanted. Accept 2,048." in row["reason"]
 
 
 def test_a_router_serves_only_as_its_presets_say(host: OneHost) -> None:
