@@ -14,6 +14,8 @@ from models_app.probes.memory import resident_bytes
 from models_app.probes.types import GpuProcess, GpuSample, ServerProcesses, Worker
 
 FORGET_AFTER_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 3.0
+"""For a server that was not found. A look at every process's sockets takes some 15 ms."""
 
 _lock = threading.Lock()
 _servers: dict[tuple[int, str], tuple[float, int | None]] = {}
@@ -58,5 +60,5 @@ def server_process(port: int, program: str) -> int | None:
         listener = listener_process(port)
         pid = listener if listener and server_name(listener) else process_named(program.replace("_", "-"), port)
         with _lock:
-            _servers[key] = (time.monotonic() + FORGET_AFTER_SECONDS, pid)
+            _servers[key] = (time.monotonic() + (FORGET_AFTER_SECONDS if pid else LOOK_AGAIN_SECONDS), pid)
     return pid
