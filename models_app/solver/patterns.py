@@ -13,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNITS = 2048
-_NOTHING = 1e-9
+NOTHING = 1e-9
+"""Below it, a price is rounding noise."""
 
 Floats = NDArray[np.float64]
+Prices = Sequence[float] | Floats
+"""By the place of a seat. A list is faster to look up than an array."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A share of a choice on one of a class of GPUs: its place in the list of prices, its units and its demand."""
+    """A share of a choice on one of a class of GPUs: its place in the list of prices, its size and its demand."""
 
     at: int
     units: int
     demand: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,14 @@ class GpuClass:
     """GPUs that are alike: as large, and open to the same seats.
 
     Of each group a GPU takes one seat at most: the choices of a demand, and of demands that are kept apart. ``swapped``
-    seats share the room of the largest. ``most_models`` bounds the resident seats and the swap space together.
+    seats share the room of the largest. Seats are listed from the smallest. ``most_models`` bounds the resident seats and
+    the swap space together.
     """
 
     devices: tuple[str, ...]
     groups: tuple[tuple[Seat, ...], ...]
     swapped: tuple[Seat, ...]
+    room_bytes: int
     most_models: int | None = None
 
     @property
@@ -55,19 +61,19 @@ class Pattern:
     swaps: bool
 
 
-def dearest(gpus: GpuClass, prices: Floats, swap_price: float) -> Pattern:
+def dearest(gpus: GpuClass, prices: Prices, swap_price: float) -> Pattern:
     """The pattern of the highest price; ``swap_price`` is what having a swap space costs."""
     table = np.zeros((gpus.layers, UNITS + 1))
     steps: list[tuple[Floats, list[Seat]]] = []
     for group in gpus.groups:
         if worthy := _worthy(group, prices):
             steps.append((table, worthy))
-            table = _with(table, worthy, prices)
+            table = with_group(table, worthy, prices)
     best, room, swapped = float(table[-1, UNITS]), UNITS, list[Seat]()
     layer = gpus.layers - 1
     below = layer if gpus.most_models is None else layer - 1
     for units, value, seats in _swap_spaces(gpus.swapped, prices):
-        if below >= 0 and (total := value - swap_price + float(table[below, UNITS - units])) > best + _NOTHING:
+        if below >= 0 and (total := value - swap_price + float(table[below, UNITS - units])) > best + NOTHING:
             best, room, swapped = total, UNITS - units, seats
     layer = below if swapped else layer
     return Pattern(best, (*swapped, *_traced(steps, prices, layer, room)), bool(swapped))
@@ -81,9 +87,9 @@ def losses(gpus: GpuClass, prices: Floats, swap_price: float) -> Iterator[tuple[
         first[layer:, units:] = np.maximum(first[layer:, units:], value - swap_price)
     before, after = [first], [np.zeros_like(first)]
     for group in gpus.groups:
-        before.append(_with(before[-1], group, prices))
+        before.append(with_group(before[-1], group, prices))
     for group in reversed(gpus.groups):
-        after.append(_with(after[-1], group, prices))
+        after.append(with_group(after[-1], group, prices))
     after.reverse()
     best = float(before[-1][-1, UNITS])
     for at, group in enumerate(gpus.groups):
@@ -97,23 +103,23 @@ def losses(gpus: GpuClass, prices: Floats, swap_price: float) -> Iterator[tuple[
         yield seat, prices[seat.at] + beside - swap_price - best
 
 
-def _worthy(group: Sequence[Seat], prices: Floats) -> list[Seat]:
+def _worthy(group: Sequence[Seat], prices: Prices) -> list[Seat]:
     """Those that pay, without any that is larger than a dearer one."""
     kept: list[Seat] = []
-    most = _NOTHING
-    for seat in sorted(group, key=lambda seat: seat.units):
-        if prices[seat.at] > most:
+    most = NOTHING
+    for seat in group:
+        if (price := prices[seat.at]) > most:
             kept.append(seat)
-            most = float(prices[seat.at])
+            most = price
     return kept
 
 
-def _with(table: Floats, group: Sequence[Seat], prices: Floats) -> Floats:
+def with_group(table: Floats, group: Sequence[Seat], prices: Prices) -> Floats:
     """The table once one seat of a group may be taken. A layer more is a model more."""
     grown = table.copy()
     for seat in group:
         price, units = prices[seat.at], seat.units
-        if price <= _NOTHING:
+        if price <= NOTHING:
             continue
         if len(table) == 1:
             np.maximum(grown[:, units:], table[:, : UNITS + 1 - units] + price, out=grown[:, units:])
@@ -122,13 +128,13 @@ def _with(table: Floats, group: Sequence[Seat], prices: Floats) -> Floats:
     return grown
 
 
-def _swap_spaces(swapped: Sequence[Seat], prices: Floats) -> Iterator[tuple[int, float, list[Seat]]]:
+def _swap_spaces(swapped: Sequence[Seat], prices: Prices) -> Iterator[tuple[int, float, list[Seat]]]:
     """Swap spaces of rising size: the units, the price of all that pays and swaps there, and who that is."""
     taken: dict[str, Seat] = {}
     value = 0.0
     for seat in swapped:
         more = float(prices[seat.at]) - (float(prices[taken[seat.demand].at]) if seat.demand in taken else 0.0)
-        if more > _NOTHING:
+        if more > NOTHING:
             value += more
             taken[seat.demand] = seat
             yield seat.units, value, list(taken.values())
@@ -142,7 +148,7 @@ def _joined(before: Floats, after: Floats, room: int) -> float:
     return max(float((before[at, : room + 1] + after[left - at, room::-1]).max()) for at in range(left + 1))
 
 
-def _traced(steps: list[tuple[Floats, list[Seat]]], prices: Floats, layer: int, room: int) -> Iterator[Seat]:
+def _traced(steps: list[tuple[Floats, list[Seat]]], prices: Prices, layer: int, room: int) -> Iterator[Seat]:
     """The resident seats of the dearest pattern, from the last group back to the first."""
     for table, group in reversed(steps):
         layered = len(table) > 1
@@ -150,7 +156,7 @@ def _traced(steps: list[tuple[Floats, list[Seat]]], prices: Floats, layer: int, 
         for seat in group:
             if seat.units <= room and not (layered and layer == 0):
                 value = float(table[layer - layered, room - seat.units] + prices[seat.at])
-                if value > best + _NOTHING:
+                if value > best + NOTHING:
                     best, picked = value, seat
         if picked is not None:
             room -= picked.units

@@ -24,6 +24,12 @@ from models_app.solver.types import Device, Endpoint, Problem, Rule, Scope
 MOST_MODELS_COUNTED = 6
 """Of a GPU: the table of its patterns has a layer for each."""
 Terms = dict[Hashable, float]
+CountAt = tuple[str, str | None]
+"""A demand and an endpoint, or ``ANYWHERE``: where instances that are split over several GPUs are counted."""
+ANYWHERE = None
+Counts = Mapping[CountAt, tuple[int, int]]
+"""The fewest and the most."""
+EVER_SO_MANY = 1000
 
 
 @dataclass(slots=True)
@@ -44,6 +50,8 @@ class Programme:
         self.choices = [choice for listed in choices.values() for choice in listed]
         self.columns: list[Column] = []
         self.seat_choice: list[int] = []
+        self.seat_rank: list[int] = []
+        self._counted: dict[CountAt, tuple[int, int]] = {}
         self._goal = goal
         self._limits: dict[Hashable, float] = {("floor", earlier): -value for earlier, value in floors.items()}
         self._seats: list[tuple[float, Terms]] = []
@@ -61,11 +69,45 @@ class Programme:
         }
         self.classes = list(self._classes())
         self.columns += self._of_sets.values()
+        self.splits: dict[CountAt, list[int]] = defaultdict(list)
+        for number, column in enumerate(self.columns):
+            if column.choice is not None and (choice := self.choices[column.choice]).size > 1:
+                self.splits[choice.demand.name, ANYWHERE].append(number)
+                self.splits[choice.demand.name, choice.endpoint.id].append(number)
+        self._place = {name: at for at, name in enumerate(self._limits)}
         self.limits = np.array(list(self._limits.values()), float)
         self.seat_worth = np.array([value for value, _ in self._seats], float)
         self.seat_rows = self._dense([terms for _, terms in self._seats])
         self.column_rows = self._dense([column.terms for column in self.columns])
         self.swap_rows = self._dense([self._swap_terms(gpus) for gpus in self.classes])
+
+    def models_row(self, seat: Seat) -> int | None:
+        """The place of the constraint on how many models the endpoint of a seat may hold, if it has one."""
+        name = ("models", self._choice(seat).endpoint.id)
+        return self._place.get(name)
+
+    def counted(self, at: CountAt) -> tuple[int, int]:
+        """The places of two rows, added when first asked for: the instances are not below a number, not above another."""
+        if at not in self._counted:
+            columns = np.zeros(len(self.columns))
+            columns[self.splits[at]] = 1.0
+            self._counted[at] = len(self.limits), len(self.limits) + 1
+            self.limits = np.append(self.limits, [0.0, EVER_SO_MANY])
+            self.seat_rows = np.column_stack((self.seat_rows, *np.zeros((2, len(self.seat_rows)))))
+            self.column_rows = np.column_stack((self.column_rows, -columns, columns))
+            self.swap_rows = np.column_stack((self.swap_rows, *np.zeros((2, len(self.classes)))))
+        return self._counted[at]
+
+    def limits_of(self, counts: Counts) -> Floats:
+        """The limits of all rows where instances have such counts."""
+        limits = self.limits.copy()
+        for at, (fewest, most) in counts.items():
+            limits[list(self.counted(at))] = -fewest, most
+        return limits
+
+    def padded(self, duals: Floats) -> Floats:
+        """Prices from before some rows were added: these cost nothing."""
+        return np.append(duals, np.zeros(len(self.limits) - len(duals)))
 
     def _row(self, name: Hashable, limit: float) -> Hashable:
         self._limits[name] = limit
@@ -108,7 +150,7 @@ class Programme:
                 alike[device.usable_bytes, open_to].append(device.id)
         for number, ((room, open_to), devices) in enumerate(alike.items()):
             seats = [self._seat(at, rank, room, number, len(devices)) for at, rank in open_to]
-            yield self._class(tuple(devices), seats)
+            yield self._class(tuple(devices), seats, room)
 
     def _open_to(self, device: Device) -> Iterator[tuple[int, int]]:
         """The choices, and ranks of their shares, that may have a seat there."""
@@ -124,8 +166,9 @@ class Programme:
         else:
             self._seats.append((0.0, self._tied(at, rank, number, gpus)))
         self.seat_choice.append(at)
-        units = choice.option.device_bytes[rank] * UNITS // max(1, room)
-        return Seat(len(self.seat_choice) - 1, units, choice.demand.name)
+        self.seat_rank.append(rank)
+        size = choice.option.device_bytes[rank]
+        return Seat(len(self.seat_choice) - 1, size * UNITS // max(1, room), choice.demand.name, size)
 
     def _tied(self, at: int, rank: int, number: int, gpus: int) -> Terms:
         """As many seats of a rank as instances need, and of each instance at most one on each GPU."""
@@ -141,7 +184,7 @@ class Programme:
             column.terms[here] = -gpus
         return rows
 
-    def _class(self, devices: tuple[str, ...], seats: list[Seat]) -> GpuClass:
+    def _class(self, devices: tuple[str, ...], seats: list[Seat], room: int) -> GpuClass:
         groups: dict[str, list[Seat]] = defaultdict(list)
         swapped: list[Seat] = []
         for seat in seats:
@@ -153,8 +196,9 @@ class Programme:
         counted = alone is not None and len(alone.devices) == 1 and 1 <= (alone.max_models or 0) <= MOST_MODELS_COUNTED
         return GpuClass(
             devices,
-            tuple(tuple(group) for group in groups.values()),
-            tuple(sorted(swapped, key=lambda seat: seat.units)),
+            tuple(tuple(sorted(group, key=_size)) for group in groups.values()),
+            tuple(sorted(swapped, key=_size)),
+            room,
             alone.max_models if alone is not None and counted else None,
         )
 
@@ -171,12 +215,15 @@ class Programme:
         return self.choices[self.seat_choice[seat.at]]
 
     def _dense(self, listed: list[Terms]) -> Floats:
-        place = {name: at for at, name in enumerate(self._limits)}
-        matrix = np.zeros((len(listed), len(place)))
+        matrix = np.zeros((len(listed), len(self._place)))
         for at, terms in enumerate(listed):
             for name, value in terms.items():
-                matrix[at, place[name]] = value
+                matrix[at, self._place[name]] = value
         return matrix
+
+
+def _size(seat: Seat) -> int:
+    return seat.bytes
 
 
 def _on_devices(rule: Rule) -> bool:

@@ -12,6 +12,7 @@ from models_app.solver.dominance import Choices, undominated
 from models_app.solver.model import PlacementModel
 from models_app.solver.model_rules import add_rules
 from models_app.solver.placement import place
+from models_app.solver.reach import choices_reaching
 from models_app.solver.relaxation import Relaxation
 from models_app.solver.result import Goal
 from models_app.solver.types import DeviceKind, DeviceSets, Endpoint, Problem
@@ -48,7 +49,10 @@ def test_the_bound_and_what_it_leaves_hold_the_optimum(seed: int) -> None:
     for goal, kept in ((Goal.RESIDENCY, {Goal.PINS: floors[Goal.PINS]}), (Goal.QUALITY, floors)):
         relaxation = relaxed(problem, goal, kept)
         assert relaxation.bound >= optimum[goal] - 1e-6
-        assert best_of(problem, relaxation.left(optimum[goal]), goal, kept) == optimum[goal]
+        assert (
+            best_of(problem, choices_reaching(relaxation.programme, relaxation.part(), optimum[goal]), goal, kept)
+            == optimum[goal]
+        )
 
 
 def test_it_knows_that_two_models_of_more_than_half_do_not_fit_on_one_gpu() -> None:
