@@ -3,7 +3,7 @@
 Every constraint is Σ terms ≤ limit. The seat of a choice for one GPU stands for the instance itself; seats of a set of
 GPUs are tied to a column for its instances. It is a relaxation: an instance may be a fraction, demands that belong together
 share a host at most, host RAM of swapped models is not counted, and a swap space counts as a model by the share of GPUs
-that have one.
+that have one. Over 200 lines, for rows, seats and columns are one matrix.
 """
 
 from __future__ import annotations
