@@ -24,8 +24,6 @@ GIB = 1024**3
 @pytest.fixture(autouse=True)
 def impatience(settings: Any) -> None:
     settings.VERIFY_TIMEOUT_SECONDS = 0.3
-    settings.CALL_TIMEOUT_SECONDS = 0.5
-    settings.LOAD_TIMEOUT_SECONDS = 0.5
 
 
 def ended(stage: Stage, operation: Operation) -> Operation:
@@ -50,7 +48,6 @@ def failed_load(stage: Stage, fault: Fault, **how: Any) -> Operation:
     ("fault", "code"),
     [
         (Fault.CLOSE, "endpoint_unreachable"),
-        (Fault.HANG, "endpoint_timed_out"),
         (Fault.GARBAGE, "endpoint_bad_answer"),
         (Fault.HUGE_BODY, "endpoint_bad_answer"),
         (Fault.UNAUTHORIZED, "endpoint_unauthorized"),
@@ -59,6 +56,11 @@ def failed_load(stage: Stage, fault: Fault, **how: Any) -> Operation:
 )
 def test_an_endpoint_that_misbehaves_fails_the_load_by_name(ollama: Stage, fault: Fault, code: str) -> None:
     assert failed_load(ollama, fault).error_code == code
+
+
+def test_an_endpoint_that_hangs_fails_the_load_by_name(ollama: Stage, settings: Any) -> None:
+    settings.CALL_TIMEOUT_SECONDS = 0.5
+    assert failed_load(ollama, Fault.HANG).error_code == "endpoint_timed_out"
 
 
 def test_what_may_pass_is_tried_three_times_and_then_given_up(ollama: Stage) -> None:
@@ -80,7 +82,8 @@ def test_an_endpoint_that_refuses_connections_fails_the_load(ollama: Stage) -> N
     assert ended(ollama, operation).error_code == "endpoint_refused_connection"
 
 
-def test_a_load_that_hangs_is_given_up_and_taken_out(ollama: Stage) -> None:
+def test_a_load_that_hangs_is_given_up_and_taken_out(ollama: Stage, settings: Any) -> None:
+    settings.LOAD_TIMEOUT_SECONDS = 0.5
     operation = failed_load(ollama, Fault.STALL_LOAD)
     assert operation.error_code == "load_timed_out"
     assert ollama.used_bytes() == 0
