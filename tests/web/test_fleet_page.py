@@ -216,3 +216,10 @@ def test_nothing_is_offered_for_a_model_whose_endpoint_does_not_answer(as_admin)
     page = words(as_admin)
     assert rows.loaded.name in page
     assert "Unload" not in page
+
+
+def test_a_host_of_which_nothing_is_known_says_what_would_tell(as_admin):
+    HostFactory(name="new-one")
+    page = words(as_admin)
+    assert "Nothing is known of it yet" in page
+    assert "No GPU" not in page
