@@ -64,6 +64,12 @@ def preview(host: Host, sample: HostSample, memory: Memory) -> None:
         show(Newest(host, sample, memory.shares(host, sample), memory.models, memory.known, memory.details))
 
 
+def take_in_of_many(batch: Sequence[Reported], *, are_many: bool = False) -> int:
+    """``take_in``, when nobody else works for many hosts."""
+    with precedence.turn():
+        return take_in(batch, are_many=are_many)
+
+
 def take_in(batch: Sequence[Reported], *, are_many: bool = False) -> int:
     """Record it all. The recorder's ticket: once that is written, everything here is stored.
 

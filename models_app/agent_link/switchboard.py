@@ -24,7 +24,7 @@ from models_app import live
 from models_app.agent.messages import Cancel, CloseCode, Message, Settled
 from models_app.agent_link import commands
 from models_app.agent_link.door import COMMANDS, GROUP, WATCHED, WATCHED_SECONDS, hold
-from models_app.agent_link.ingest import preview, take_in
+from models_app.agent_link.ingest import preview, take_in, take_in_of_many
 from models_app.agent_link.line import Line
 from models_app.agent_link.models import Agent
 from models_app.probes.types import HostSample
@@ -83,6 +83,8 @@ class Switchboard:
             self._tasks = [asyncio.create_task(self._always(each)) for each in work]
         if before is not None:
             await before.close(CloseCode.REPLACED)
+        if len(self.lines) > MANY:
+            await self._tell(line, line.commit(line.committed, GATHER_SECONDS))
         self._wake.set()
 
     def leave(self, line: Line) -> None:
@@ -215,7 +217,7 @@ class Switchboard:
         began = time.monotonic()
         lines = [line for line in self.lines.values() if line.has_news and not line.is_watched]
         for first in range(0, len(lines), AT_ONCE):
-            await self._take(lines[first : first + AT_ONCE], self._samples)
+            await self._take(lines[first : first + AT_ONCE], self._samples, take_in_of_many)
         rest_seconds = min(REST * (time.monotonic() - began), LONGEST_REST_SECONDS)
         await asyncio.sleep(max(TAKE_IN_SECONDS, rest_seconds))
         if not any(line.has_news and not line.is_watched for line in self.lines.values()):
@@ -227,11 +229,11 @@ class Switchboard:
         await self._awaited.wait()
         self._awaited.clear()
         lines = [line for line in self.lines.values() if line.has_news and line.is_watched]
-        await self._take(lines, self._watched)
+        await self._take(lines, self._watched, take_in)
         if all(fresh.is_wanted(line.host.pk) for line in lines):
             await asyncio.sleep(TAKE_IN_SECONDS)  # they are shown already: their rows can be written together
 
-    async def _take(self, lines: list[Line], thread: ThreadPoolExecutor) -> None:
+    async def _take(self, lines: list[Line], thread: ThreadPoolExecutor, work: Callable[..., int]) -> None:
         """One thread at a time is at a line: what comes meanwhile waits for the next time."""
         lines = [line for line in lines if not line.is_being_taken]
         if not lines:
@@ -240,7 +242,7 @@ class Switchboard:
         for line in lines:
             line.is_being_taken = True
         try:
-            ticket = await self._run(thread, take_in, batch, are_many=len(self.lines) > MANY)
+            ticket = await self._run(thread, work, batch, are_many=len(self.lines) > MANY)
         except BaseException:
             for line, reported in zip(lines, batch, strict=True):
                 line.take_back(reported)

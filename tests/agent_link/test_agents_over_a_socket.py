@@ -161,6 +161,7 @@ async def test_agents_of_many_hosts_gather_their_samples_unless_somebody_looks(
 ) -> None:
     monkeypatch.setattr(switchboard, "MANY", 0)
     async with raw_agent(panel_socket, tmp_path) as agent:
+        assert await agent.heard(Committed) == Committed(0, ANY, switchboard.GATHER_SECONDS)
         await agent.say(Samples((sample(1),)))
         assert await agent.heard(Committed) == Committed(1, ANY, switchboard.GATHER_SECONDS)
         await sync_to_async(watch)(agent.host.pk)

@@ -34,7 +34,8 @@ def goes_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         taken.append(arguments)
         return take_in(*arguments, **options)
 
-    monkeypatch.setattr(switchboard, "take_in", held_up)
+    for name in ("take_in", "take_in_of_many"):
+        monkeypatch.setattr(switchboard, name, held_up)
     return event
 
 

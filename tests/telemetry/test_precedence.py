@@ -47,3 +47,26 @@ def test_what_never_ended_holds_nothing_up_later(monkeypatch) -> None:
         thread.start()
     thread.join(30)
     assert order == ["many"]
+
+
+def test_work_for_many_is_done_one_at_a_time_and_may_be_part_of_itself() -> None:
+    precedence, order = Precedence(), []
+
+    def work(name: str, within: threading.Event, goes_on: threading.Event) -> None:
+        with precedence.turn(), precedence.turn():
+            order.append(f"{name} begins")
+            within.set()
+            goes_on.wait(30)
+            order.append(f"{name} ends")
+
+    events = [threading.Event() for _ in range(4)]
+    first = threading.Thread(target=work, args=("first", *events[:2]))
+    second = threading.Thread(target=work, args=("second", *events[2:]))
+    first.start()
+    assert events[0].wait(30)
+    second.start()
+    events[3].set()
+    events[1].set()
+    for thread in (first, second):
+        thread.join(30)
+    assert order == ["first begins", "first ends", "second begins", "second ends"]

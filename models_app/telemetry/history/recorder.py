@@ -111,8 +111,8 @@ class Recorder:
             try:
                 while taken:
                     part = dict(islice(taken.items(), AT_ONCE))
-                    precedence.give_way()
-                    took_seconds = self._write(part)
+                    with precedence.turn():
+                        took_seconds = self._write(part)
                     taken = {place: minute for place, minute in taken.items() if place not in part}
                     spent_seconds += took_seconds
                     if taken:
