@@ -14,8 +14,8 @@ from itertools import count
 
 LONGEST_SECONDS = 0.5
 """Of anything urgent that does not end, as when its event loop has stopped."""
-LONGEST_TURN_SECONDS = 5.0
-"""After which the next begins beside one that does not end."""
+LONGEST_TURN_SECONDS = 1.0
+"""After which the next begins beside one that takes longer: nobody who works for many may fall behind for another."""
 
 
 class Precedence:

@@ -49,7 +49,8 @@ def test_what_never_ended_holds_nothing_up_later(monkeypatch) -> None:
     assert order == ["many"]
 
 
-def test_work_for_many_is_done_one_at_a_time_and_may_be_part_of_itself() -> None:
+def test_work_for_many_is_done_one_at_a_time_and_may_be_part_of_itself(monkeypatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_TURN_SECONDS", 60)
     precedence, order = Precedence(), []
 
     def work(name: str, within: threading.Event, goes_on: threading.Event) -> None:

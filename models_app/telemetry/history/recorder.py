@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 OVERDUE_SECONDS = 30.0
-"""Where nobody calls ``flush``, noting does."""
+"""Where nobody calls ``flush``, noting does, unless somebody is at it."""
 AT_ONCE = 500
 """Minutes in one transaction: others that write wait no longer than that."""
 REST = 10
@@ -83,7 +83,7 @@ class Recorder:
                 if gpu.state is GpuState.OK:
                     columns, held = self._held(gpu.uuid, shares, models)
                     self._minutes[host.pk, gpu.uuid, minute].add(at, columns, (*identity, *figures_of(gpu), *held))
-        if time.monotonic() > self._due + OVERDUE_SECONDS:
+        if time.monotonic() > self._due + OVERDUE_SECONDS and not self._flushing.locked():
             self.flush()
 
     def _held(self, uuid: str, shares: Shares, models: Iterable[LoadedModel]) -> tuple[Columns, tuple[float, ...]]:
