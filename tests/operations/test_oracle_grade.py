@@ -102,7 +102,11 @@ def test_a_planner_is_known_for_files_and_servers_of_the_own_host_only(tmp_path:
             assert planner_for(endpoint(), {"model": path}, 1) is None
 
 
-def test_nobody_is_asked_where_the_setting_says_so_or_no_server_runs(tmp_path: Path) -> None:
+def test_nobody_is_asked_where_the_setting_says_so_or_no_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A llama-server that happens to run on this machine would be taken for the one.
+    monkeypatch.setattr("models_app.operations.oracle.server_process", lambda *_: None)
     launch = {"model": str(planner(tmp_path, "").model)}
     with override_settings(LLAMA_FIT_PARAMS="off"):
         assert planner_for(endpoint(), launch, 1) is None
