@@ -16,7 +16,7 @@ from tests.solver.problems import small_problem
 def reach_what_trying_everything_reaches(seeds: range, seconds: float) -> None:
     for seed in seeds:
         problem = small_problem(seed)
-        placement = place(problem, seconds)
+        placement = place(problem, seconds, wall_seconds=60)
         assert violations(problem, placement) == ()
         assert placement.values[:3] == best_three(problem), seed
         assert all(result.proven for result in placement.goals[:3])

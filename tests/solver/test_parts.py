@@ -48,7 +48,7 @@ def halved(relaxation: Relaxation, part: Part) -> list[Part]:
 @pytest.mark.parametrize("seed", SEEDS[:20])
 def test_the_optimum_is_in_one_half_whatever_the_cut(seed: int) -> None:
     problem = small_problem(seed)
-    pins, residency, quality = place(problem, 5.0).values[:3]
+    pins, residency, quality = place(problem, 1.0, wall_seconds=60).values[:3]
     relaxation = relaxed(problem, Goal.QUALITY, {Goal.PINS: pins, Goal.RESIDENCY: residency})
     root = relaxation.part()
     for at in relaxation.programme.splits:
@@ -60,7 +60,7 @@ def test_the_optimum_is_in_one_half_whatever_the_cut(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(245, 255))
 def test_a_bound_that_a_search_lowered_leaves_the_patterns_of_what_is_below(seed: int) -> None:
     problem = small_problem(seed)
-    pins, residency, quality = place(problem, 5.0).values[:3]
+    pins, residency, quality = place(problem, 1.0, wall_seconds=60).values[:3]
     relaxation = relaxed(problem, Goal.QUALITY, {Goal.PINS: pins, Goal.RESIDENCY: residency})
     part = relaxation.part().below(quality)
     assert part.bound == pytest.approx(quality)
