@@ -6,14 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router
-from pydantic import BaseModel
+from ninja import Router, Schema
+from pydantic import BaseModel, ConfigDict
 
+from models_app.api.auth import acting
 from models_app.api.errors import Problem
+from models_app.api.operations import problem_of
 from models_app.api.paging import Columns, Listing, Page
 from models_app.backends.protocol import ModelState
 from models_app.catalog.models import Installation, Variant
 from models_app.inventory.models import LoadedModel, Residency
+from models_app.operations.refusals import RequestRefused
+from models_app.operations.requests import set_pinned
 
 
 class InstallationOut(BaseModel):
@@ -66,6 +70,14 @@ class LoadedModelOut(BaseModel):
     pinned: bool
     loaded_by: str | None
     first_seen_at: datetime
+
+
+class PinIn(Schema):
+    """Whether the model is to stay until somebody confirms otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pinned: bool
 
 
 models = Router(tags=["models"])
@@ -146,8 +158,25 @@ def list_loaded_models(request: HttpRequest) -> dict[str, Any]:
 def get_loaded_model(request: HttpRequest, loaded_model_id: int) -> dict[str, Any]:
     found = LOADED_COLUMNS.read(LoadedModel.objects.filter(pk=loaded_model_id))
     if not found:
-        raise Problem(404, "not_found", "No model in memory has that id; it may have been unloaded.")
+        raise _not_in_memory()
     return _with_residencies(found)[0]
+
+
+@loaded.post("/{int:loaded_model_id}/pin", response=LoadedModelOut, summary="Pin a model in memory, or let go of it")
+def change_pin(request: HttpRequest, loaded_model_id: int, body: PinIn) -> dict[str, Any]:
+    """A pinned model is unloaded only when confirmed, and never to make way. Only what Berth loaded can be pinned."""
+    row = LoadedModel.objects.select_related("endpoint").filter(pk=loaded_model_id).first()
+    if row is None:
+        raise _not_in_memory()
+    try:
+        set_pinned(acting(request), row.endpoint, row.name, body.pinned)
+    except RequestRefused as refused:
+        raise problem_of(refused) from None
+    return get_loaded_model(request, loaded_model_id)
+
+
+def _not_in_memory() -> Problem:
+    return Problem(404, "not_found", "No model in memory has that id; it may have been unloaded.")
 
 
 def _with_installations(models: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -98,10 +98,19 @@ def _check_new_keep_alive(request: Request) -> Checked:
     if request.options.keep_alive_seconds is None:
         raise RequestRefused("invalid_option", "Say how long the model is to stay.", field="keep_alive")
     check_keep_alive(request.options)
+    _check_nothing_else(request)
     if not request.confirmed and not residency_of(request.endpoint, loaded.name):
         message = f"{loaded.name} was loaded by another client; confirm to change how long it stays."
         raise RequestRefused("foreign_model", message, status=409, loaded=loaded)
     return Checked()
+
+
+def _check_nothing_else(request: Request) -> None:
+    """A new keep-alive changes nothing else; a plan that is enforced repeats its other options, and says ``reload``."""
+    others = sorted(name for name in request.options.given() if name != "keep_alive_seconds")
+    if others and not request.reload:
+        message = f"A new keep-alive does not change {others[0]}: load the model with it, or pin the loaded model itself."
+        raise RequestRefused("unsupported_option", message, field=others[0])
 
 
 def _check_measure(request: Request) -> Checked:

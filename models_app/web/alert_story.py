@@ -71,6 +71,8 @@ def _button(action: dict[str, Any]) -> Button | None:
             return Button(words, reverse(page, args=[fields["operation_id"]]), True)
         if page == Page.ENFORCE:
             return Button(words, reverse(page, args=[fields["plan_id"]]), True, (("enforce", fields["enforce"]),))
+        if page == Page.REMOVE_ENDPOINT:
+            return Button(words, reverse(page, args=[fields["endpoint_id"]]), False)
         address = reverse(page)
     except (NoReverseMatch, KeyError):
         return None

@@ -109,6 +109,14 @@ def test_an_unload_of_what_is_not_loaded_is_refused(ollama: Stage) -> None:
     assert refusal(ollama, "unload", SMALL).code == "not_loaded"
 
 
+def test_a_new_keep_alive_refuses_what_it_would_not_change(ollama: Stage) -> None:
+    ollama.done("load", SMALL)
+    pinned = LoadOptions(keep_alive_seconds=60, pinned=True)
+    refused = refusal(ollama, "set_keep_alive", SMALL, pinned)
+    assert (refused.code, refused.field) == ("unsupported_option", "pinned")
+    ollama.done("set_keep_alive", SMALL, pinned, reload=True)
+
+
 def test_a_pinned_model_is_unloaded_only_when_confirmed(ollama: Stage) -> None:
     ollama.done("load", SMALL)
     set_pinned(ollama.admin, ollama.endpoint, SMALL, True)

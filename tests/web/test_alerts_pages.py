@@ -38,6 +38,12 @@ def test_an_alert_shows_its_evidence_its_advice_and_its_button(as_admin, alert):
     assert ">Unload a</button>" in shown
 
 
+def test_a_removal_is_a_link_to_its_question(as_admin, db):
+    action = {"words": "Remove it from the list", "page": "host_endpoint_remove", "fields": {"endpoint_id": "7"}}
+    AlertFactory(rule="endpoint_lost", action=action)
+    assert 'href="/endpoints/7/remove/" hx-get="/endpoints/7/remove/" hx-target="#dialog"' in results(as_admin)
+
+
 def test_members_see_alerts_without_buttons(as_member, alert):
     shown = results(as_member)
     assert "VRAM nearly full" in shown

@@ -76,7 +76,7 @@ def ending(folder: Folder, record: Record) -> str:
     who = f"{record.spec.title} (pid {record.identity.pid})"
     status = _status(folder, record.identity.pid)
     if status is None:
-        return f"{who} has ended while nobody watched it."
+        return f"{who} has ended. How is not known: only what had started it is told, and that was restarted since."
     if status < 0:
         return f"{who} was ended by signal {-status} ({_signal_name(-status)})."
     return f"{who} ended with exit code {status}."

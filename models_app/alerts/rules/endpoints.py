@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from models_app.alerts.rules.facts import Facts
-from models_app.alerts.rules.findings import Figure, Limits, Reading, Rule, Severity, Unit
+from models_app.alerts.rules.findings import Action, Figure, Limits, Page, Reading, Rule, Severity, Unit
 from models_app.alerts.rules.fleet import EndpointFacts
 from models_app.alerts.rules.past import Past
 from models_app.alerts.rules.subjects import of_endpoint
-from models_app.backends.errors import ServerStopped
+from models_app.backends.errors import ConnectionRefused, ServerStopped, TimedOut, Unreachable
 from models_app.backends.protocol import BackendKind
+
+GONE = "If it is gone for good, remove it from the list."
+GONE_CODES = frozenset({Unreachable.code, ConnectionRefused.code, TimedOut.code})
 
 
 def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
@@ -26,7 +29,16 @@ def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         is_wanted = endpoint.code != ServerStopped.code
         value = None if is_new else float(is_wanted and not endpoint.is_online)
         figures = (Figure("Models that it held", models),)
-        yield Reading(of_endpoint(host, endpoint), value, sentence, figures, endpoint.hint)
+        action = _remove(endpoint)
+        advice = f"{endpoint.hint} {GONE if action else ''}".strip()
+        yield Reading(of_endpoint(host, endpoint), value, sentence, figures, advice, action)
+
+
+def _remove(endpoint: EndpointFacts) -> Action | None:
+    """Where nothing answers any more at an address that somebody entered or that was found, and nobody else looks after."""
+    if endpoint.code not in GONE_CODES or urlsplit(endpoint.url).scheme not in ("http", "https"):
+        return None
+    return Action("Remove it from the list", Page.REMOVE_ENDPOINT, {"endpoint_id": str(endpoint.id)})
 
 
 ENDPOINT_LOST = Rule(

@@ -44,6 +44,8 @@ class Page(StrEnum):
     """The operation ``operation_id`` is cancelled."""
     ENFORCE = "plan_enforcement"
     """The plan ``plan_id`` is enforced again."""
+    REMOVE_ENDPOINT = "host_endpoint_remove"
+    """The question whether the endpoint ``endpoint_id`` is removed from the list; nothing happens before it is answered."""
 
 
 @dataclass(frozen=True, slots=True)

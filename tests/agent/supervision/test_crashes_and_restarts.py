@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from models_app.agent.supervision import processes
-from models_app.agent.supervision.crashes import Pace, after_crash
+from models_app.agent.supervision.crashes import Pace, after_crash, ending
 from models_app.agent.supervision.records import Folder, Record
 from models_app.backends.errors import Busy
 from models_app.backends.protocol import ModelState, ServerState
@@ -134,6 +134,13 @@ async def test_a_server_serves_on_while_berth_is_away_and_is_adopted(machine: Ma
     await back.unload("tiny")
     assert (await back.observe()).resident == ()
     await back.aclose()
+
+
+def test_how_a_server_ended_that_an_earlier_run_had_started_is_not_known(machine: Machine) -> None:
+    adopted = Record(machine.spec(), identity=processes.identity_of(os.getpid()))
+    who, how = ending(Folder(machine.state, KEY), adopted).split(". ", 1)
+    assert who == f"The llama-server of tiny (pid {os.getpid()}) has ended"
+    assert how == "How is not known: only what had started it is told, and that was restarted since."
 
 
 async def test_a_pid_that_another_process_has_now_is_not_taken_for_the_server(machine: Machine) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from models_app.alerts.rules.facts import AbsentGpu
-from models_app.alerts.rules.findings import Page
+from models_app.alerts.rules.findings import Action, Page
 from models_app.probes.types import GpuState, MemoryPressure, PoolKind, RamSample
 from tests.alerts.rules.healthy import GIB, NOON, Watch, endpoint, facts, gpu, host, model, readings
 
@@ -139,6 +139,23 @@ def test_an_endpoint_that_was_never_looked_at_is_not_lost():
 def test_a_server_that_was_stopped_on_purpose_is_not_lost():
     stopped = host(endpoints=[endpoint(is_online=False, code="server_stopped", message="It is stopped.")])
     assert [each.value for each in readings("endpoint_lost", facts(stopped))] == [0]
+
+
+def test_a_server_that_may_be_gone_for_good_can_be_removed_from_its_alert():
+    gone = endpoint(is_online=False, code="endpoint_refused_connection", hint="Start it.")
+    (reading,) = readings("endpoint_lost", facts(host(endpoints=[gone])))
+    assert reading.advice == "Start it. If it is gone for good, remove it from the list."
+    assert reading.action == Action("Remove it from the list", Page.REMOVE_ENDPOINT, {"endpoint_id": "1"})
+
+
+@pytest.mark.parametrize(
+    "different",
+    [{"code": "endpoint_unauthorized"}, {"code": "endpoint_timed_out", "url": "managed://0123"}],
+    ids=["answers", "managed"],
+)
+def test_a_server_that_answers_or_that_berth_starts_is_not_offered_for_removal(different):
+    (reading,) = readings("endpoint_lost", facts(host(endpoints=[endpoint(is_online=False, **different)])))
+    assert reading.action is None
 
 
 @pytest.mark.parametrize("url", ["managed://0123", "agent://3/managed.0123", "agent://3/ollama"])
