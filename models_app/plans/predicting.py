@@ -8,8 +8,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from models_app.accounts.roles import Actor, Via
+from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
+from models_app.plans.applying import active_plan
 from models_app.plans.models import Demand
+from models_app.plans.records import instances
 from models_app.plans.wakes import Wake
 from models_app.plans.waking import wake
 from models_app.solver.prediction import Prediction, Predictor
@@ -24,12 +27,20 @@ def preload() -> None:
     """Load what is predicted, if it is not loaded and fits beside what is."""
     predicted = likely_next() if settings.PREDICT else None
     demand = Demand.objects.filter(name=predicted.model).first() if predicted else None
-    if demand is None:
+    if demand is None or _was_seen_to(demand):
         return
     try:
         wake(Actor(None, "prediction", Via.PANEL), demand, may_evict=False, is_request=False)
     except RequestRefused as refused:
         log.debug("%s is likely next, and is not loaded: %s", demand, refused.message)
+
+
+def _was_seen_to(demand: Demand) -> bool:
+    """Whether its model was loaded or unloaded since the last request: a load is tried once, and an unload stands."""
+    plan = active_plan()
+    models = {each.model for each in instances(plan.instances) if each.demand == demand.name} if plan else set()
+    asked_at = Wake.objects.latest("pk").at
+    return Operation.objects.filter(created_at__gt=asked_at, model_name__in=models).exists()
 
 
 def likely_next() -> Prediction | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from models_app.estimator.advice import LADDER, SMALLEST_CONTEXT
 from models_app.estimator.quick import BYTES_PER_WEIGHT
@@ -55,7 +56,8 @@ def _explain(problem: Problem, ledger: Ledger, demand: Demand, served: int) -> U
     places = {name for choice in choices for name in choice.devices}
     rooms = {name: ledger.free(name) for name in places or {choice.ram for choice in choices if choice.ram}}
     free = max(rooms.values(), default=0)
-    remedies = tuple(_remedies(problem, ledger, demand, choices, free))
+    room = max((ledger.free(name) for name in places or _gpus_of(problem, demand)), default=0)
+    remedies = tuple(_remedies(problem, ledger, demand, choices, room))
     reason = _limit(ledger, choices) or _reason(problem, demand, smallest, rooms, choices)
     return Unmet(demand.name, served, demand.replicas, reason, needed, free, remedies)
 
@@ -98,11 +100,14 @@ def _gpus_of(problem: Problem, demand: Demand) -> set[str]:
 
 
 def _remedies(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choice, ...], free: int) -> Iterator[Remedy]:
-    whole = [option for option in demand.options if len(option.device_bytes) == 1 and not option.spills]
-    if whole:
-        for remedy, option in (*_quantise(min(whole, key=_largest_share), free), *_shorten(whole, free)):
-            if _seat(ledger, choices_of(problem, replace(demand, options=(option,)))) is not None:
-                yield remedy
+    """``free`` is the most that any GPU of its endpoints has left, also where no option of it can be."""
+    solid = [option for option in demand.options if option.device_bytes and not option.spills]
+    whole = [option for option in solid if len(option.device_bytes) == 1]
+    if solid:
+        steps = _quantise(min(whole or solid, key=_largest_share), free)
+        for tried in (steps, _shorten(whole, free) if whole else ()):
+            seated = (it for it, option in tried if _seat(ledger, choices_of(problem, replace(demand, options=(option,)))))
+            yield from islice(seated, 1)
     yield from _relax(problem, ledger, demand)
     yield from _drop(problem, ledger, demand, choices)
     yield from _add_gpu(whole or list(demand.options))
@@ -110,16 +115,17 @@ def _remedies(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[C
 
 
 def _quantise(smallest: Option, free: int) -> Iterator[tuple[Remedy, Option]]:
-    """The mildest step down the ladder that fits, taking all bytes for weights where only most of them are."""
+    """Steps down the ladder that may fit, the mildest first, taking all bytes for weights where only most of them are."""
     now = next((name for name in LADDER if name in smallest.variant.upper()), None)
-    if now is None or _largest_share(smallest) <= free:
+    count = len(smallest.device_bytes)
+    if now is None or (count == 1 and _largest_share(smallest) <= free):
         return
+    each = f" on each of {count} GPUs" if count > 1 else ""
     for name in LADDER[LADDER.index(now) + 1 :]:
-        size = int(_largest_share(smallest) * BYTES_PER_WEIGHT[name] / BYTES_PER_WEIGHT[now])
-        if size <= free:
-            remedy = Remedy(Change.QUANTISE, f"Offer {name}: about {gib(size)}, and {gib(free)} are left.", size)
-            yield remedy, replace(smallest, device_bytes=(size,), peak_bytes=())
-            return
+        sizes = tuple(int(size * BYTES_PER_WEIGHT[name] / BYTES_PER_WEIGHT[now]) for size in smallest.device_bytes)
+        if max(sizes) <= free:
+            sentence = f"Offer {name}: about {gib(max(sizes))}{each}, and {gib(free)} are left."
+            yield Remedy(Change.QUANTISE, sentence, max(sizes)), replace(smallest, device_bytes=sizes, peak_bytes=())
 
 
 def _shorten(whole: list[Option], free: int) -> Iterator[tuple[Remedy, Option]]:
@@ -165,8 +171,12 @@ def _drop(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choic
         here = [placed for placed in ledger.assignments if placed.endpoint == endpoint and placed.demand != demand.name]
         here.sort(key=lambda placed: (problem.demand[placed.demand].weight, placed.option.total_bytes))
         mine = [choice for choice in choices if choice.endpoint.id == endpoint]
+        on_one = [[it for it in here if name in it.devices] for name in sorted({it for one in mine for it in one.devices})]
         offers += [
-            dropped for count in range(1, MOST_DROPPED + 1) if (dropped := _enough(problem, ledger, mine, here, count))
+            dropped
+            for group in (here, *on_one)
+            for count in range(1, min(MOST_DROPPED, len(group)) + 1)
+            if (dropped := _enough(problem, ledger, mine, group, count))
         ]
     if offers:
         least = min(offers, key=lambda dropped: sum(problem.demand[it.demand].weight for it in dropped))

@@ -22,11 +22,11 @@ def asked(planner: Planner) -> Planner:
     planner.demand("chat", SMALL)
     planner.demand("search", EMBEDDING, context_length=2048)
     planner.applied(planner.solved())
-    for minutes, name in enumerate(["chat", "search"] * 3 + ["chat"], -7):
-        row = Wake.objects.create(demand=Demand.objects.get(name=name), requested_by="ada")
-        Wake.objects.filter(pk=row.pk).update(at=timezone.now() + timedelta(minutes=minutes))
     planner.stage.done("unload", EMBEDDING, confirmed=True)
     planner.look()
+    for minutes, name in enumerate(["chat", "search"] * 3 + ["chat"], -6):
+        row = Wake.objects.create(demand=Demand.objects.get(name=name), requested_by="ada")
+        Wake.objects.filter(pk=row.pk).update(at=timezone.now() + timedelta(minutes=minutes))
     return planner
 
 
@@ -36,6 +36,17 @@ def test_the_usual_successor_is_loaded(asked: Planner, settings: Any) -> None:
     operation = Operation.objects.latest("pk")
     assert (operation.kind, operation.model_name, operation.requested_by) == ("load", EMBEDDING, "prediction")
     assert Wake.objects.count() == 7, "a prediction is no request to learn from"
+
+
+def test_what_was_predicted_and_then_unloaded_is_left_alone_until_the_next_request(asked: Planner, settings: Any) -> None:
+    settings.PREDICT = True
+    preload()
+    asked.stage.work(Operation.objects.latest("pk"))
+    asked.stage.done("unload", EMBEDDING, confirmed=True)
+    asked.look()
+    before = Operation.objects.count()
+    preload()
+    assert Operation.objects.count() == before
 
 
 def test_it_is_off_by_default(asked: Planner) -> None:

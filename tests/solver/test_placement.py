@@ -165,6 +165,24 @@ def test_a_demand_that_exceeds_everything_says_so_in_numbers() -> None:
     assert "the largest GPU gives 8.0 GiB" in placement.unmet[0].reason
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_too_large_for_every_gpu_is_offered_smaller(count: int) -> None:
+    gib = 1024**3
+    problem = Problem(*one_host(8 * gib, 8 * gib), (Demand("a", (Option("a:Q8_0", (10 * gib,) * count),)),))
+    remedies = {it.change: it for it in solved(problem).unmet[0].remedies}
+    assert remedies[Change.QUANTISE].bytes <= 8 * gib
+    assert ("on each of 2 GPUs" in remedies[Change.QUANTISE].description) is (count == 2)
+
+
+def test_what_could_be_dropped_is_sought_on_the_gpu_where_it_helps() -> None:
+    small = [wants(f"s{number}", 10, priority=4, pinned_devices=frozenset({"gpu0"})) for number in range(5)]
+    halves = [wants(name, 50, priority=3, pinned_devices=frozenset({"gpu1"})) for name in ("left", "right")]
+    wanted = wants("wanted", 100, priority=5, allowed_devices=frozenset({"gpu1"}))
+    (unmet,) = solved(Problem(*one_host(100, 100), (*small, *halves, wanted))).unmet
+    remedies = {it.change: it for it in unmet.remedies}
+    assert set(remedies[Change.DROP].demands) == {"left", "right"}
+
+
 def test_bad_input_is_refused_with_every_reason() -> None:
     devices, endpoints = one_host(100)
     demands = (
