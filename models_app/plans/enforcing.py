@@ -97,7 +97,7 @@ def _note(plan: Plan, found: Difference, reason: str, operation: Operation | Non
 def _stop(plan: Plan, found: Difference, count: int) -> None:
     minutes = round(WITHIN.total_seconds() / 60)
     reason = (
-        f"{found.model} on {found.endpoint} was put right {count} times within {minutes} minutes and has drifted again: "
+        f"{found.model} on {found.endpoint} still differs, though Berth has tried {count} times within {minutes} minutes: "
         f"{found.sentence} Berth leaves it alone until an admin enforces the plan again."
     )
     where = {"plan": plan, "endpoint_id": found.endpoint_id, "model_name": found.model}
