@@ -24,8 +24,8 @@ def next_firing(cron: str, time_zone: str, after: datetime) -> datetime:
     try:
         return next(CronSim(cron, after.astimezone(zone))).astimezone(UTC)
     except CronSimError as error:
-        message = "Five fields are needed: minute, hour, day of the month, month, day of the week, such as 0 20 * * 1-5."
-        raise InvalidSchedule("cron", message) from error
+        fields = "minute, hour, day of the month, month, day of the week, such as 0 20 * * 1-5"
+        raise InvalidSchedule("cron", f"{error}. Five fields are needed: {fields}.") from error
     except StopIteration as error:
         raise InvalidSchedule("cron", "This never fires: there is no such day.") from error
 

@@ -28,6 +28,8 @@ from models_app.plans.models import Plan
 Kind = Operation.Kind
 MOST_CORRECTIONS = 3
 WITHIN = timedelta(minutes=10)
+REST = timedelta(seconds=30)
+"""After a correction that was refused: what stood in its way, as memory that has yet to come back, may be gone then."""
 
 
 def enforce() -> None:
@@ -64,8 +66,11 @@ def _is_busy(found: Difference) -> bool:
 
 
 def _correct(plan: Plan, found: Difference) -> None:
-    lately = Correction.objects.filter(plan=plan, endpoint_id=found.endpoint_id, model_name=found.model)
-    count = lately.filter(at__gt=timezone.now() - WITHIN).count()
+    now = timezone.now()
+    tried = Correction.objects.filter(plan=plan, endpoint_id=found.endpoint_id, model_name=found.model)
+    if tried.filter(operation=None, at__gt=now - REST).exists():
+        return None
+    count = tried.filter(at__gt=now - WITHIN).count()
     if count >= MOST_CORRECTIONS:
         return _stop(plan, found, count)
     endpoint = Endpoint.objects.select_related("host").get(pk=found.endpoint_id)

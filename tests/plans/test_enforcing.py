@@ -12,7 +12,7 @@ from models_app.inventory.models import LoadedModel, Residency
 from models_app.operations.models import Operation
 from models_app.plans.corrections import Correction, EnforcementStop
 from models_app.plans.drift import drift
-from models_app.plans.enforcing import MOST_CORRECTIONS, enforce, set_enforced
+from models_app.plans.enforcing import MOST_CORRECTIONS, REST, enforce, set_enforced
 from models_app.plans.models import Plan
 from tests.operations.conftest import EMBEDDING, MIDDLE, SMALL
 from tests.plans.conftest import Planner
@@ -150,6 +150,24 @@ def test_after_three_corrections_in_ten_minutes_it_stops_instead_of_fighting(pla
     assert "3 times within 10 minutes" in stop.reason
     correct(planner)
     assert Correction.objects.count() == MOST_CORRECTIONS
+
+
+def test_what_could_not_be_put_right_is_tried_again_after_a_rest(planner: Planner) -> None:
+    active(planner)
+    machine = planner.stage.machine
+    evict(planner)
+    game = machine.spawn("game")
+    machine.allocate(game, 0, machine.free_bytes(0))
+    planner.look()
+    correct(planner)
+    correct(planner)
+    refused = Correction.objects.get()
+    assert "cannot be put right" in refused.reason
+    machine.end(game)
+    planner.look()
+    Correction.objects.update(at=timezone.now() - REST)
+    correct(planner)
+    assert planner.stage.server.loaded == [MIDDLE]
 
 
 def test_an_admin_lets_it_go_on(planner: Planner) -> None:
