@@ -50,8 +50,13 @@ def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | No
     operation = states.take_lease(operation_id)
     if operation is None:
         return None
-    steps = list(operation.steps.all()) if operation.attempt > 1 else []
+    steps = steps_of(operation) if operation.attempt > 1 else []
     return operation, Lease(operation_id, operation.lease_token), steps
+
+
+def steps_of(operation: Operation) -> list[OperationStep]:
+    """Its steps as they are written, in their order."""
+    return list(operation.steps.all())
 
 
 def as_owner(lease: Lease, news: News, unit: Callable[[], T], columns: Mapping[str, Any]) -> T:

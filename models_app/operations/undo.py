@@ -32,6 +32,8 @@ async def undo(job: Job, failure: Failure | None) -> None:
     if failure is not None:
         job.say(failure.message)
         reading = await _reading(job)
+        if not job.steps:  # as when it was cut off while they were written
+            job.steps = await job.database(records.steps_of, job.operation)
         job.steps += await job.write(_begin_undo, job.operation, job.steps, failure, reading)
     for step in job.steps:
         if step.action in UNDO and step.state in (StepState.PENDING, StepState.RUNNING):

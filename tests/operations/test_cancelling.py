@@ -13,7 +13,9 @@ import pytest
 from models_app.backends.errors import Unreachable
 from models_app.inventory.models import Residency
 from models_app.operations.database import Database
+from models_app.operations.job import Job
 from models_app.operations.models import Operation
+from models_app.operations.outcomes import Cancelled
 from models_app.operations.requests import request_cancel
 from models_app.simulation.catalogue import CATALOGUE, models
 from models_app.simulation.faults import Fault
@@ -57,6 +59,25 @@ def test_a_cancelled_load_of_a_router_is_taken_out_again(router: Stage) -> None:
     operation = cancelled_when(router, operation, lambda: router.used_bytes() > 0)
     assert operation.state == "cancelled"
     until(lambda: router.used_bytes() == 0)
+
+
+def test_a_load_that_is_cancelled_while_its_steps_are_written_leaves_none_at_work(
+    ollama: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Job.write_with
+
+    async def cut_off(job: Job, *args: Any) -> Any:
+        monkeypatch.undo()
+        await write(job, *args)
+        raise Cancelled
+
+    operation = ollama.ask("load", SMALL)
+    monkeypatch.setattr(Job, "write_with", cut_off)
+    ollama.work(operation)
+    operation.refresh_from_db()
+    assert operation.state == "cancelled"
+    assert set(operation.steps.values_list("state", flat=True)) == {"failed"}
+    assert ollama.used_bytes() == 0
 
 
 def test_a_cancelled_swap_puts_the_old_model_back(ollama: Stage) -> None:
