@@ -7,7 +7,7 @@ export BERTH_PORT ?= 8000
 export BERTH_DATA_DIR ?= ./data
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo web worker reconciler install install-dev test check lint types imports format test-real test-services \
+.PHONY: help up demo web worker reconciler install install-dev test check lint types imports format test-real test-services test-parts \
 	accept llama-server bench clean
 
 help: ## What can be made
@@ -61,7 +61,9 @@ test: install-dev ## The tests that need nothing but Python and a C compiler
 test-services: install-dev ## The tests that use the database once more on PostgreSQL and Redis, thrown away afterwards
 	@$(BIN)/python -m tests.services $(BIN)/python -m pytest --reuse-db -m "database and $(UNMARKED)" $(INTEGRATION) $(PYTEST_ARGS)
 
-test-real: install-dev llama-server test-services ## A real llama-server, a browser, PostgreSQL and Redis
+test-real: test-services test-parts ## A real llama-server, a browser, PostgreSQL and Redis
+
+test-parts: install-dev llama-server ## Of these, what needs more than a database: a real llama-server, a browser, several processes
 	@$(BIN)/python -m pytest -m "real or browser or services" $(PYTEST_ARGS)
 
 accept: install-dev llama-server ## Load, swap and unload a 500 MB model by clicking, and measure
