@@ -36,7 +36,10 @@ def test_a_worker_reads_an_operation_and_takes_it(ollama: Stage) -> None:
     assert statements(lambda: records.take(operation.pk)) == 2 + EVENT
 
 
-def test_a_worker_goes_on_with_what_the_request_has_read(ollama: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_goes_on_with_what_the_request_has_read(
+    ollama: Stage, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.REDIS_URL = ""  # the worker is of this process
     monkeypatch.setattr(expected, "FRESH_SECONDS", 60)
     operation = ollama.ask("load", SMALL)
     assert statements(lambda: expected.expected(operation)) == 0
@@ -55,7 +58,8 @@ def test_nothing_is_kept_where_the_workers_are_other_processes(ollama: Stage, se
     assert statements(lambda: expected.expected(operation)) == READ_OF_A_MODEL
 
 
-def test_what_no_worker_takes_does_not_pile_up(ollama: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_worker_takes_does_not_pile_up(ollama: Stage, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.REDIS_URL = ""  # the worker is of this process
     monkeypatch.setattr(expected, "FRESH_SECONDS", 60)
     monkeypatch.setattr(expected, "MOST_KEPT", 1)
     expected._kept.clear()
