@@ -81,14 +81,19 @@ def measure(hosts: int, gpus: int, seconds: float, stores: Services | None = Non
             panel.stop()
 
 
+def settle_seconds(hosts: int) -> float:
+    """How long the panel takes, once all hosts have come, to have written what came with them."""
+    return SETTLE_SECONDS + hosts * SETTLE_EACH_SECONDS
+
+
 def _measure(panel: Panel, hosts: int, gpus: int, seconds: float) -> Outcome:
     report, began = panel.folder / "report.json", datetime.now(UTC)
-    settle_seconds = SETTLE_SECONDS + hosts * SETTLE_EACH_SECONDS
+    coming_seconds = hosts / CONNECT_A_SECOND + settle_seconds(hosts)
     store_pids = _store_pids(panel.stores) if panel.stores else []
-    with simulator(panel, hosts, gpus, seconds + settle_seconds, report) as simulating:
+    with simulator(panel, hosts, gpus, seconds + settle_seconds(hosts), report) as simulating:
         pids = (store_pids, [simulating.pid])
-        say(f"{hosts} hosts come; what they cost counts in {hosts / CONNECT_A_SECOND + settle_seconds:.0f} s")
-        time.sleep(hosts / CONNECT_A_SECOND + settle_seconds)
+        say(f"{hosts} hosts come; what they cost counts in {coming_seconds:.0f} s")
+        time.sleep(coming_seconds)
         first = _spent(panel, *pids)
         time.sleep(seconds / 2)
         middle = _spent(panel, *pids)

@@ -26,7 +26,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks import _harness as harness
 from benchmarks._restartable_panel import Panel
-from benchmarks.fleet_scale import CONNECT_A_SECOND, SETTLE_SECONDS, simulator
+from benchmarks.fleet_scale import CONNECT_A_SECOND, settle_seconds, simulator
 from tests.fixtures.browser import chromium_path
 
 LIMIT_SECONDS = 0.3
@@ -47,9 +47,9 @@ def measure(hosts: int, seconds: float) -> bool:
         os.environ |= {"BERTH_ADMIN_USER": "ada", "BERTH_ADMIN_PASSWORD": harness.PASSWORD}
         panel.start()
         try:
-            whole = hosts / CONNECT_A_SECOND + SETTLE_SECONDS + seconds + 120
-            with simulator(panel, hosts, GPUS, whole, Path(name) / "report.json"):
-                time.sleep(hosts / CONNECT_A_SECOND + SETTLE_SECONDS)
+            coming_seconds = hosts / CONNECT_A_SECOND + settle_seconds(hosts)
+            with simulator(panel, hosts, GPUS, coming_seconds + seconds + 120, Path(name) / "report.json"):
+                time.sleep(coming_seconds)
                 return _report(hosts, seconds, _watch(panel, seconds))
         finally:
             panel.stop()
