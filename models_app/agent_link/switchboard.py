@@ -3,7 +3,7 @@
 Its database work is done for all lines at a time, each kind in a thread of its own. Words of other processes come over the
 channel layer; those that are lost are made up for by looking at the rows every second.
 
-More than two hundred lines: four tasks over the same lines are one thing.
+More than two hundred lines: five tasks over the same lines are one thing.
 """
 
 from __future__ import annotations
