@@ -41,15 +41,6 @@ class Precedence:
                 self._urgent.pop(ticket, None)
             self._changed.notify_all()
 
-    @contextmanager
-    def urgent(self) -> Iterator[None]:
-        """Nothing that gives way begins within this."""
-        ticket = self.begin()
-        try:
-            yield
-        finally:
-            self.end(ticket)
-
     def give_way(self) -> None:
         """Wait until nothing is urgent."""
         if not self._urgent:

@@ -17,9 +17,10 @@ def test_nothing_of_many_begins_before_the_urgent_has_ended(monkeypatch) -> None
         order.append("many")
 
     thread = threading.Thread(target=write_many)
-    with precedence.urgent():
-        thread.start()
-        order.append("urgent")
+    ticket = precedence.begin()
+    thread.start()
+    order.append("urgent")
+    precedence.end(ticket)
     thread.join(60)
     assert order == ["urgent", "many"]
 
@@ -27,8 +28,8 @@ def test_nothing_of_many_begins_before_the_urgent_has_ended(monkeypatch) -> None
 def test_it_gives_way_for_so_long_only(monkeypatch) -> None:
     monkeypatch.setattr(module, "LONGEST_SECONDS", 0.01)
     precedence = Precedence()
-    with precedence.urgent():
-        precedence.give_way()
+    precedence.begin()
+    precedence.give_way()
 
 
 def test_what_never_ended_holds_nothing_up_later(monkeypatch) -> None:
@@ -43,8 +44,9 @@ def test_what_never_ended_holds_nothing_up_later(monkeypatch) -> None:
         order.append("many")
 
     thread = threading.Thread(target=write_many)
-    with precedence.urgent():
-        thread.start()
+    ticket = precedence.begin()
+    thread.start()
+    precedence.end(ticket)
     thread.join(30)
     assert order == ["many"]
 
