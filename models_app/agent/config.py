@@ -91,7 +91,7 @@ def parse(content: Mapping[str, Any]) -> Config:
         panel=panel_url(_text(content, "panel", "")),
         secret_file=Path(_text(content, "secret_file", DEFAULT_SECRET_FILE)),
         ca_file=Path(ca_file) if ca_file else None,
-        registries=frozenset(str(name).lower() for name in content.get("registries", [])),
+        registries=_names(content, "registries"),
         endpoints=tuple(_endpoint(name, table) for name, table in tables.items()),
         supervision=_table(content, "supervision"),
     )
@@ -136,6 +136,13 @@ def _table(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise BadConfig(f"{key}: this is a table, as in [{key}]")
     return table
+
+
+def _names(content: Mapping[str, Any], key: str) -> frozenset[str]:
+    value = content.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise BadConfig(f"{key}: this is a list of texts in quotes")
+    return frozenset(name.lower() for name in value)
 
 
 def _text(content: Mapping[str, Any], key: str, default: str) -> str:

@@ -142,9 +142,8 @@ def _free(value: Any, depth: int = MOST_DEPTH) -> Any:
         return {_text(key): _free(each, depth - 1) for key, each in value.items()}
     if type(value) is list:
         return [_free(each, depth - 1) for each in value]
-    if type(value) is str:
-        return _text(value)
-    return _int(value) if type(value) is int else value
+    scalar = {str: _text, int: _int, float: _float}.get(type(value))
+    return scalar(value) if scalar else value
 
 
 def _header(value: Any) -> GgufHeader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,8 @@ LONGEST_SECONDS = 24 * 3600.0
 REPORT_EVERY_SECONDS = 0.2
 MOST_LINES, MOST_LINE_CHARACTERS = 100, 400
 """Of a log, between two reports."""
+MOST_LINES_BYTES = 48 * 1024
+"""Of these lines together, as they are sent: JSON and UTF-8 make more of a line than its characters."""
 
 Target = Callable[[str], Awaitable[Any]]
 """What performs a call: the backend of the endpoint of that name, or the agent for an empty one."""
@@ -151,9 +153,21 @@ class _Reports:
     def flush(self) -> None:
         """Say what has not been said."""
         if self._latest is not None:
-            self._say(Progressed(self._ask_id, replace(self._latest, lines=tuple(self._lines))))
+            self._say(Progressed(self._ask_id, replace(self._latest, lines=_latest_that_fit(self._lines))))
             self._latest = None
             self._lines.clear()
+
+
+def _latest_that_fit(lines: Sequence[str]) -> tuple[str, ...]:
+    """The latest lines that one message can hold: a report that is too large must not end what it tells of."""
+    fitting: deque[str] = deque()
+    room_bytes = MOST_LINES_BYTES
+    for line in reversed(lines):
+        room_bytes -= len(codec.dumps(line).encode()) + 1
+        if room_bytes < 0:
+            break
+        fitting.appendleft(line)
+    return tuple(fitting)
 
 
 def _answered(ask_id: int, answer: Any) -> list[Message]:

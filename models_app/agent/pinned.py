@@ -89,7 +89,10 @@ class PinnedOllamas:
         for key in await asyncio.to_thread(self._supervisor.keys):
             if key.startswith(KEY) and key not in kept:
                 log.info("a pinned Ollama is not in the file any more and is stopped")
-                await in_thread(self._supervisor.server(key).forget)
+                try:
+                    await in_thread(self._supervisor.server(key).forget)
+                except BackendError as error:  # the others, and the agent, go on; the next start tries again
+                    log.warning("it was not stopped: %s", error.message)
 
     async def _tend(self, each: _Pinned) -> None:
         known = await in_thread(each.server.look)

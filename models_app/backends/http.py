@@ -26,6 +26,8 @@ DECODED_AT_ONCE_BYTES = MIB
 
 # The header has whole seconds, and the answer takes a moment.
 _DATE_PRECISION = timedelta(seconds=3)
+# A clock that was never set is at 1970; what is further off is no clock, and would overflow what is reckoned with it.
+_MOST_SKEW = timedelta(days=36_525)
 
 T = TypeVar("T")
 
@@ -196,6 +198,6 @@ class Http:
 def _clock_skew(response: httpx.Response) -> timedelta:
     try:
         skew = parsedate_to_datetime(response.headers.get("Date", "")) - datetime.now(UTC)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return timedelta()
-    return skew if abs(skew) > _DATE_PRECISION else timedelta()
+    return skew if _DATE_PRECISION < abs(skew) <= _MOST_SKEW else timedelta()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from models_app.backends.errors import BadAnswer
@@ -17,6 +17,7 @@ Object = dict[str, Any]
 
 MAX_COUNT = 2**63 - 1
 MAX_TEXT_LENGTH = 2000
+MIN_YEAR, MAX_YEAR = 1970, 9000
 
 # Neither databases nor terminals take these: control characters and halves of surrogate pairs.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -77,9 +78,12 @@ def number(value: object) -> float | None:
 
 
 def instant(value: object) -> datetime | None:
-    """A moment with its time zone from RFC 3339 text with up to nanoseconds, else ``None``."""
+    """A moment in UTC from RFC 3339 text with its zone and up to nanoseconds, else ``None``.
+
+    Go's zero time, in the year 1, and what no zone of a calendar holds are no moments: reckoning with them overflows.
+    """
     try:
         moment = datetime.fromisoformat(_EXCESS_FRACTION.sub(r"\1", text(value)))
     except ValueError:
         return None
-    return moment if moment.tzinfo else None
+    return moment.astimezone(UTC) if moment.tzinfo and MIN_YEAR <= moment.year <= MAX_YEAR else None

@@ -7,9 +7,9 @@ Array contents are skipped unless they are short arrays of numbers, the per-laye
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from itertools import repeat
-from pathlib import Path
 
 from models_app.gguf import limits
 from models_app.gguf.errors import MalformedGguf, NotGguf
@@ -39,9 +39,14 @@ _SMALLEST_TENSOR_BYTES = 24
 
 def read_header(path: str | os.PathLike[str]) -> GgufHeader:
     """Read the header of one file. Raises ``GgufError``, or ``OSError`` where the file cannot be read."""
-    with Path(path).open("rb") as file:
-        descriptor = file.fileno()
-        return fetch_header(lambda offset, length: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for who writes to it
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotGguf("This is no plain file.")
+        return fetch_header(lambda offset, length: os.pread(descriptor, length, offset), status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def fetch_header(fetch: Fetch, size_bytes: int) -> GgufHeader:

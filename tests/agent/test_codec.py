@@ -87,6 +87,11 @@ def test_what_is_no_json_is_refused(text: str) -> None:
         codec.decode(list[float], codec.loads(text))
 
 
+def test_a_number_beyond_every_number_has_no_place_in_a_free_answer() -> None:
+    with pytest.raises(Malformed):
+        unpack('["Done", {"id": 1, "answer": {"size": 1e999}}]', Done)
+
+
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 
 

@@ -61,6 +61,8 @@ def test_without_tls_only_loopback_is_trusted(text: str) -> None:
         ({"endpoints": {"Ollama Host": OLLAMA}}, "small letters"),
         ({"endpoints": {"ollama": {"url": "x"}}}, "say its kind"),
         ({"secret_file": 7}, "a text in quotes"),
+        ({"registries": "ghcr.io"}, "a list of texts"),
+        ({"registries": [7]}, "a list of texts"),
         ({"endpoints": {f"e{number}": OLLAMA for number in range(65)}}, "at most 64"),
     ],
 )

@@ -25,10 +25,11 @@ class Backend:
         self.go = asyncio.Event()
         self.loads = 0
         self.models: list[InstalledModel] = []
+        self.lines: tuple[str, ...] = ("one", "two", "three")
 
     async def load(self, name: str, options: LoadOptions) -> AsyncIterator[Progress]:
         self.loads += 1
-        for line in ("one", "two", "three"):
+        for line in self.lines:
             yield Progress("loading", lines=(line,))
         await self.go.wait()
 
@@ -120,6 +121,14 @@ async def test_no_line_of_a_log_is_lost_between_reports(rig: Rig) -> None:
     await rig.end_of(LOAD)
     lines = [line for message in rig.said if isinstance(message, Progressed) for line in message.progress.lines]
     assert lines == ["one", "two", "three"]
+
+
+async def test_a_burst_of_long_lines_ends_no_load(rig: Rig) -> None:
+    rig.backend.go.set()
+    rig.backend.lines = tuple(f"{number:03} " + "€" * 500 for number in range(200))
+    assert (await rig.end_of(LOAD)).failed is None
+    told = [line for message in rig.said if isinstance(message, Progressed) for line in message.progress.lines]
+    assert told[-1].startswith("199 "), "of too many lines the latest are told"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from models_app.agent.config import BadConfig, Config, EndpointConfig
 from models_app.agent.endpoints import Endpoints, Machine
 from models_app.agent.messages import LocalEndpoint
 from models_app.agent.pinned import KIND, PinnedOllamas, key_of, spec_of
+from models_app.agent.supervision.server import Server
 from models_app.agent.supervision.supervisor import Supervisor
-from models_app.backends.errors import NotAllowed
+from models_app.backends.errors import LoadFailed, NotAllowed
 from models_app.backends.protocol import ServerProcess, ServerState
 from tests.fixtures.managed import PORTS, QUICK, write_programs
 
@@ -32,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "flash_attention": True,
     "kv_cache_type": "q8_0",
 }
+CONFIG = Config("ws://127.0.0.1/agent/", Path("/nowhere/secret.json"))
 PATIENCE_SECONDS = 30.0
 
 
@@ -63,7 +65,7 @@ class Owner:
     @asynccontextmanager
     async def agent(self, *entries: EndpointConfig) -> AsyncIterator[Endpoints]:
         """What an agent with this file does, as long as it runs."""
-        config = Config("ws://127.0.0.1/agent/", self.root / "secret.json", endpoints=entries)
+        config = replace(CONFIG, endpoints=entries)
         endpoints = Endpoints(Machine(config, self.supervisor))
         tended = PinnedOllamas(entries, self.supervisor, endpoints.backend)
         tending = asyncio.create_task(tended.tend())
@@ -132,6 +134,18 @@ async def test_new_settings_start_it_anew_and_without_an_entry_it_is_stopped(own
         assert (await owner.until(ServerState.RUNNING, other_than=first.process_id)).process_id
     async with owner.agent():
         assert (await owner.until(ServerState.STOPPED)).process_id is None
+
+
+async def test_one_that_cannot_be_stopped_ends_no_agent(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with owner.agent(owner.entry()):
+        await owner.until(ServerState.RUNNING)
+
+    def survive(_: Server) -> None:
+        raise LoadFailed("It survives even SIGKILL.")
+
+    monkeypatch.setattr(Server, "forget", survive)
+    await PinnedOllamas((), owner.supervisor, Endpoints(Machine(CONFIG, owner.supervisor)).backend).tend()
+    assert owner.look().state is ServerState.RUNNING
 
 
 def test_only_what_the_owner_lists_is_started(owner: Owner) -> None:

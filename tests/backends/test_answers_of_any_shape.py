@@ -73,9 +73,22 @@ def test_nanoseconds_do_not_hide_a_moment(value: str) -> None:
     assert instant(value) is not None
 
 
-@pytest.mark.parametrize("value", ["", "0001-01-01T00:00:00", "yesterday", None, 1])
+@pytest.mark.parametrize(
+    "value", ["", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "yesterday", None, 1]
+)
+    "value", ["", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "yesterday", 1]
+)
 def test_what_is_no_moment_with_a_time_zone_is_none(value: object) -> None:
     assert instant(value) is None
+
+
+@pytest.mark.parametrize("expires_at", ["0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00", "1970-01-01T00:00:00Z"])
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT"])
+async def test_no_clock_and_no_expiry_is_so_odd_that_a_model_cannot_be_observed(expires_at: str, date: str) -> None:
+    listed = {"models": [{"name": "llama3.2:1b", "expires_at": expires_at}]}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=listed, headers={"Date": date}))
+    backend = backend_for("ollama", "http://127.0.0.1:11434", transport=transport)
+    assert [model.name for model in (await backend.observe()).resident] == ["llama3.2:1b"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Truncated, lying and random input ends in a clear error, with bounded memory and time."""
 
+import os
 import struct
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from models_app.gguf.errors import GgufError, MalformedGguf, MissingSplit, NotGguf, TruncatedGguf
 from models_app.gguf.header import GgufHeader
 from models_app.gguf.ollama_show import header_from_show
-from models_app.gguf.reader import fetch_header
+from models_app.gguf.reader import fetch_header, read_header
 from models_app.gguf.splits import split_count
 from tests.tools.sparse_gguf import SparseTensor, encode_header, encode_value
 
@@ -46,6 +48,12 @@ def with_tensor(shape: tuple[int, ...], type_id: int, offset: int = 0) -> bytes:
 def test_a_file_that_is_no_gguf_says_so(data: bytes, message: str) -> None:
     with pytest.raises(NotGguf, match=message):
         parse(data)
+
+
+def test_a_pipe_in_the_place_of_a_model_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.gguf")
+    with pytest.raises(NotGguf, match="no plain file"):
+        read_header(tmp_path / "model.gguf")
 
 
 @pytest.mark.parametrize(
