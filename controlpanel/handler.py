@@ -1,9 +1,12 @@
-"""How HTTP requests meet Django under ASGI: one thread for a request, and the same threads for all of them."""
+"""How HTTP requests meet Django under ASGI: bounded bodies, one thread for a request, the same threads for all of them."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -12,6 +15,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 MOST_IDLE_THREADS = 8
+MOST_BODY_BYTES = 4 * 1024**2
+"""Forms and JSON may have less, by Django's setting. This holds for whatever comes: Django first writes it to the disk."""
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+class BodyTooLarge(Exception):
+    """More came than any request has to say."""
 
 
 class Handler(ASGIHandler):
@@ -30,7 +42,9 @@ class Handler(ASGIHandler):
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
         try:
             async with ThreadSensitiveContext(executor=thread):
-                await super().__call__(scope, receive, send)
+                await super().__call__(scope, _bounded(receive), send)
+        except BodyTooLarge:
+            await _refuse(send)
         finally:
             self._put_back(thread)
 
@@ -46,3 +60,32 @@ class Handler(ASGIHandler):
             self._idle.append(thread)
         else:
             thread.shutdown(wait=False)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """The same, as long as the body does not grow beyond all measure. It then raises ``BodyTooLarge``."""
+    left_bytes = MOST_BODY_BYTES
+
+    async def receive_bounded() -> Any:
+        nonlocal left_bytes
+        message = await receive()
+        left_bytes -= len(message.get("body", b""))
+        if left_bytes < 0:
+            raise BodyTooLarge
+        return message
+
+    return receive_bounded
+
+
+async def _refuse(send: Send) -> None:
+    """A problem document, and the end of the connection: what else comes is not read."""
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase,
+        "status": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "code": "too_large",
+        "detail": f"The request's body is too large: send at most {MOST_BODY_BYTES // 1024:,} KiB.",
+    }
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": problem["status"], "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(problem).encode()})

@@ -76,8 +76,6 @@ def test_nanoseconds_do_not_hide_a_moment(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "yesterday", None, 1]
 )
-    "value", ["", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "yesterday", 1]
-)
 def test_what_is_no_moment_with_a_time_zone_is_none(value: object) -> None:
     assert instant(value) is None
 
