@@ -168,8 +168,11 @@ class Listing(Generic[Row]):
         return text
 
     def _sorted(self, rows: QuerySet[Row], wanted: str) -> QuerySet[Row]:
+        words = wanted.split(",")
+        if len(words) > len(self.sorts):
+            raise _invalid("sort", "It names a field more than once.")
         order = []
-        for word in wanted.split(","):
+        for word in words:
             name = word.removeprefix("-")
             if name not in self.sorts:
                 raise _invalid("sort", f"It must name some of: {', '.join(sorted(self.sorts))}.")

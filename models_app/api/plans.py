@@ -114,7 +114,7 @@ LISTING = Listing[Plan](
 
 @router.get("", response=Page[PlanOut], summary="List plans", openapi_extra=LISTING.describe())
 def list_plans(request: HttpRequest) -> dict[str, Any]:
-    return LISTING.page(request, Plan.objects.defer("fleet", "instances", "steps", "today"), _plan_out)
+    return LISTING.page(request, Plan.objects.defer(*Plan.PARTS), _plan_out)
 
 
 @router.post("", response={202: PlanOut}, summary="Solve a plan")

@@ -123,6 +123,6 @@ def _row(kind: type[Row], what: str, pk: int | None) -> Row | None:
 
 
 def _out(row: Schedule) -> ScheduleOut:
-    same = {name: getattr(row, name) for name in ScheduleOut.model_fields if hasattr(row, name)}
     related = {"plan": row.plan_id, "demand": row.demand_id, "operation": row.operation_id}
-    return ScheduleOut(**{**same, **related, "in_words": in_words(row.cron)})
+    same = {name: getattr(row, name) for name in ScheduleOut.model_fields if name not in {*related, "in_words"}}
+    return ScheduleOut(**same, **related, in_words=in_words(row.cron))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -110,13 +111,8 @@ def _insert(
     with transaction.atomic():
         checked_url(url)
         name = checked_name(name or free_name(_default_name(info, host, url), Endpoint), Endpoint)
-        try:
-            with transaction.atomic():
-                endpoint = Endpoint.objects.create(
-                    host=host, name=name, url=url, api_key=api_key, discovered=discovered, **_online(info)
-                )
-        except IntegrityError as error:
-            raise InventoryRefused("address_taken", "This address or name has just been added.", "url") from error
+        endpoint = Endpoint(host=host, name=name, url=url, api_key=api_key, discovered=discovered, **_online(info))
+        _save_unless_taken(endpoint, ())
         audit.record(actor, "endpoint.add", endpoint, url=url, kind=info.kind.value, with_key=bool(api_key))
         _set_dismissed(host.pk, url, dismissed=False)
         publish(Topic.INVENTORY, endpoint.pk)
@@ -126,17 +122,34 @@ def _insert(
 def _update(
     actor: Actor, endpoint: Endpoint, name: str | None, url: str, api_key: str, info: EndpointInfo | None
 ) -> Endpoint:
+    """``endpoint`` is as it was read before the address was asked: what somebody else has changed since is not undone."""
+    changed: dict[str, Any] = {} if info is None else _online(info) | {"url": url, "api_key": api_key}
     with transaction.atomic():
-        changed: dict[str, Any] = {} if info is None else _online(info) | {"url": url, "api_key": api_key}
-        if name is not None:
-            changed["name"] = checked_name(name, Endpoint, endpoint)
+        before = Endpoint.objects.select_for_update().filter(pk=endpoint.pk).first()
+        if before is None:
+            raise InventoryRefused("endpoint_gone", f"Somebody has removed {endpoint.name} meanwhile.")
+        if changed and (before.url, before.api_key) != (endpoint.url, endpoint.api_key):
+            raise InventoryRefused("endpoint_changed", "Somebody else has changed its address or its key meanwhile.", "url")
         if changed:
-            Endpoint.objects.filter(pk=endpoint.pk).update(**changed)
-        after = Endpoint.objects.get(pk=endpoint.pk)
-        new_key = api_key != endpoint.api_key
-        audit.record(actor, "endpoint.update", after, was=endpoint.name, url=url, was_url=endpoint.url, new_key=new_key)
+            checked_url(url, before)
+        if name is not None:
+            changed["name"] = checked_name(name, Endpoint, before)
+        for column, value in changed.items():
+            setattr(before, column, value)
+        _save_unless_taken(before, changed)
+        new_key = bool(info) and api_key != endpoint.api_key
+        audit.record(actor, "endpoint.update", before, was=endpoint.name, url=url, was_url=endpoint.url, new_key=new_key)
         publish(Topic.INVENTORY, endpoint.pk)
-    return after
+    return before
+
+
+def _save_unless_taken(endpoint: Endpoint, columns: Iterable[str]) -> None:
+    """Write a new endpoint, or these columns of a known one. Raises ``InventoryRefused`` where another was faster."""
+    try:
+        with transaction.atomic():
+            endpoint.save(force_insert=endpoint.pk is None, update_fields=None if endpoint.pk is None else list(columns))
+    except IntegrityError as error:
+        raise InventoryRefused("address_taken", "Another endpoint has just got this address or name.", "url") from error
 
 
 def _default_name(info: EndpointInfo, host: Host, url: str) -> str:

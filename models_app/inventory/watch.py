@@ -11,6 +11,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.utils import timezone
 
 from models_app.backends.errors import BackendError
 from models_app.backends.protocol import Backend
@@ -18,7 +19,7 @@ from models_app.inventory.connect import backend_for
 from models_app.inventory.discovery import discover
 from models_app.inventory.managed import absence
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
-from models_app.inventory.observe import look_and_record
+from models_app.inventory.observe import look_and_record, record_failure
 from models_app.inventory.refresh import refresh_installed
 from models_app.inventory.routes import agent_endpoint
 
@@ -96,7 +97,7 @@ class Watcher:
         return [task for task in (*tasks, self._discovery) if task is not None and not task.done()]
 
     async def _watch(self, endpoint: Endpoint, address: Address) -> _Watched | None:
-        """The endpoint under watch; ``None`` where its address may not be called."""
+        """The endpoint under watch; ``None`` where it cannot be called, which keeps nobody from the others."""
         watched = self._watched.get(endpoint.pk)
         if watched is not None and watched.address == address:
             return watched
@@ -105,7 +106,14 @@ class Watcher:
         try:
             backend = await sync_to_async(backend_for)(endpoint)
         except BackendError as error:
-            log.warning("endpoint %s cannot be called: %s", endpoint.name, error.message)
+            log.debug("endpoint %s cannot be called: %s", endpoint.name, error.message)
+            await sync_to_async(record_failure)(endpoint, error, timezone.now())
+            return None
+        except (Endpoint.DoesNotExist, ManagedServer.DoesNotExist) as error:
+            log.debug("endpoint %s: %s", endpoint.name, error)
+            return None
+        except Exception:
+            log.exception("nothing can be made of what is known of endpoint %s", endpoint.name)
             return None
         self._watched[endpoint.pk] = _Watched(address, backend, refresh_due=self._first_refresh(endpoint))
         return self._watched[endpoint.pk]

@@ -32,6 +32,8 @@ RELEASE_AFTER = timedelta(seconds=30)
 """Reservations of an ended operation go after this even if no sample came."""
 BEAT_EVERY = timedelta(seconds=5)
 NOTICE_WITHIN = timedelta(days=1)
+LOST = "model.lost"
+"""The audit's word for a model that left memory without Berth."""
 
 
 class Reconciler:
@@ -109,16 +111,17 @@ def release_reservations(now: datetime) -> None:
 
 def notice_lost_models(now: datetime) -> None:
     """Say of each model that left memory without Berth; one that has come back since is another client's."""
-    lost = Residency.objects.filter(lost_at__gt=now - NOTICE_WITHIN).select_related("endpoint")
+    since = now - NOTICE_WITHIN
+    lost = list(Residency.objects.filter(lost_at__gt=since).order_by("pk").select_related("endpoint"))
+    if not lost:
+        return
+    told = AuditEntry.objects.filter(action=LOST, object_type="residency", at__gt=since).order_by("at")
+    noticed = dict(told.values_list("object_id", "at"))
+    busy = set(OperationTarget.objects.filter(active=True).values_list("endpoint_id", "model_name"))
     for residency in lost:
-        where = {"endpoint": residency.endpoint, "model_name": residency.name}
-        if not OperationTarget.objects.filter(active=True, **where).exists() and not _is_noticed(residency):
+        is_noticed = residency.lost_at is None or noticed.get(residency.pk, since) >= residency.lost_at
+        if not is_noticed and (residency.endpoint_id, residency.name) not in busy:
             _notice(residency)
-
-
-def _is_noticed(residency: Residency) -> bool:
-    noticed = AuditEntry.objects.filter(action="model.lost", object_type="residency", object_id=residency.pk)
-    return noticed.filter(at__gte=residency.lost_at).exists()
 
 
 @transaction.atomic
@@ -127,7 +130,7 @@ def _notice(residency: Residency) -> None:
     failure = installed.last_failure if installed else ""
     why = failure or "its keep-alive ran out, it was evicted, or another client unloaded it."
     text = f"{residency.name} has left memory without Berth: {why}"
-    audit.record(PANEL, "model.lost", residency, endpoint=residency.endpoint.name, pinned=residency.pinned)
+    audit.record(PANEL, LOST, residency, endpoint=residency.endpoint.name, pinned=residency.pinned)
     operation = Operation.objects.filter(pk=residency.operation_id or 0).first()
     if operation is not None:
         OperationLog.objects.create(operation=operation, text=text)

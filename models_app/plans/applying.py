@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from models_app.accounts import audit
@@ -55,7 +55,9 @@ def apply_plan(
 def settle() -> None:
     """Follow the applies of plans to their ends."""
     open_or_active = Q(applied_at=None) | Q(state=State.APPLIED)
-    for plan in Plan.objects.filter(open_or_active, operation__isnull=False).select_related("operation"):
+    followers = Operation.objects.filter(follows=OuterRef("operation"))
+    may_have_succeeded = Q(operation__state=Operation.State.SUCCEEDED) | Exists(followers)
+    for plan in Plan.objects.filter(open_or_active, may_have_succeeded).defer(*Plan.PARTS).select_related("operation"):
         latest = _latest(plan.operation)
         if latest is None or latest.state != Operation.State.SUCCEEDED:
             continue

@@ -28,10 +28,13 @@ class _Loader(yaml.CSafeLoader):
     """YAML's plain values; a key given twice is an error rather than the last one's."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if not isinstance(key, Hashable) or keys.count(key) > 1:
+        known: set[Hashable] = set()
+        for key in (self.construct_object(each, deep=True) for each, _ in node.value):
+            if not isinstance(key, Hashable):
+                raise InvalidYaml(f"Line {node.start_mark.line + 1}: a key is a word, not a list or a mapping.")
+            if key in known:
                 raise InvalidYaml(f"Line {node.start_mark.line + 1}: the key “{key}” is given twice.")
+            known.add(key)
         return super().construct_mapping(node, deep=deep)
 
 

@@ -72,6 +72,9 @@ class Plan(models.Model):
         APPLIED = "applied", "Applied"
         STALE = "stale", "Stale"
 
+    PARTS = ("fleet", "instances", "steps", "today", "notes")
+    """Columns that make a row large, for who reads many and needs none of them."""
+
     name = models.CharField(max_length=80, blank=True)
     state = models.CharField(max_length=8, choices=State.choices, default=State.SOLVING)
     demands = models.JSONField(default=list)

@@ -46,15 +46,17 @@ def save_demand(actor: Actor, document: Mapping[str, Any], row: Demand | None = 
             raise RequestRefused("too_many_demands", f"There are {MOST_DEMANDS} demands; no more are kept.", status=409)
         if errors := unknown_names(spec):
             raise _invalid("unknown_name", errors)
+        renamed = {each.name: each for each in others}
         if row is not None and row.name != spec.name:
-            others = [_renamed(each, row.name, spec.name) for each in others]
-        if faults := between([*others, spec]):
+            renamed = {each.name: _renamed(each, row.name, spec.name) for each in others}
+        if faults := between([*renamed.values(), spec]):
             raise _invalid("contradiction", {"apart_from": " ".join(faults.values())})
         saved = _write(spec, row)
-        for each in others:
-            Demand.objects.filter(name=each.name).update(
-                together_with=list(each.together_with), apart_from=list(each.apart_from)
-            )
+        for before in others:
+            after = renamed[before.name]
+            if after != before:
+                columns = {"together_with": list(after.together_with), "apart_from": list(after.apart_from)}
+                Demand.objects.filter(name=before.name).update(**columns)
         audit.record(actor, "demand.change" if row else "demand.add", saved, model=spec.model)
         publish(Topic.PLAN)
     return saved

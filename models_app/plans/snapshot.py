@@ -28,10 +28,11 @@ LEAST_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What belongs to models in memory, by their endpoint and name there."""
+    """What belongs to models in memory, by their endpoint and name there, and what is promised on each host's GPUs."""
 
     variants: dict[tuple[int, str], Variant]
     residencies: dict[tuple[int, str], Residency]
+    reservations: dict[int, list[Reservation]]
 
 
 def take_snapshot(changes: Changes = NONE) -> Fleet:
@@ -59,16 +60,20 @@ def take_snapshot(changes: Changes = NONE) -> Fleet:
         held = list(_loaded(host, here, latest, rows, {gpu.uuid for gpu in seen}))
         servers += here
         loaded += held
-        pools += _pools(host, seen, latest, held)
+        pools += _pools(host, seen, latest, held, rows.reservations.get(host.pk, []))
     return supposed(Fleet(tuple(pools), tuple(servers), tuple(loaded), tuple(left_out)), changes)
 
 
 def _rows() -> _Rows:
     names = LoadedModel.objects.values("name")
     installed = Installation.objects.filter(name__in=names).select_related("variant")
+    reservations: dict[int, list[Reservation]] = {}
+    for row in Reservation.objects.select_related("gpu"):
+        reservations.setdefault(row.gpu.host_id, []).append(row)
     return _Rows(
         {(row.endpoint_id, row.name): row.variant for row in installed},
         {(row.endpoint_id, row.name): row for row in Residency.objects.filter(lost_at=None)},
+        reservations,
     )
 
 
@@ -146,12 +151,13 @@ def _layers(variant: Variant | None, held: dict[str, int], on_cpu: int) -> int |
     return (variant.layer_count if variant and variant.layer_count else 1) * sum(held.values()) // total
 
 
-def _pools(host: Host, gpus: list[GpuSample], latest: Latest, held: list[Instance]) -> Iterator[Pool]:
+def _pools(
+    host: Host, gpus: list[GpuSample], latest: Latest, held: list[Instance], reservations: list[Reservation]
+) -> Iterator[Pool]:
     movable: dict[str, int] = {}
     for instance in held:
         for pool, size in instance.bytes.items():
             movable[pool] = movable.get(pool, 0) + (0 if instance.fixed else size)
-    reservations = Reservation.objects.filter(gpu__host=host).select_related("gpu")
     promised = held_bytes(reservations, {gpu.uuid: gpu.used_bytes for gpu in gpus})
     for gpu in gpus:
         yield Pool(

@@ -69,8 +69,10 @@ def wake(
     if plan is None:
         raise RequestRefused("no_active_plan", "No plan is applied: apply one that has a place for it first.", status=409)
     places = [each for each in instances(plan.instances) if each.demand == demand.name]
+    there = Endpoint.objects.in_bulk({each.endpoint_id for each in places})
+    places = [each for each in places if each.endpoint_id in there]
     if not places:
-        message = f"{plan} has no place for {demand}: have a plan solved that does, and apply it."
+        message = f"{plan} has no place for {demand} that is still there: have a plan solved that does, and apply it."
         raise RequestRefused("not_planned", message, status=409)
     loaded = {(row.endpoint_id, row.name): row for row in LoadedModel.objects.filter(name__in=_names(plan))}
     here = next((each for each in places if _key(each) in loaded), None)

@@ -91,17 +91,11 @@ class Case:
             if settings.context_length >= least:
                 return [settings.context_length], ""
             preset = f"{settings.context_length:,} tokens of context, as its server is configured"
-            return (
-                [],
-                f"{self.name} starts with {preset}; {least:,} are the least wanted. Accept {settings.context_length:,}.",
-            )
+            return [], _short(f"{self.name} starts with {preset}", least, settings.context_length)
         variant = self.candidate.facts.variant
         trained = variant.training_context_length if variant else None
         if trained and trained < least:
-            return (
-                [],
-                f"{self.name} was trained for {trained:,} tokens; {least:,} are the least wanted. Accept {trained:,}.",
-            )
+            return [], _short(f"{self.name} was trained for {trained:,} tokens", least, trained)
         return _halved(min(self.spec.context_length, trained or self.spec.context_length), least), ""
 
     def way(self, fleet: Fleet, subject: Subject, reckoning: Reckoning, size: int, layers: int | None = None) -> Way:

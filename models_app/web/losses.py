@@ -1,4 +1,4 @@
-"""What is lost with an endpoint or a host, in sentences."""
+"""What is lost with a row, in sentences."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _WORDS = {
     "loaded models": "{n} entr{ies} of models in memory",
     "residencies": "who loaded what, for {n} model{s}",
     "operations": "{n} operation{s} with steps and log",
+    "schedules": "{n} schedule{s} of it",
 }
 
 

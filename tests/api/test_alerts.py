@@ -119,6 +119,16 @@ def test_a_receiver_that_makes_no_sense_is_refused(writer, different, field):
     assert answer.json()["errors"][0]["field"] == field
 
 
+def test_an_email_receiver_that_becomes_a_webhook_signs_with_no_empty_secret(writer):
+    added = writer.post("alert-receivers", WEBHOOK | {"kind": "email", "address": "ops@example.org"})
+    where = f"alert-receivers/{added.json()['id']}"
+    answer = writer.send("put", where, WEBHOOK)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_secret")
+    assert answer.json()["errors"][0]["field"] == "secret"
+    assert Receiver.objects.get().kind == "email"
+    assert writer.send("put", where, WEBHOOK | {"secret": "sixteen characters"}).status_code == 200
+
+
 def test_members_see_and_change_nothing(reader, alert):
     receiver = ReceiverFactory()
     for method, path in (

@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from models_app.accounts.roles import Actor, Via
@@ -124,6 +126,14 @@ def test_a_schedule_is_added_changed_read_and_deleted(plan: Plan, writer: Script
     assert writer.get("schedules", is_enabled="true").json()["total"] == 1
     assert writer.send("delete", address).status_code == 204
     assert writer.get(address).status_code == 404
+
+
+def test_a_list_of_schedules_reads_no_plan(writer: Script, plan: Plan) -> None:
+    for number in range(3):
+        writer.post("schedules", EVENING | {"plan": plan.pk, "name": f"evening {number}"})
+    with CaptureQueriesContext(connection) as asked:
+        assert len(writer.get("schedules").json()["items"]) == 3
+    assert not [query["sql"] for query in asked if "fingerprint" in query["sql"]]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,11 @@ def test_sorting_takes_several_fields_and_directions(reader: Script) -> None:
     assert [row["index"] for row in rows] == [1, 0]
 
 
+def test_a_list_is_not_sorted_by_one_field_a_thousand_times(reader: Script) -> None:
+    answer = reader.get("gpus", sort=",".join(["index"] * 3000))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
+
+
 def test_filters_narrow_and_search_finds_parts(reader: Script) -> None:
     EndpointFactory(name="ollama on atlas", kind="ollama")
     EndpointFactory(name="router on borealis", kind="llama_server")

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from models_app.accounts.models import AuditEntry
 from models_app.backends.protocol import BackendKind
-from models_app.inventory import connect
+from models_app.inventory import connect, endpoints
 from models_app.inventory.endpoints import add_endpoint, remove_endpoint, update_endpoint
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint, Host
@@ -118,6 +118,41 @@ async def test_a_rename_asks_the_endpoint_nothing(ollama: Endpoint, ollama_simul
 async def test_a_new_address_is_asked_who_it_is(ollama: Endpoint, router_simulator: Any) -> None:
     moved = await update_endpoint(ADA, ollama, url=router_simulator.url)
     assert (moved.kind, moved.mode, moved.url) == ("llama_server", "router", router_simulator.url)
+
+
+async def test_what_somebody_else_changed_meanwhile_is_not_undone(
+    ollama: Endpoint, router_simulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key is entered for the address that was on the form: it must not reach the one that is there since."""
+    other = f"{router_simulator.url}/elsewhere"
+    asked = endpoints._identified
+
+    async def meanwhile(*about: Any) -> Any:
+        await Endpoint.objects.filter(pk=ollama.pk).aupdate(url=other)
+        return await asked(*about)
+
+    monkeypatch.setattr(endpoints, "_identified", meanwhile)
+    with pytest.raises(InventoryRefused) as refusal:
+        await update_endpoint(ADA, ollama, api_key="a new key")
+    assert (refusal.value.code, refusal.value.field) == ("endpoint_changed", "url")
+    after = await Endpoint.objects.aget()
+    assert (after.url, after.api_key) == (other, "")
+
+
+async def test_an_endpoint_that_was_removed_meanwhile_is_not_changed(ollama: Endpoint) -> None:
+    await Endpoint.objects.all().adelete()
+    with pytest.raises(InventoryRefused, match="has removed ollama meanwhile"):
+        await update_endpoint(ADA, ollama, name="another name")
+
+
+async def test_of_two_that_get_one_address_at_once_the_later_is_refused(
+    ollama: Endpoint, router_simulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "checked_url", lambda url, *_: url)
+    await sync_to_async(EndpointFactory)(url=router_simulator.url)
+    with pytest.raises(InventoryRefused) as refusal:
+        await update_endpoint(ADA, ollama, url=router_simulator.url)
+    assert refusal.value.code == "address_taken"
 
 
 @pytest.mark.django_db

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from models_app.catalog.models import Installation
 from models_app.inventory.endpoints import update_endpoint
@@ -87,6 +88,23 @@ async def test_a_removed_endpoint_is_left_alone(watcher: Watcher, ollama: Endpoi
     asked = len(ollama_simulator.server.requests)
     await looked(watcher)
     assert len(ollama_simulator.server.requests) == asked
+
+
+async def test_one_that_cannot_be_made_sense_of_keeps_nobody_from_the_others(
+    watcher: Watcher, ollama: Endpoint, router: Endpoint
+) -> None:
+    await Endpoint.objects.filter(pk=ollama.pk).aupdate(mode="of another version")
+    await Endpoint.objects.filter(pk=router.pk).aupdate(state=Endpoint.State.UNKNOWN)
+    await looked(watcher)
+    await router.arefresh_from_db()
+    assert router.state == Endpoint.State.ONLINE
+
+
+async def test_one_whose_address_is_no_longer_allowed_says_so(watcher: Watcher, ollama: Endpoint) -> None:
+    with override_settings(ENDPOINT_PORTS="443"):
+        await looked(watcher)
+    await ollama.arefresh_from_db()
+    assert (ollama.state, ollama.state_code) == (Endpoint.State.UNREACHABLE, "address_refused")
 
 
 async def test_closing_leaves_nothing_running(ollama: Endpoint, ollama_simulator: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from models_app.accounts.models import AuditEntry
@@ -14,7 +15,7 @@ from models_app.operations import reconciler as module
 from models_app.operations import records
 from models_app.operations.heartbeats import RECONCILER, WORKER, Heartbeat, is_alive
 from models_app.operations.models import Operation
-from models_app.operations.reconciler import Reconciler
+from models_app.operations.reconciler import Reconciler, notice_lost_models
 from models_app.operations.tasks import beat
 from tests.operations.conftest import SMALL, Stage, log_of
 
@@ -86,6 +87,23 @@ def test_a_model_that_left_behind_our_back_is_noticed_once(ollama: Stage) -> Non
     assert Residency.objects.get().lost_at is not None
     assert AuditEntry.objects.filter(action="model.lost").count() == 1
     assert "left memory without Berth" in log_of(operation)[-1]
+
+
+def test_however_many_models_were_lost_the_database_is_asked_the_same(ollama: Stage) -> None:
+    def lose(count: int) -> int:
+        """The statements of a tick after so many more models were lost, and noticed."""
+        now, known = timezone.now(), Residency.objects.count()
+        Residency.objects.bulk_create(
+            Residency(endpoint=ollama.endpoint, name=f"model-{known + number}", since=now, lost_at=now)
+            for number in range(count)
+        )
+        notice_lost_models(now)
+        with CaptureQueriesContext(connection) as asked:
+            notice_lost_models(now)
+        return len(asked)
+
+    assert lose(1) == lose(20)
+    assert AuditEntry.objects.filter(action="model.lost").count() == 21
 
 
 def test_a_model_that_berth_unloads_is_not_reported_as_lost(ollama: Stage) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.operations.follow import request_resume, request_roll_back
 from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
-from models_app.plans.applying import active_plan, apply_plan
+from models_app.plans.applying import active_plan, apply_plan, settle
 from models_app.plans.models import Plan
 from models_app.plans.outages import outages, total_seconds
 from models_app.simulation.devices import GIB
@@ -136,6 +138,20 @@ def test_a_resumed_apply_makes_the_plan_active(planner: Planner) -> None:
     resumed = planner.finished(request_resume(planner.stage.admin, failed))
     plan = planner.settled(plan)
     assert (plan.state, plan.operation) == ("applied", resumed)
+
+
+def test_plans_whose_applies_have_failed_cost_nothing_afterwards(planner: Planner) -> None:
+    planner.demand("chat", MIDDLE)
+
+    def fail() -> int:
+        """The statements that it takes to follow all plans once one more apply has failed."""
+        planner.stage.server.faults.add(Fault.OUT_OF_MEMORY, times=1)
+        planner.finished(apply_plan(planner.stage.admin, planner.solved(), confirmed=True).operation)
+        with CaptureQueriesContext(connection) as asked:
+            settle()
+        return len(asked)
+
+    assert fail() == fail() == 1
 
 
 def test_a_plan_that_is_rolled_back_is_no_longer_active(planner: Planner) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from models_app.accounts.models import AuditEntry
 from models_app.accounts.roles import Actor, Via
@@ -15,6 +17,7 @@ from models_app.plans.comparing import compare
 from models_app.plans.documents import demands_yaml
 from models_app.plans.freshness import differences, outdated_demands, require_applicable
 from models_app.plans.models import Demand, Plan
+from models_app.plans.snapshot import take_snapshot
 from models_app.plans.solving import solve_plan
 from tests.factories import GIB
 from tests.plans.fleets import OneHost, one_host
@@ -86,6 +89,29 @@ def test_others_follow_when_a_demand_is_renamed_or_deleted(host: OneHost) -> Non
     requests.delete_demand(ADA, Demand.objects.get(name="talk"))
     other.refresh_from_db()
     assert other.apart_from == []
+
+
+def test_a_demand_that_is_saved_writes_no_other(host: OneHost) -> None:
+    requests.save_demand(ADA, CHAT)
+    row = requests.save_demand(ADA, {"name": "code", "model": "phi4:14b", "apart_from": ["chat"]})
+    with CaptureQueriesContext(connection) as asked:
+        requests.save_demand(ADA, {"name": "code", "model": "phi4:14b", "priority": 1}, row)
+    written = [query["sql"] for query in asked if query["sql"].startswith(f'UPDATE "{Demand._meta.db_table}"')]
+    assert len(written) == 1
+
+
+def test_however_many_hosts_a_snapshot_asks_the_database_the_same(host: OneHost) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            take_snapshot()
+        return len(queries)
+
+    host.sample()
+    before = asked()
+    for _ in range(3):
+        one_host().sample()
+    assert len(take_snapshot().pools) > 3
+    assert asked() == before
 
 
 def test_an_import_adds_changes_and_with_replace_deletes_all_or_nothing(host: OneHost) -> None:

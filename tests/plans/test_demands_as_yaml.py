@@ -49,6 +49,7 @@ def test_a_hand_written_file_is_read() -> None:
         ("demands: \x00", "invalid_yaml", "The file is no YAML"),
         ("- name: a", "invalid_yaml", "one key, demands"),
         ("demands: []\ndemands: []", "invalid_yaml", "given twice"),
+        ("? [a]\n: b", "invalid_yaml", "a key is a word"),
         ("demands: [2026-13-45]", "invalid_yaml", "cannot be read"),
         ("demands: [{name: a}]", "invalid_demands", "Demand 1 (a): model: Give a model"),
         ("demands: [7]", "invalid_demands", "A demand is a mapping"),

@@ -116,6 +116,14 @@ def test_without_a_place_in_the_active_plan_it_is_refused(planner: Planner) -> N
     assert refused.value.code == "not_planned"
 
 
+def test_a_place_on_a_server_that_was_removed_is_none(planner: Planner) -> None:
+    swapping(planner)
+    planner.stage.endpoint.delete()
+    with pytest.raises(RequestRefused, match="no place for chat that is still there") as refused:
+        ask(planner, "chat")
+    assert refused.value.code == "not_planned"
+
+
 def test_a_plan_counts_as_soon_as_its_apply_has_succeeded(planner: Planner) -> None:
     planner.demand("search", EMBEDDING, context_length=2048, on_demand=True)
     planner.look()

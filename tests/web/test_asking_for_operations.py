@@ -63,6 +63,14 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(as_admi
     assert not Operation.objects.exists()
 
 
+@pytest.mark.parametrize("endpoint", [{"endpoint": "gone"}, {"endpoint": "4711"}, {}])
+def test_a_keep_alive_for_an_endpoint_that_is_gone_is_refused_with_a_sentence(as_admin, rows, endpoint):
+    fields = {"kind": "set_keep_alive", "model": "phi4:14b", "keep_alive": "10m"} | endpoint
+    answer = as_admin.post("/operations/", fields)
+    assert answer.status_code == 422
+    assert "this endpoint is not there any more" in answer.content.decode()
+
+
 @pytest.fixture
 def full_gpu(rows):
     register(rows.host, FixedProbe(record(rows, used_bytes=23 * GIB)))

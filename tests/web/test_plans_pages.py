@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from models_app.plans.models import Demand, Plan
 from models_app.plans.requests import save_demand
+from models_app.plans.scheduling import save_schedule
 from models_app.plans.solving import solve_plan
 from tests.plans.fleets import OneHost, one_host
 from tests.plans.test_asking_for_plans import ADA
@@ -216,6 +217,15 @@ def test_a_plan_is_deleted_when_confirmed_and_exported_as_it_was(plan: Plan, as_
     assert "Delete Plan" in text_of(as_admin.get(address))
     assert as_admin.post(address).status_code == 302
     assert not Plan.objects.exists()
+
+
+def test_a_plan_and_a_demand_say_which_schedules_go_with_them(plan: Plan, as_admin: Client) -> None:
+    demand = Demand.objects.get()
+    for number, what in enumerate(({"plan": plan}, {"demand": demand}, {"demand": demand})):
+        save_schedule(ADA, name=f"evening {number}", cron="0 20 * * *", time_zone="UTC", **what)
+    assert "Lost: 1 schedule of it." in text_of(as_admin.get(reverse("plan_delete", args=[plan.pk])))
+    page = text_of(as_admin.get(reverse("plan_demand_delete", args=[demand.pk])))
+    assert "Lost: 2 schedules of it." in page
 
 
 def test_a_plan_for_nothing_is_refused_with_a_sentence(host: OneHost, as_admin: Client) -> None:

@@ -95,6 +95,9 @@ def _fill(receiver: Receiver, wanted: Wanted) -> None:
     receiver.least_severity = _one_of(wanted.least_severity, list(Severity), "least_severity")
     receiver.is_on = wanted.is_on
     receiver.secret = _checked_secret(wanted.secret) or receiver.secret
+    if receiver.kind == Receiver.Kind.WEBHOOK and not receiver.secret:
+        message = "An e-mail receiver has no secret: type one that signs what is posted."
+        raise AlertRefused("invalid_secret", message, "secret")
 
 
 def _checked_name(name: str) -> str:

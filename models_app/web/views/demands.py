@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from models_app.inventory.guards import losses
 from models_app.operations.refusals import RequestRefused
 from models_app.plans import requests
 from models_app.plans.demand import spec_of
@@ -16,6 +17,7 @@ from models_app.plans.models import Demand
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
 from models_app.web.demand_form import DemandForm, initial_of, known_models
+from models_app.web.losses import loss_sentences
 from models_app.web.people import acting
 
 
@@ -60,6 +62,7 @@ def delete(request: HttpRequest, demand_id: int) -> HttpResponse:
     consequences = (
         "Plans made from now on do not place it.",
         "What is loaded for it stays loaded until a plan or somebody unloads it.",
+        *loss_sentences(losses(row)),
     )
     return ask(request, Question(f"Delete the demand {row.name}?", consequences, "Delete", reverse("plans")))
 

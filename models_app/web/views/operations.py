@@ -113,8 +113,9 @@ def _refused(request: HttpRequest, refused: RequestRefused) -> HttpResponse:
         template, id_prefix = template_for(request)
         context = context_of(LoadForm(request.POST, id_prefix=id_prefix), refused)
         return render(request, template, context, status=refused.status)
-    if request.POST.get("kind") == Kind.SET_KEEP_ALIVE and refused.errors:
-        loaded = get_object_or_404(LoadedModel, endpoint=request.POST["endpoint"], name=request.POST.get("model"))
+    if request.POST.get("kind") == Kind.SET_KEEP_ALIVE and "keep_alive" in refused.errors:
+        endpoint_id = row_id(request.POST.get("endpoint", ""))
+        loaded = get_object_or_404(LoadedModel, endpoint=endpoint_id, name=request.POST.get("model"))
         return form_response(request, loaded, refused)
     return confirm(request, refused)
 

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from models_app.inventory.guards import losses
 from models_app.inventory.models import Endpoint
 from models_app.inventory.references import row_id
 from models_app.operations.refusals import RequestRefused
@@ -24,6 +25,7 @@ from models_app.web.access import admin_required, member_required
 from models_app.web.applied_view import applied_view
 from models_app.web.confirm import Question, ask
 from models_app.web.listing import Listing
+from models_app.web.losses import loss_sentences
 from models_app.web.people import acting
 from models_app.web.plan_page import GOALS, plan_page
 from models_app.web.views.demands import yaml_file
@@ -98,7 +100,7 @@ def delete(request: HttpRequest, plan_id: int) -> HttpResponse:
         requests.delete_plan(acting(request), plan)
         messages.success(request, f"{plan} is deleted.")
         return redirect("plans")
-    consequences = ("What it brought about, if it was applied, stays as it is.",)
+    consequences = ("What it brought about, if it was applied, stays as it is.", *loss_sentences(losses(plan)))
     question = Question(f"Delete {plan}?", consequences, "Delete", reverse("plan", args=[plan.pk]))
     return ask(request, question)
 
@@ -134,4 +136,4 @@ def export(request: HttpRequest, plan_id: int) -> HttpResponse:
 
 
 def _rows() -> QuerySet[Plan]:
-    return Plan.objects.defer("fleet", "instances", "steps", "today", "notes")
+    return Plan.objects.defer(*Plan.PARTS)
