@@ -123,6 +123,6 @@ def _row(kind: type[Row], what: str, pk: int | None) -> Row | None:
 
 
 def _out(row: Schedule) -> ScheduleOut:
-    related = {"plan": row.plan_id, "demand": row.demand_id, "operation": row.operation_id}
-    same = {name: getattr(row, name) for name in ScheduleOut.model_fields if name not in {*related, "in_words"}}
-    return ScheduleOut(**same, **related, in_words=in_words(row.cron))
+    ids = {"plan": row.plan_id, "demand": row.demand_id, "operation": row.operation_id}
+    told: dict[str, Any] = {**ids, "in_words": in_words(row.cron)}
+    return ScheduleOut(**told, **{name: getattr(row, name) for name in ScheduleOut.model_fields if name not in told})
