@@ -40,6 +40,22 @@ def networks(name: str, default: str, meaning: str) -> list[ipaddress.IPv4Networ
         raise ImproperlyConfigured(f"{name}: {error}; write networks such as 127.0.0.0/8.") from None
 
 
+def ports(name: str, default: str, meaning: str) -> tuple[tuple[int, int], ...]:
+    """A comma-separated list of ports and ranges of ports, each as its first and last. Raises ImproperlyConfigured."""
+    return tuple(_port_range(name, word) for word in words(name, default, meaning))
+
+
+def _port_range(name: str, word: str) -> tuple[int, int]:
+    low, dash, high = word.partition("-")
+    try:
+        first, last = int(low), int(high if dash else low)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}: {word!r} is no port; write ports such as 443 or 1024-65535.") from None
+    if not 0 < first <= last <= 65_535:
+        raise ImproperlyConfigured(f"{name}: {word!r} must lie between 1 and 65535, the lower port first.")
+    return first, last
+
+
 def flag(name: str, default: bool, meaning: str) -> bool:
     """``1``, ``true``, ``yes`` or ``on`` for true; ``0``, ``false``, ``no``, ``off`` or nothing for false.
 

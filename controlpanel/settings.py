@@ -89,9 +89,9 @@ CSRF_FAILURE_VIEW = "models_app.web.views.errors.csrf_failure"
 LOGIN_REDIRECT_URL = "fleet"
 LOGOUT_REDIRECT_URL = "login"
 LOGIN_ATTEMPTS_PER_MINUTE = env.whole(
-    "BERTH_LOGIN_ATTEMPTS", 10, "Failed logins a minute for one name or address.", least=1
+    "BERTH_LOGIN_ATTEMPTS", 10, "Wrong passwords a minute for one name or address.", least=1
 )
-ENDPOINT_PORTS = env.text("BERTH_ENDPOINT_PORTS", "80,443,1024-65535", "Ports that an endpoint's address may name.")
+ENDPOINT_PORTS = env.ports("BERTH_ENDPOINT_PORTS", "80,443,1024-65535", "Ports that an endpoint's address may name.")
 MODEL_REGISTRIES = env.words(
     "BERTH_MODEL_REGISTRIES", "", "Registries other than Ollama's own that models may be pulled from."
 )

@@ -1,4 +1,4 @@
-"""A limit on failed logins: by name and by address, counted in the cache over fixed minutes."""
+"""A limit on wrong passwords: by name and by address, counted in the cache over fixed minutes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from django.core.cache import cache
 _WINDOW_SECONDS = 60
 
 
-class LoginThrottled(Exception):
-    """Too many failed logins. ``retry_seconds`` is when the next attempt is welcome."""
+class Throttled(Exception):
+    """Too many wrong passwords. ``retry_seconds`` is when the next attempt is welcome."""
 
     def __init__(self, retry_seconds: int) -> None:
         self.retry_seconds = retry_seconds
-        super().__init__(f"Too many failed logins. Try again in {retry_seconds} seconds.")
+        super().__init__(f"Too many wrong passwords. Try again in {retry_seconds} seconds.")
 
 
 def begin_attempt(name: str, address: str) -> None:
     """Count an attempt before its password is checked, so that parallel guesses do not slip through.
 
-    Raises ``LoginThrottled`` above ``settings.LOGIN_ATTEMPTS_PER_MINUTE`` for the name or the address.
+    Raises ``Throttled`` above ``settings.LOGIN_ATTEMPTS_PER_MINUTE`` for the name or the address.
     """
     counts = [_increase(key) for key in _keys(name, address)]
     if max(counts) > settings.LOGIN_ATTEMPTS_PER_MINUTE:
-        raise LoginThrottled(_WINDOW_SECONDS - int(time.time()) % _WINDOW_SECONDS)
+        raise Throttled(_WINDOW_SECONDS - int(time.time()) % _WINDOW_SECONDS)
 
 
 def forgive_attempt(name: str, address: str) -> None:

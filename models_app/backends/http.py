@@ -85,6 +85,8 @@ class Http:
     ) -> None:
         if not (api_key.isascii() and api_key.isprintable()):
             raise Rejected("The API key holds characters that no HTTP header can carry.")
+        if api_key != api_key.strip():  # the client would refuse it too, and name it in its error
+            raise Rejected("The API key begins or ends with a space, which no HTTP header can carry.")
         self.policy = policy or AddressPolicy()
         self.limits = limits or Limits()
         self.base = httpx.URL(self.policy.check_url(url))

@@ -8,7 +8,12 @@ from models_app.plans.scheduling import run_due
 
 
 def tick() -> None:
-    """Do everything that is due."""
-    settle()
-    run_due()
-    enforce()
+    """Do everything that is due. What fails keeps nothing else from being done; an ``ExceptionGroup`` tells of it in the end."""
+    failures = []
+    for step in (settle, run_due, enforce):
+        try:
+            step()
+        except Exception as error:  # told below
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup("not everything about plans was done", failures)

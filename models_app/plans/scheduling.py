@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from models_app.accounts import audit
@@ -19,6 +20,8 @@ from models_app.plans.models import Demand, Plan
 from models_app.plans.requests import request_plan
 from models_app.plans.schedules import Schedule
 from models_app.plans.waking import wake
+
+log = logging.getLogger(__name__)
 
 LATE = timedelta(minutes=10)
 """A firing that is noticed later than this, because the panel was not running, is told and not caught up with."""
@@ -118,6 +121,11 @@ def _go_on(row: Schedule, now: datetime) -> None:
         _fire(row, since)
     except RequestRefused as refused:
         _end(row, f"Not done at {_clock(row, since)}: {refused.message}")
+    except DatabaseError:  # nothing can be written now: it is tried again
+        raise
+    except Exception:
+        log.exception("schedule %s failed", row.pk)
+        _end(row, f"Not done at {_clock(row, since)}: an error of Berth itself, which its log tells.")
 
 
 def _fire(row: Schedule, since: datetime) -> None:

@@ -54,7 +54,6 @@ class EndpointForm(RefusableForm):
     api_key = forms.CharField(
         label="API key",
         required=False,
-        strip=False,
         help_text="Only where the server asks for one (llama-server's --api-key). It is stored and never shown again.",
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
     )

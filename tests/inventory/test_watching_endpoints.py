@@ -101,7 +101,7 @@ async def test_one_that_cannot_be_made_sense_of_keeps_nobody_from_the_others(
 
 
 async def test_one_whose_address_is_no_longer_allowed_says_so(watcher: Watcher, ollama: Endpoint) -> None:
-    with override_settings(ENDPOINT_PORTS="443"):
+    with override_settings(ENDPOINT_PORTS=((443, 443),)):
         await looked(watcher)
     await ollama.arefresh_from_db()
     assert (ollama.state, ollama.state_code) == (Endpoint.State.UNREACHABLE, "address_refused")

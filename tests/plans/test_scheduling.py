@@ -13,6 +13,7 @@ from models_app.operations.advance import advance
 from models_app.operations.apply import StepRequest, request_apply
 from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
+from models_app.plans import rhythm
 from models_app.plans.applying import active_plan, settle
 from models_app.plans.models import Demand, Plan
 from models_app.plans.schedules import Schedule
@@ -115,6 +116,28 @@ def test_one_that_was_missed_is_told_and_not_caught_up_with(planner: Planner, pl
     row = due(schedule(planner, plan=plan), ago=timedelta(hours=3))
     assert row.outcome.startswith("Missed at ")
     assert row.solving is None
+
+
+def test_one_that_fails_is_told_and_keeps_no_other_from_firing(
+    planner: Planner, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = schedule(planner, demand=Demand.objects.get(name="chat"), name="failing")
+    other = schedule(planner, plan=plan, name="other")
+    Schedule.objects.update(next_at=timezone.now() - timedelta(seconds=1))
+    monkeypatch.setattr("models_app.plans.scheduling.wake", lambda *_: {}["a row that is gone"])
+    assert "an error of Berth itself" in after_a_tick(failing).outcome
+    assert failing.waiting_since is None
+    assert after_a_tick(other).solving
+
+
+def test_a_failure_keeps_nothing_else_from_being_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+    monkeypatch.setattr(rhythm, "settle", lambda: {}["a row that is gone"])
+    monkeypatch.setattr(rhythm, "run_due", lambda: done.append("fired"))
+    monkeypatch.setattr(rhythm, "enforce", lambda: done.append("enforced"))
+    with pytest.raises(ExceptionGroup, match="plans"):
+        rhythm.tick()
+    assert done == ["fired", "enforced"]
 
 
 def test_what_is_refused_is_told(planner: Planner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth import authenticate
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
@@ -43,6 +44,23 @@ def test_a_mistake_is_explained_and_changes_nothing(as_member, typed, sentence):
     assert answer.status_code == 422
     assert sentence in answer.content.decode()
     assert authenticate(username="max", password=OLD)
+
+
+def test_guesses_at_the_current_password_are_limited(as_member, settings):
+    settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
+    cache.clear()
+    for _ in range(3):
+        assert "not your current password" in change(as_member, current="a guess").content.decode()
+    assert "Too many wrong passwords" in change(as_member).content.decode()
+    assert authenticate(username="max", password=OLD)
+
+
+def test_only_wrong_passwords_count(as_member, settings):
+    settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
+    cache.clear()
+    for _ in range(4):
+        assert "too short" in change(as_member, new="short", again="short").content.decode()
+    assert change(as_member).url == ACCOUNT
 
 
 def test_no_password_comes_back_in_a_page(as_member):

@@ -49,14 +49,14 @@ def test_guesses_at_one_name_are_refused_even_from_many_addresses(client, member
     for number in range(3):
         attempt(client, "max", "wrong", f"10.0.1.{number}")
     page = attempt(client, "MAX", PASSWORD, "10.0.1.9").content.decode()
-    assert "Too many failed logins" in page
+    assert "Too many wrong passwords" in page
     assert "_auth_user_id" not in client.session
 
 
 def test_guesses_at_many_names_are_refused_from_one_address(client, member):
     for name in ("a", "b", "c"):
         attempt(client, name, "wrong")
-    assert "Too many failed logins" in attempt(client, "max", PASSWORD).content.decode()
+    assert "Too many wrong passwords" in attempt(client, "max", PASSWORD).content.decode()
 
 
 def test_successful_logins_do_not_count(client, member):

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods
 from models_app.accounts import users
 from models_app.accounts.models import ApiToken
 from models_app.accounts.roles import is_admin
+from models_app.accounts.throttle import Throttled, begin_attempt, forgive_attempt
 from models_app.accounts.tokens import TokenRefused, create_token, revoke_token
 from models_app.accounts.users import AccountRefused
 from models_app.web.access import member_required
@@ -39,12 +40,21 @@ def account(request: HttpRequest) -> HttpResponse:
 
 
 def _change_password(request: HttpRequest, form: ChangePasswordForm) -> bool:
+    """Guesses at the current password count as those at the login: a browser left open gives nobody more of them."""
     user = signed_in(request)
+    attempt = (user.get_username(), request.META.get("REMOTE_ADDR", ""))
     try:
+        begin_attempt(*attempt)
         users.change_password(acting(request), user, form.cleaned_data["current"], form.cleaned_data["new"])
+    except Throttled as throttled:
+        form.add_error("current", str(throttled))
+        return False
     except AccountRefused as refused:
+        if refused.field != "current":
+            forgive_attempt(*attempt)
         form.add_error(refused.field, refused.message)
         return False
+    forgive_attempt(*attempt)
     update_session_auth_hash(request, user)
     messages.success(request, "Your password is changed. Your other browsers are logged out.")
     return True

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth import views
 from django.contrib.auth.forms import AuthenticationForm
 
-from models_app.accounts.throttle import LoginThrottled, begin_attempt, forgive_attempt
+from models_app.accounts.throttle import Throttled, begin_attempt, forgive_attempt
 
 
 class ThrottledForm(AuthenticationForm):
@@ -19,7 +19,7 @@ class ThrottledForm(AuthenticationForm):
         address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
         try:
             begin_attempt(name, address)
-        except LoginThrottled as throttled:
+        except Throttled as throttled:
             self.add_error(None, str(throttled))
             return self.cleaned_data
         cleaned = super().clean()
