@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from models_app.accounts import audit
@@ -18,7 +18,7 @@ from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import Guard, check_guard, check_unmanaged, losses
 from models_app.inventory.managed import is_managed
 from models_app.inventory.models import Endpoint, Host
-from models_app.inventory.names import checked_name, free_name
+from models_app.inventory.names import checked_name, free_name, unless_taken
 from models_app.inventory.routes import agent_endpoint
 from models_app.live import Topic, publish
 
@@ -112,7 +112,8 @@ def _insert(
         checked_url(url)
         name = checked_name(name or free_name(_default_name(info, host, url), Endpoint), Endpoint)
         endpoint = Endpoint(host=host, name=name, url=url, api_key=api_key, discovered=discovered, **_online(info))
-        _save_unless_taken(endpoint, ())
+        with _unless_taken():
+            endpoint.save(force_insert=True)
         audit.record(actor, "endpoint.add", endpoint, url=url, kind=info.kind.value, with_key=bool(api_key))
         _set_dismissed(host.pk, url, dismissed=False)
         publish(Topic.INVENTORY, endpoint.pk)
@@ -136,20 +137,16 @@ def _update(
             changed["name"] = checked_name(name, Endpoint, before)
         for column, value in changed.items():
             setattr(before, column, value)
-        _save_unless_taken(before, changed)
+        with _unless_taken():
+            before.save(update_fields=changed)
         new_key = bool(info) and api_key != endpoint.api_key
         audit.record(actor, "endpoint.update", before, was=endpoint.name, url=url, was_url=endpoint.url, new_key=new_key)
         publish(Topic.INVENTORY, endpoint.pk)
     return before
 
 
-def _save_unless_taken(endpoint: Endpoint, columns: Iterable[str]) -> None:
-    """Write a new endpoint, or these columns of a known one. Raises ``InventoryRefused`` where another was faster."""
-    try:
-        with transaction.atomic():
-            endpoint.save(force_insert=endpoint.pk is None, update_fields=None if endpoint.pk is None else list(columns))
-    except IntegrityError as error:
-        raise InventoryRefused("address_taken", "Another endpoint has just got this address or name.", "url") from error
+def _unless_taken() -> AbstractContextManager[None]:
+    return unless_taken(Endpoint, "address or name", code="address_taken", field="url")
 
 
 def _default_name(info: EndpointInfo, host: Host, url: str) -> str:

@@ -12,7 +12,7 @@ from models_app.inventory.addresses import is_loopback
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import Guard, check_guard, check_unmanaged, losses
 from models_app.inventory.models import Host
-from models_app.inventory.names import MAX_NAME_LENGTH, checked_name, free_name
+from models_app.inventory.names import MAX_NAME_LENGTH, checked_name, free_name, unless_taken
 from models_app.live import Topic, publish
 from models_app.probes.host import hostname
 
@@ -42,7 +42,7 @@ def own_host_at(url: str) -> Host | None:
 
 def add_host(actor: Actor, name: str, tags: Iterable[str] = ()) -> Host:
     """A new host, without GPUs until something samples it. Raises ``InventoryRefused``."""
-    with transaction.atomic():
+    with unless_taken(Host):
         host = Host.objects.create(name=checked_name(name, Host), tags=_checked_tags(tags))
         audit.record(actor, "host.add", host)
         publish(Topic.INVENTORY)
@@ -51,7 +51,7 @@ def add_host(actor: Actor, name: str, tags: Iterable[str] = ()) -> Host:
 
 def update_host(actor: Actor, host: Host, *, name: str | None = None, tags: Iterable[str] | None = None) -> Host:
     """Rename or retag a host; ``None`` leaves as it is. Raises ``InventoryRefused``."""
-    with transaction.atomic():
+    with unless_taken(Host):
         host = Host.objects.select_for_update().get(pk=host.pk)
         before = host.name
         host.name = host.name if name is None else checked_name(name, Host, host)

@@ -24,7 +24,7 @@ from models_app.backends.protocol import Backend, BackendKind, ServerProcess, Se
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.guards import Guard, check_guard, losses
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
-from models_app.inventory.names import checked_name, free_name
+from models_app.inventory.names import checked_name, free_name, unless_taken
 from models_app.inventory.routes import LOCAL, agent_url, is_managed_url
 from models_app.inventory.server_hosts import server_host, supervisor
 from models_app.live import Topic, publish
@@ -65,7 +65,7 @@ def add_managed(actor: Actor, host: Host, name: str, spec: Spec) -> Endpoint:
     key = secrets.token_hex(8)
     name = checked_name(name or free_name(spec.name[:80], Endpoint), Endpoint)
     put_spec(host, key, spec)
-    with transaction.atomic():
+    with unless_taken(Endpoint):
         endpoint = Endpoint.objects.create(
             host=host,
             name=name,
@@ -88,7 +88,7 @@ def update_managed(actor: Actor, endpoint: Endpoint, name: str, spec: Spec) -> E
     if isinstance(spec, ServerSpec) and spec.name != server.spec["name"] and server.process_id is not None:
         raise InventoryRefused("server_runs", "Stop the server before its model gets another name.", "name")
     put_spec(endpoint.host, server.key, spec)
-    with transaction.atomic():
+    with unless_taken(Endpoint):
         Endpoint.objects.filter(pk=endpoint.pk).update(name=name)
         ManagedServer.objects.filter(pk=server.pk).update(spec=spec.as_json())
         audit.record(actor, "server.update", endpoint, spec=spec.as_json(), was=server.spec)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import IntegrityError, transaction
 from django.db.models import Model
 
 from models_app.inventory.errors import InventoryRefused
@@ -23,6 +27,16 @@ def checked_name(name: str, kind: type[Model], subject: Model | None = None) -> 
     if others.exists():
         raise InventoryRefused("name_taken", f"There is already a {kind._meta.verbose_name} called “{name}”.", "name")
     return name
+
+
+@contextmanager
+def unless_taken(kind: type[Model], what: str = "name", *, code: str = "name_taken", field: str = "name") -> Iterator[None]:
+    """Write in here what was checked to be free a moment ago. Raises ``InventoryRefused`` where another was faster."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        raise InventoryRefused(code, f"Another {kind._meta.verbose_name} has just got this {what}.", field) from error
 
 
 def free_name(name: str, kind: type[Model]) -> str:

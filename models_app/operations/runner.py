@@ -48,12 +48,23 @@ async def run(operation_id: int) -> bool:
         if taken is None:
             return False
         operation, lease, steps = taken
-        async with aclosing(await database(backend_for, operation.site)) as backend:
+        try:
+            opened = await database(backend_for, operation.site)
+        except BackendError as error:
+            await database(_give_up, operation, lease, Failure.of(error))
+            return True
+        async with aclosing(opened) as backend:
             try:
                 await _conduct(Job(operation, lease, steps, database, backend))
             except LeaseLost:
                 log.warning("operation %s was taken over by another worker", operation_id)
     return True
+
+
+def _give_up(operation: Operation, lease: records.Lease, failure: Failure) -> None:
+    """End what no call can be made for, as where the settings no longer allow the address: nothing can be put back."""
+    columns = {"phase": "failed", "error_code": failure.code, "error_message": failure.message}
+    records.finish(operation, lease, State.FAILED, records.News(lines=[records.Line(failure.message)]), columns)
 
 
 async def _conduct(job: Job) -> None:

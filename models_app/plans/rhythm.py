@@ -8,7 +8,7 @@ from models_app.plans.scheduling import run_due
 
 
 def tick() -> None:
-    """Do everything that is due. What fails keeps nothing else from being done; an ``ExceptionGroup`` tells of it in the end."""
+    """Do everything that is due. What fails keeps nothing else from being done; an ``ExceptionGroup`` tells of it after."""
     failures = []
     for step in (settle, run_due, enforce):
         try:

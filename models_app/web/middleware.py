@@ -39,7 +39,8 @@ def page_of(request: HttpRequest) -> str:
     if not url_has_allowed_host_and_scheme(address, {request.get_host()}):
         return "/"
     parts = urlsplit(address)
-    return f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    path = "/" + parts.path.lstrip("/")  # two slashes would begin the name of another host
+    return f"{path}{'?' if parts.query else ''}{parts.query}"
 
 
 def page_for_what_cannot_be_opened(

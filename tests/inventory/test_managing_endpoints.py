@@ -175,9 +175,9 @@ def test_an_endpoint_at_work_is_not_removed() -> None:
 
 
 async def test_the_settings_limit_the_ports(host: Host, ollama_simulator: Any) -> None:
-    with override_settings(ENDPOINT_PORTS=((11434, 11434), (8080, 8090))):
-        with pytest.raises(InventoryRefused, match="not allowed"):
-            await add_endpoint(ADA, host, "x", ollama_simulator.url)
+    allowed = ((11434, 11434), (8080, 8090))
+    with override_settings(ENDPOINT_PORTS=allowed), pytest.raises(InventoryRefused, match="not allowed"):
+        await add_endpoint(ADA, host, "x", ollama_simulator.url)
 
 
 async def test_a_backend_knows_the_gpus_of_its_host(ollama: Endpoint) -> None:

@@ -37,6 +37,17 @@ def test_a_name_is_given_once() -> None:
     assert rename(ADA, host, "Gpu-1").name == "Gpu-1"
 
 
+def test_of_two_who_give_a_name_at_once_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models_app.inventory.hosts.checked_name", lambda name, *_: name)
+    add_host(ADA, "gpu-1")
+    other = add_host(ADA, "gpu-2")
+    for late in (lambda: add_host(ADA, "gpu-1"), lambda: rename(ADA, other, "gpu-1")):
+        with pytest.raises(InventoryRefused, match="has just got this name") as refusal:
+            late()
+        assert (refusal.value.code, refusal.value.field) == ("name_taken", "name")
+    assert AuditEntry.objects.count() == 2
+
+
 def test_too_many_tags_are_refused() -> None:
     with pytest.raises(InventoryRefused) as refusal:
         update_host(ADA, HostFactory(), tags=[f"tag-{n}" for n in range(21)])

@@ -44,6 +44,14 @@ def failed_load(stage: Stage, fault: Fault, **how: Any) -> Operation:
     return operation
 
 
+def test_an_endpoint_that_may_no_longer_be_called_fails_the_load_by_name(ollama: Stage, settings: Any) -> None:
+    operation = ollama.ask("load", SMALL)
+    settings.ENDPOINT_PORTS = ((1, 1),)
+    ollama.work(operation)
+    assert (operation.state, operation.error_code) == ("failed", "address_refused")
+    assert "is not allowed" in log_of(operation)[-1]
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [

@@ -103,6 +103,8 @@ def test_the_login_leads_back_to_the_page_of_a_form_not_to_where_the_form_is_sen
     sent = client.post("/plans/make/", headers={"Referer": "http://testserver/plans/?page=2"})
     assert sent.url == f"{LOGIN}?next=/plans/%3Fpage%3D2"
     assert client.post("/plans/make/", headers={"Referer": "https://elsewhere.example/x"}).url == f"{LOGIN}?next=/"
+    tricked = client.post("/plans/make/", headers={"Referer": "http://testserver//elsewhere.example/x"})
+    assert tricked.url == f"{LOGIN}?next=/elsewhere.example/x"
 
 
 def test_a_script_of_a_page_is_told_to_go_to_the_login(client, db):
