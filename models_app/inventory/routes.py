@@ -43,6 +43,11 @@ def agent_endpoint(url: str) -> str | None:
     return parts.path.removeprefix("/") if parts.scheme == AGENT else None
 
 
+def is_direct(url: str) -> bool:
+    """Whether an endpoint is called at its own address: no agent stands before it, and Berth has not started it."""
+    return urlsplit(url).scheme not in (AGENT, LOCAL)
+
+
 def is_managed_url(url: str) -> bool:
     """Whether this is the address of a server that Berth starts itself."""
     return urlsplit(url).scheme == LOCAL or (agent_endpoint(url) or "").startswith(MANAGED)

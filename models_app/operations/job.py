@@ -15,10 +15,12 @@ from models_app.inventory.models import Endpoint
 from models_app.operations import records
 from models_app.operations.database import Database
 from models_app.operations.expected import Expected
+from models_app.operations.handover import Handover
 from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.outcomes import Outcome
 from models_app.operations.records import Lease, Line, News
 from models_app.operations.reservations import used_by_gpu
+from models_app.operations.urgency import Urgency
 from models_app.operations.verify import Reading, risen
 from models_app.probes.types import HostSample
 from models_app.telemetry.attribution import held_by, model_pids
@@ -38,7 +40,7 @@ class Job:
     """One operation in the hands of one runner.
 
     ``fresh`` is a reading, with its model's name, that no step used yet; ``begun`` the step that was begun with its plan;
-    ``expected`` what admission knew of the load.
+    ``expected`` what admission knew of the load; ``handed`` what the request has read, until it is used.
     """
 
     operation: Operation
@@ -46,6 +48,8 @@ class Job:
     steps: list[OperationStep]
     database: Database
     backend: Backend
+    urgency: Urgency
+    handed: Handover | None = None
     fresh: tuple[str, Reading] | None = None
     begun: OperationStep | None = None
     expected: Expected | None = None
@@ -110,10 +114,13 @@ class Job:
         """A fresh sweep of the host's GPUs; ``None`` where the host has no telemetry."""
         return await sample_now_async(self.endpoint.host)
 
-    async def read(self, model: str) -> Reading:
-        """The endpoint, the GPUs and the model's processes now. Raises ``BackendError``."""
+    async def read(self, model: str, sample: HostSample | None = None) -> Reading:
+        """The endpoint, the GPUs and the model's processes now, unless there is a ``sample``. Raises ``BackendError``."""
         observed_at = timezone.now()
-        observation, sample = await asyncio.gather(self.backend.observe(), self.sample())
+        if sample is None:
+            observation, sample = await asyncio.gather(self.backend.observe(), self.sample())
+        else:
+            observation = await self.backend.observe()
         if sample is None or not sample.gpus:
             ram_bytes = await self.database(model_ram_bytes, self.endpoint, model, observation, sample)
             return Reading(observation, observed_at, sample, ram_bytes=ram_bytes)

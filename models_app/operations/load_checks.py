@@ -25,11 +25,15 @@ from models_app.telemetry.sources import begin_sample
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the checks found out on their way: the models to unload first, and of a load its preview and what is known."""
+    """What the checks found out on their way: the models to unload first, and of a load its preview and what is known.
+
+    ``sample`` is what the preview was judged by.
+    """
 
     unload: list[str] = field(default_factory=list)
     preview: FitPreview | None = None
     expected: Expected | None = None
+    sample: HostSample | None = None
 
 
 def check_load(request: Request) -> Checked:
@@ -96,4 +100,4 @@ def _fitting(
     preview = judged(subject, devices, request.options.gpu, request.endpoint, unload, request.model)
     if preview.verdict is Verdict.DOES_NOT_FIT and not request.load_anyway:
         raise RequestRefused("does_not_fit", preview.sentence, status=409, preview=preview)
-    return Checked([row.name for row in unload], preview, Expected(facts, subject))
+    return Checked([row.name for row in unload], preview, Expected(facts, subject), sample)

@@ -45,9 +45,12 @@ class News(NamedTuple):
     lines: Sequence[Line] = ()
 
 
-def take(operation_id: int) -> tuple[Operation, Lease, list[OperationStep]] | None:
-    """The operation with its lease and the steps that an earlier runner wrote; ``None`` where there is nothing to do."""
-    operation = states.take_lease(operation_id)
+def take(operation_id: int, queued: Operation | None = None) -> tuple[Operation, Lease, list[OperationStep]] | None:
+    """The operation with its lease and the steps that an earlier runner wrote; ``None`` where there is nothing to do.
+
+    ``queued`` is the operation where this process has just queued it.
+    """
+    operation = states.take_lease(operation_id, queued)
     if operation is None:
         return None
     steps = steps_of(operation) if operation.attempt > 1 else []

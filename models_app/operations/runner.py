@@ -22,6 +22,7 @@ from models_app.operations import records
 from models_app.operations.admission import admit
 from models_app.operations.database import Database
 from models_app.operations.expected import Expected, expected
+from models_app.operations.handover import take_over
 from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
 from models_app.operations.outcomes import Cancelled, Failure, LeaseLost, Outcome, Outdated, Waiting
@@ -29,6 +30,7 @@ from models_app.operations.plan import plan
 from models_app.operations.states import State
 from models_app.operations.steps import begin_planned, perform
 from models_app.operations.undo import undo
+from models_app.operations.urgency import Urgency
 from models_app.operations.verify import Reading
 from models_app.operations.watch import watched
 
@@ -43,11 +45,13 @@ OPEN = (OperationStep.State.PENDING, OperationStep.State.RUNNING)
 
 async def run(operation_id: int) -> bool:
     """Work on an operation until it has ended, waits, or belongs to another runner; whether there was one to work on."""
+    handed = take_over(operation_id)
     async with Database() as database:
-        taken = await database(records.take, operation_id)
+        taken = await database(records.take, operation_id, handed.operation if handed else None)
         if taken is None:
             return False
         operation, lease, steps = taken
+        urgency = handed.urgency if handed else Urgency(operation.site)
         try:
             opened = await database(backend_for, operation.site)
         except BackendError as error:
@@ -55,9 +59,11 @@ async def run(operation_id: int) -> bool:
             return True
         async with aclosing(opened) as backend:
             try:
-                await _conduct(Job(operation, lease, steps, database, backend))
+                await _conduct(Job(operation, lease, steps, database, backend, urgency, handed))
             except LeaseLost:
                 log.warning("operation %s was taken over by another worker", operation_id)
+            finally:
+                urgency.end()
     return True
 
 
@@ -113,7 +119,7 @@ async def _prepare(job: Job) -> None:
     """Steps that an earlier runner wrote stand; those of a retry are admitted anew."""
     name = next(iter(job.operation.unload), job.operation.model_name)
     for _ in range(MAX_READINGS):
-        reading, job.expected = await asyncio.gather(job.read(name), job.database(expected, job.operation))
+        reading, job.expected = await _look(job, name)
         unit = partial(_plan_and_admit, job.operation, job.steps, reading, job.expected)
         try:
             job.steps, job.begun = await job.write_with(_columns(job.steps, reading), unit)
@@ -122,6 +128,14 @@ async def _prepare(job: Job) -> None:
         job.fresh = name, reading
         return
     raise Failure("memory_unsettled", "Other operations kept ending while the memory was being read.", retryable=True)
+
+
+async def _look(job: Job, name: str) -> tuple[Reading, Expected | None]:
+    """What there is now, and what is known of the load; at first as the request has just read it."""
+    handed, job.handed = job.handed, None
+    if handed is None:
+        return await asyncio.gather(job.read(name), job.database(expected, job.operation))
+    return await job.read(name, handed.sample), handed.expected
 
 
 def _columns(steps: Sequence[OperationStep], reading: Reading) -> dict[str, Any]:

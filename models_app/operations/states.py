@@ -75,17 +75,24 @@ def transition(operation_id: int, old: State, new: State, lease_token: str, /, *
     return True
 
 
-@transaction.atomic
-def take_lease(operation_id: int) -> Operation | None:
+def take_lease(operation_id: int, queued: Operation | None = None) -> Operation | None:
     """A due operation, or a running one whose lease has expired, under a new lease; ``None`` where there is none to take.
 
-    It comes with its endpoint and host, as the row is now: until the lease is written nobody else changes it.
+    It comes with its endpoint and host, as the row is now: until the lease is written nobody else changes it. One that this
+    process has just ``queued`` is read only if its row is that no more.
     """
-    now = timezone.now()
-    rows = Operation.objects.select_for_update(of=("self",)).select_related("endpoint__host")
-    operation = rows.filter(pk=operation_id).order_by().first()
-    if operation is None or operation.kind == Operation.Kind.APPLY or not _is_due(operation, now):
-        return None
+    if queued is not None and (taken := _take(queued, timezone.now())):
+        return taken
+    with transaction.atomic():
+        rows = Operation.objects.select_for_update(of=("self",)).select_related("endpoint__host")
+        operation = rows.filter(pk=operation_id).order_by().first()
+        now = timezone.now()
+        if operation is None or operation.kind == Operation.Kind.APPLY or not _is_due(operation, now):
+            return None
+        return _take(operation, now)
+
+
+def _take(operation: Operation, now: datetime) -> Operation | None:
     taken = {
         "lease_token": str(uuid.uuid4()),
         "lease_expires_at": now + LEASE_DURATION,
@@ -93,7 +100,7 @@ def take_lease(operation_id: int) -> Operation | None:
         "attempt": operation.attempt + 1,
         "waiting_for": None,
     }
-    if not transition(operation_id, State(operation.state), State.RUNNING, operation.lease_token, **taken):
+    if not transition(operation.pk, State(operation.state), State.RUNNING, operation.lease_token, **taken):
         return None
     for name, value in taken.items():
         setattr(operation, name, value)

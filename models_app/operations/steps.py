@@ -25,13 +25,12 @@ from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.options import stored_options
 from models_app.operations.outcomes import Failure, Outcome
 from models_app.operations.speeds import MOST_SECONDS, TOKENS, record_speed
+from models_app.operations.urgency import ORDER_SECONDS
 from models_app.operations.verify import Reading
 from models_app.probes.types import HostSample
 
 Action = OperationStep.Action
 LEAST_TOKENS = 8
-ORDER_SECONDS = 0.01
-"""What a load teaches is read once the order to load has gone out."""
 IN_MEMORY = (ModelState.LOADED, ModelState.SLEEPING)
 
 
@@ -68,6 +67,7 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
     if step.state != OperationStep.State.RUNNING:
         await _begin(job, step, reading, _phrase(step))
     before = None if was_begun else reading.sample
+    job.urgency.end_with_order()
     async with in_background(_lesson(job, step, before)) as lesson:
         if was_begun and resident is not None and resident.state in IN_MEMORY:
             job.say(f"{step.model_name} is loaded: an earlier worker had begun it.")
@@ -79,7 +79,7 @@ async def _load(job: Job, step: OperationStep) -> Outcome:
 
 
 async def _lesson(job: Job, step: OperationStep, before: HostSample | None) -> Lesson | None:
-    await asyncio.sleep(ORDER_SECONDS)
+    await asyncio.sleep(ORDER_SECONDS)  # once the order to load has gone out
     return await job.database(lesson_of, job.operation, step, before, job.expected)
 
 
@@ -121,6 +121,7 @@ async def _unload(job: Job, step: OperationStep) -> Outcome:
     if step.state != OperationStep.State.RUNNING:
         await _begin(job, step, reading, _phrase(step))
     if reading.observation.find(step.model_name) is not None:
+        job.urgency.end_with_order()
         await job.backend.unload(step.model_name)
     return await confirm_unload(job, step, None if was_begun else reading)
 

@@ -11,15 +11,16 @@ from models_app.accounts import audit
 from models_app.accounts.roles import Actor
 from models_app.backends.protocol import Capability, LoadOptions
 from models_app.live import Topic, publish
-from models_app.operations import expected
 from models_app.operations.apply_steps import ApplyStep
 from models_app.operations.checks import canonical_name, check
+from models_app.operations.handover import hand_over
 from models_app.operations.load_checks import Checked
 from models_app.operations.models import Operation, OperationLog, OperationTarget
 from models_app.operations.nudge import enqueue
 from models_app.operations.options import FOREVER_SECONDS
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.request import Request
+from models_app.operations.urgency import urgent
 
 
 class StepTaken(Exception):
@@ -33,6 +34,11 @@ def submit(request: Request) -> Operation:
     """Check the request and queue its operation. Raises ``StepTaken`` where that of a step is queued already."""
     if request.kind is Operation.Kind.APPLY:
         raise RequestRefused("invalid_kind", "An apply is asked for by applying a plan.", field="kind")
+    with urgent(request.endpoint):
+        return _submit(request)
+
+
+def _submit(request: Request) -> Operation:
     request = replace(request, model=canonical_name(request.endpoint, request.model), options=_completed(request))
     if first := first_of_key(request.actor, request.idempotency_key, request.digest()):
         return first
@@ -125,7 +131,7 @@ def _create(request: Request, checked: Checked) -> Operation:
 
 def _pass_on(operation: Operation, checked: Checked) -> None:
     if checked.expected:
-        expected.keep(operation.pk, checked.expected)
+        hand_over(operation, checked.expected, checked.sample)
     enqueue(operation.pk)
 
 

@@ -1,6 +1,7 @@
 """What goes on without anybody asking: sampling, looking at endpoints, tending servers, reconciling, alerting.
 
-One event loop.
+One event loop. The rhythms are spread over their periods, and none begins while something is urgent: all at once they would
+hold up an operation for as long as they take together.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from models_app.runtime.part import Part
 from models_app.telemetry.collector import Collector
 from models_app.telemetry.history.maintenance import TICK_SECONDS, maintain
 from models_app.telemetry.history.recorder import FLUSH_SECONDS, recorder
+from models_app.telemetry.precedence import precedence
 
 log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
@@ -87,8 +89,8 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
     try:
         await _attempt(reconciler.tick)  # so that the others know at their first tick
         async with asyncio.TaskGroup() as group:
-            for period_seconds, tick in rhythms:
-                group.create_task(_every(period_seconds, tick, stop))
+            for place, (period_seconds, tick) in enumerate(rhythms):
+                group.create_task(_every(period_seconds, tick, stop, place / len(rhythms)))
     finally:
         await _attempt(sync_to_async(recorder.flush))
         await _attempt(reconciler.resign)
@@ -100,15 +102,22 @@ async def tend_servers() -> None:
     await asyncio.to_thread(supervisor().tick)
 
 
-async def _every(period_seconds: float, tick: Tick, stop: asyncio.Event) -> None:
+async def _every(period_seconds: float, tick: Tick, stop: asyncio.Event, first_after_seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    due = loop.time()
+    due = loop.time() + first_after_seconds
     async with ThreadSensitiveContext():
-        while not stop.is_set():
+        while not await _is_set_by(due, stop):
+            await precedence.give_way_async()
             await _attempt(tick)
             due = max(due + period_seconds, loop.time())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), due - loop.time())
+
+
+async def _is_set_by(due: float, stop: asyncio.Event) -> bool:
+    """Whether ``stop`` is set at that time of the event loop, or before."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(due):
+            await stop.wait()
+    return stop.is_set()
 
 
 async def _attempt(tick: Tick) -> None:

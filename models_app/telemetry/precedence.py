@@ -1,11 +1,13 @@
-"""Who works for many waits while a sample is on its way to the page that a person looks at.
+"""Who works for many, or in rhythm, waits while something is urgent: a sample that is on its way to the page that a person
+looks at, or an operation between its request and its order, or between the server's word and its end.
 
 It is Python's one lock and SQLite's that they would otherwise wait for together. A transaction that has begun is not held
-up, but none of many rows begins, and nothing of many is computed, before the sample has been sent.
+up, but none of many rows begins, and nothing of many is computed, before the urgent has ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -41,15 +43,25 @@ class Precedence:
                 self._urgent.pop(ticket, None)
             self._changed.notify_all()
 
+    @property
+    def has_urgent(self) -> bool:
+        """Whether something is urgent."""
+        return bool(self._urgent)
+
     def give_way(self) -> None:
         """Wait until nothing is urgent."""
-        if not self._urgent:
+        if not self.has_urgent:
             return
         with self._changed:
             until = max(self._urgent.values(), default=0.0)
             self._changed.wait_for(lambda: not self._urgent, until - time.monotonic())
             now = time.monotonic()
             self._urgent = {ticket: end for ticket, end in self._urgent.items() if end > now}
+
+    async def give_way_async(self) -> None:
+        """The same on an event loop, which goes on meanwhile."""
+        if self.has_urgent:
+            await asyncio.to_thread(self.give_way)
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -227,6 +227,7 @@ class Hub:
         self, wanted: dict[str, set[Role]], topics: set[str], heard: int
     ) -> tuple[int, dict[tuple[str, Role], Screen]]:
         """The revision first, so that the screens are at least as new."""
+        precedence.give_way()
         revision = live.current_revision()
         if revision - self._revision > heard:
             topics.add(ANY)
@@ -235,6 +236,7 @@ class Hub:
         return revision, {(name, role): screen for name, found in screens.items() for role, screen in found.items()}
 
     def _prepare(self) -> None:
+        precedence.give_way()
         for renderer in self._renderers.values():
             renderer.prepare()
         self._watched.tell(self.host_ids)

@@ -20,7 +20,7 @@
  *   gpu0.proc=1234:2048     pid:MiB of a compute process, or pid:NA; may repeat; does not change used_mb
  *   gpu0.gproc=1234:100     the same for a graphics process
  *   gpu0.follow=NAME        each live process whose /proc/PID/comm starts so is a compute process, and its resident
- *                           memory counts as used memory; may repeat
+ *                           memory counts as used memory; may repeat; a look holds for 2 ms
  *   gpu0.clock_graphics=2520  gpu0.clock_mem=10501  gpu0.max_clock_graphics=3105  gpu0.max_clock_mem=10501
  *   gpu0.clock_reasons=4    bits of the reasons that hold the clocks; gpu0.old_reasons=1 knows only the older call
  *   gpu0.ecc=1  gpu0.ecc_corrected=3  gpu0.ecc_uncorrected=0  gpu0.compute_mode=3
@@ -46,6 +46,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -55,6 +56,7 @@
 #define MAX_DEVICES (MAX_GPUS * (1 + MAX_PARTS))
 #define MAX_PROCESSES 512
 #define POLL_MICROSECONDS 2000
+#define FOLLOWED_MICROSECONDS 2000
 
 typedef unsigned int uint;
 typedef unsigned long long ulonglong;
@@ -301,12 +303,34 @@ static int followed_processes_named(const char *prefix, Process *processes, int 
     return count;
 }
 
+static long long now_microseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+}
+
+/* The last look through /proc, which the calls of one sweep share: a driver has no such search to make. */
+static struct { char prefix[64]; long long at; int count; Process processes[MAX_PROCESSES]; } followed;
+
+static int followed_lately(const char *prefix, Process *processes, int capacity) {
+    pthread_mutex_lock(&lock);
+    if (strcmp(followed.prefix, prefix) || now_microseconds() - followed.at > FOLLOWED_MICROSECONDS) {
+        snprintf(followed.prefix, sizeof followed.prefix, "%s", prefix);
+        followed.count = followed_processes_named(prefix, followed.processes, MAX_PROCESSES);
+        followed.at = now_microseconds();
+    }
+    int count = followed.count < capacity ? followed.count : capacity;
+    memcpy(processes, followed.processes, (size_t)count * sizeof *processes);
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
 static int followed_processes(Device device, Process *processes, int capacity) {
     char key[160], prefix[64], *state = read_state();
     int count = 0;
     gpu_key(key, sizeof key, device->index, "follow");
     for (int nth = 0; state && find_nth(state, key, nth, prefix, sizeof prefix); nth++)
-        count += followed_processes_named(prefix, processes + count, capacity - count);
+        count += followed_lately(prefix, processes + count, capacity - count);
     free(state);
     return count;
 }

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from models_app.backends.protocol import LoadOptions
 from models_app.inventory.models import Gpu, Residency
+from models_app.operations import handover
 from models_app.operations.models import Operation
 from models_app.operations.preview import fit_preview
 from models_app.operations.requests import RequestRefused
@@ -85,7 +86,10 @@ def test_what_fits_only_after_another_operation_waits_for_it(ollama: Stage) -> N
     assert ollama.work(operation).waiting_for_id == other.pk
 
 
-def test_a_load_that_no_longer_fits_when_its_turn_comes_fails_with_the_figures(ollama: Stage) -> None:
+def test_a_load_that_no_longer_fits_when_its_turn_comes_fails_with_the_figures(
+    ollama: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "FRESH_SAMPLE_SECONDS", -1)  # its turn comes later
     operation = ollama.ask("load", SMALL)
     pid = ollama.machine.spawn("python")
     ollama.machine.allocate(pid, 0, 20 * GIB)
