@@ -19,7 +19,7 @@ from models_app.plans.cron import InvalidSchedule, next_firing
 from models_app.plans.models import Demand, Plan
 from models_app.plans.requests import request_plan
 from models_app.plans.schedules import Schedule
-from models_app.plans.waking import wake
+from models_app.plans.waking import JustLoaded, wake
 
 log = logging.getLogger(__name__)
 
@@ -111,14 +111,11 @@ def _go_on(row: Schedule, now: datetime) -> None:
     since = row.waiting_since or now
     busy = Operation.objects.filter(kind=Operation.Kind.APPLY, state__in=Operation.ACTIVE).first()
     if busy is not None:
-        under_way = f"operation {busy.pk} ({busy}) was under way"
-        if row.when_busy == Schedule.WhenBusy.SKIP or now - since > LONGEST_WAIT:
-            _end(row, f"Skipped at {_clock(row, since)}: {under_way}.")
-        else:
-            _tell(row, f"Waits since {_clock(row, since)} for operation {busy.pk} ({busy}).")
-        return
+        return _wait(row, now, f"operation {busy.pk} ({busy}) was under way", f"for operation {busy.pk} ({busy})")
     try:
         _fire(row, since)
+    except JustLoaded as refused:
+        _wait(row, now, refused.reason, f"until it may make way: {refused.reason}")
     except RequestRefused as refused:
         _end(row, f"Not done at {_clock(row, since)}: {refused.message}")
     except DatabaseError:  # nothing can be written now: it is tried again
@@ -126,6 +123,15 @@ def _go_on(row: Schedule, now: datetime) -> None:
     except Exception:
         log.exception("schedule %s failed", row.pk)
         _end(row, f"Not done at {_clock(row, since)}: an error of Berth itself, which its log tells.")
+
+
+def _wait(row: Schedule, now: datetime, reason: str, waits_for: str) -> None:
+    """For what passes by itself; or skip this time, where that was chosen or it has lasted too long."""
+    since = row.waiting_since or now
+    if row.when_busy == Schedule.WhenBusy.SKIP or now - since > LONGEST_WAIT:
+        _end(row, f"Skipped at {_clock(row, since)}: {reason}.")
+    else:
+        _tell(row, f"Waits since {_clock(row, since)} {waits_for}.")
 
 
 def _fire(row: Schedule, since: datetime) -> None:

@@ -50,6 +50,16 @@ class _Room:
     why_not: str = ""
 
 
+class JustLoaded(RequestRefused):
+    """``just_loaded``: models would have to make way that have only just come. ``reason`` says so without any advice."""
+
+    def __init__(self, young: Sequence[str]) -> None:
+        came = f"came less than {MINIMUM_RESIDENCE_SECONDS:g} s ago"
+        self.reason = f"{', '.join(young)} would have to make way and {came}"
+        advice = "Swapping back and forth serves nobody; confirm to do it all the same."
+        super().__init__("just_loaded", f"{self.reason}. {advice}", status=409)
+
+
 def wake(
     actor: Actor,
     demand: Demand,
@@ -173,11 +183,7 @@ def _check(room: _Room, *, confirmed: bool, may_evict: bool) -> None:
     if room.evict and not may_evict:
         raise RequestRefused("no_room", f"{room.instance.model} fits only once {names} makes way.", status=409)
     if room.young and not confirmed:
-        message = (
-            f"{', '.join(room.young)} would have to make way, and came less than {MINIMUM_RESIDENCE_SECONDS:g} s ago. "
-            "Swapping back and forth serves nobody; confirm to do it all the same."
-        )
-        raise RequestRefused("just_loaded", message, status=409)
+        raise JustLoaded(room.young)
 
 
 def _request(

@@ -29,7 +29,11 @@ class ScheduleForm(forms.Form):
         widget=forms.TextInput(attrs=PLAIN),
     )
     what = forms.ChoiceField(label="Then", help_text="A plan's demands are solved anew when it fires.")
-    when_busy = forms.ChoiceField(label="While another plan is being applied", choices=Schedule.WhenBusy.choices)
+    when_busy = forms.ChoiceField(
+        label="While another plan is being applied",
+        help_text="Or while a model that has only just come would have to make way.",
+        choices=Schedule.WhenBusy.choices,
+    )
     enabled = forms.BooleanField(label="Switched on", required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -22,6 +22,7 @@ from models_app.plans.solving import solve_plan
 from tests.operations.applies import work
 from tests.operations.conftest import EMBEDDING, MIDDLE, SMALL
 from tests.plans.conftest import Planner
+from tests.plans.test_waking import ask, swapping
 
 
 def schedule(planner: Planner, **more: Any) -> Schedule:
@@ -110,6 +111,19 @@ def busy(planner: Planner) -> Operation:
     operation = request_apply(planner.stage.admin, "by hand", [step])
     advance(operation.pk)
     return operation
+
+
+@pytest.mark.parametrize(("when_busy", "told"), [("wait", "Waits since "), ("skip", "Skipped at ")])
+def test_a_model_that_has_only_just_come_is_waited_for_and_nobody_is_asked_to_confirm(
+    planner: Planner, when_busy: str, told: str
+) -> None:
+    swapping(planner)
+    ask(planner, "chat")
+    row = due(schedule(planner, demand=Demand.objects.get(name="reason"), when_busy=when_busy))
+    assert row.outcome.startswith(told)
+    assert f"{MIDDLE} would have to make way and came less than 60 s ago." in row.outcome
+    assert "confirm" not in row.outcome
+    assert row.waiting_since is None or when_busy == "wait"
 
 
 def test_one_that_was_missed_is_told_and_not_caught_up_with(planner: Planner, plan: Plan) -> None:
