@@ -18,6 +18,8 @@ from models_app.web.colours import COLOURS
 from models_app.web.templatetags.berth import gib
 
 ROWS = 24
+FINE_POINTS = 360
+"""Of six hours they are minutes: near enough to tell whether all there is lies within the last one."""
 NOTHING = "–"
 MOST_CHOICES = 300
 RANGES = {
@@ -101,6 +103,23 @@ def choices() -> list[tuple[str, list[tuple[str, str]]]]:
         query = {"model": row.name, "endpoint": str(row.endpoint_id)}
         by_host.setdefault(row.endpoint.host.name, []).append((_address(query), f"{row.name} on {row.endpoint.name}"))
     return sorted(by_host.items())
+
+
+def fitting_range(subject: Subject, until: datetime) -> str:
+    """The default; a shorter one where that holds all there is, a longer one where the default holds nothing."""
+    names = list(RANGES)
+    default = names.index(DEFAULT_RANGE)
+    for longer in names[default:]:
+        began = _began(subject.history(until - RANGES[longer][1], until, FINE_POINTS))
+        if began is not None:
+            return next(name for name in [*names[:default], longer] if began >= until - RANGES[name][1] or name == longer)
+    return DEFAULT_RANGE
+
+
+def _began(found: History) -> datetime | None:
+    """The first point at which anything was held or measured."""
+    times = (time for place, time in enumerate(found.times) if any(series.mean[place] for series in found.series))
+    return next((datetime.fromtimestamp(time, UTC) for time in times), None)
 
 
 def _address(query: dict[str, str]) -> str:

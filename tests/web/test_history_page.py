@@ -159,6 +159,20 @@ def test_what_is_gone_is_not_found(as_member: Client, query: dict[str, str]) -> 
     assert as_member.get("/history/", query).status_code == 404
 
 
+@pytest.mark.usefixtures("remembered")
+@pytest.mark.parametrize(
+    ("later", "opens_at"),
+    [(timedelta(), "1 h"), (timedelta(hours=3), "6 h"), (timedelta(hours=20), "24 h"), (timedelta(days=2), "7 d")],
+)
+def test_it_opens_at_the_shortest_range_that_holds_what_there_is(
+    as_member: Client, gpu: Gpu, llama: LoadedModel, later: timedelta, opens_at: str
+) -> None:
+    with time_machine.travel(NOON + later, tick=False):
+        of_gpu, of_model = page(as_member, gpu=gpu.pk), page(as_member, model=llama.name, endpoint=llama.endpoint_id)
+    assert f'aria-current="true">{opens_at}<' in of_gpu
+    assert f'aria-current="true">{opens_at}<' in of_model
+
+
 def test_an_unknown_range_falls_back(as_member: Client, gpu: Gpu) -> None:
     assert 'aria-current="true">6 h' in page(as_member, gpu=gpu.pk, range="<script>")
 

@@ -24,19 +24,21 @@ FIGURES = (("utilization", "Utilisation"), ("temperature", "Temperature"), ("pow
 @require_safe
 @member_required
 def page(request: HttpRequest) -> HttpResponse:
-    """``?gpu=ID``, or ``?model=NAME&endpoint=ID``; without either, the first GPU. ``&range=`` is one of ``RANGES``."""
-    chosen = request.GET.get("range", "")
-    chosen = chosen if chosen in past.RANGES else past.DEFAULT_RANGE
-    subject = _subject(request)
-    context: dict[str, Any] = {"choices": past.choices(), "ranges": past.RANGES, "chosen": chosen, "subject": subject}
+    """``?gpu=ID``, or ``?model=NAME&endpoint=ID``; without either, the first GPU. ``&range=`` is one of ``RANGES``,
+    by default one that fits what there is."""
+    subject, asked = _subject(request), request.GET.get("range", "")
+    asked = asked if asked in past.RANGES else ""
+    context: dict[str, Any] = {"choices": past.choices(), "ranges": past.RANGES, "asked": asked, "subject": subject}
     if subject is None:
         return render(request, "history/page.html", context)
     until = timezone.now()
+    chosen = asked or past.fitting_range(subject, until)
     since = until - past.RANGES[chosen][1]
     found = subject.history(since, until, past.ROWS)
     operations = Operation.objects.filter(_of(subject), kind__in=Operation.MOVES_MEMORY, created_at__gte=since)
     columns = past.columns(found, subject)
     context |= {
+        "chosen": chosen,
         "shares": past.shares(found, subject),
         "figures": FIGURES,
         "columns": columns,
