@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.utils import timezone
+
+from models_app.accounts.roles import Actor
 from models_app.live import Topic, publish
 from models_app.operations.refusals import RequestRefused
 from models_app.plans.changes import read_changes
@@ -10,6 +15,9 @@ from models_app.plans.fleet import Fleet, fleet_of
 from models_app.plans.models import Plan
 from models_app.plans.requests import all_specs
 from models_app.plans.snapshot import take_snapshot
+
+A_MOMENT = timedelta(seconds=15)
+"""So long a second click is taken for the first. What a plan is made of beside the fleet may change soon after: a pull."""
 
 
 def differences(plan: Plan, now: Fleet | None = None) -> list[str]:
@@ -28,6 +36,16 @@ def outdated_demands(plan: Plan) -> list[str]:
         *(f"The demand {name} is gone." for name in then if name not in now),
         *(f"The demand {name} has changed." for name in then if name in now and now[name] != then[name]),
     ]
+
+
+def just_made(actor: Actor, name: str = "") -> Plan | None:
+    """What the asker had made a moment ago for the same demands: being solved, or a draft that still fits the fleet."""
+    since = timezone.now() - A_MOMENT
+    mine = Plan.objects.filter(requested_by=actor.name, user_id=actor.user_id, name=name.strip(), created_at__gte=since)
+    plan = mine.filter(changes={}, state__in=[Plan.State.SOLVING, Plan.State.DRAFT]).first()
+    if plan is None or outdated_demands(plan):
+        return None
+    return plan if plan.state == Plan.State.SOLVING or not differences(plan) else None
 
 
 def require_applicable(plan: Plan) -> None:

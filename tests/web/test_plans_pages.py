@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from models_app.plans.models import Demand, Plan
 from models_app.plans.requests import save_demand
@@ -106,6 +108,34 @@ def test_yaml_is_exported_and_imported_and_a_refused_one_stays_typed(plan: Plan,
     assert refused.status_code == 422
     assert "anchors and aliases are not accepted" in text_of(refused)
     assert "demands: [&amp;a x]" in text_of(refused)
+
+
+def test_a_second_click_opens_what_the_first_had_made(host: OneHost, as_admin: Client) -> None:
+    save_demand(ADA, CHAT)
+    while_solving = [as_admin.post(reverse("plan_make"))["Location"] for _ in range(2)]
+    solve_plan(Plan.objects.get().pk)
+    solved = as_admin.post(reverse("plan_make"))["Location"]
+    assert {*while_solving, solved} == {reverse("plan", args=[Plan.objects.get().pk])}
+
+
+def test_solving_a_plan_again_from_its_own_page_always_makes_another(plan: Plan, as_admin: Client) -> None:
+    as_admin.post(reverse("plan_make"), {"again": str(plan.pk)})
+    assert Plan.objects.count() == 2
+
+
+@pytest.mark.parametrize("changed", ["fleet", "demands", "time", "asker"])
+def test_but_not_once_anything_has_changed(host: OneHost, plan: Plan, as_admin: Client, changed: str) -> None:
+    if changed == "fleet":
+        host.load("llama3.1:8b")
+        host.sample()
+    elif changed == "demands":
+        save_demand(ADA, CHAT | {"priority": 1}, Demand.objects.get())
+    elif changed == "time":
+        Plan.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    else:
+        Plan.objects.update(requested_by="somebody else")
+    as_admin.post(reverse("plan_make"))
+    assert Plan.objects.count() == 2
 
 
 def test_a_plan_shows_today_and_the_plan_the_goals_and_the_moves(plan: Plan, as_member: Client) -> None:

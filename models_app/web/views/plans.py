@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,6 +21,7 @@ from models_app.plans.comparing import compare
 from models_app.plans.demand import read_demand
 from models_app.plans.documents import demands_yaml
 from models_app.plans.fingerprint import fingerprint
+from models_app.plans.freshness import just_made
 from models_app.plans.models import Demand, Plan
 from models_app.plans.snapshot import take_snapshot
 from models_app.web.access import admin_required, member_required
@@ -55,9 +58,14 @@ def index(request: HttpRequest) -> HttpResponse:
 @admin_required
 @require_POST
 def make(request: HttpRequest) -> HttpResponse:
-    """Have a plan solved for all demands as they are."""
+    """Have a plan solved for all demands as they are. A second click opens what the first had made."""
+    actor, name = acting(request), request.POST.get("name", "")
     try:
-        plan = requests.request_plan(acting(request), name=request.POST.get("name", ""))
+        with transaction.atomic():
+            get_user_model().objects.select_for_update().get(pk=actor.user_id)  # two clicks come one after the other
+            plan = just_made(actor, name)
+            if plan is None or str(plan.pk) == request.POST.get("again"):
+                plan = requests.request_plan(actor, name=name)
     except RequestRefused as refused:
         messages.error(request, refused.message)
         return redirect("plans")
