@@ -127,6 +127,8 @@ def _too_large(_: RequestDataTooBig) -> Problem:
 
 
 def _bad_request(error: HttpError) -> Problem:
+    if isinstance(error.__cause__, Problem):  # what reads the body says what is wrong with it; ninja wraps it
+        return error.__cause__
     told = "The body is no JSON: send a JSON object in UTF-8." if str(error) == "Cannot parse request body" else str(error)
     return Problem(error.status_code, "bad_request", told)
 

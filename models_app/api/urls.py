@@ -44,6 +44,7 @@ from models_app.api import (
     tiers,
 )
 from models_app.api.auth import AUTH, for_members
+from models_app.api.bodies import Bodies
 from models_app.api.docs import Docs
 
 
@@ -75,6 +76,7 @@ api = Api(
     description="See and steer the VRAM of a team's GPUs. Errors are problem documents (RFC 9457) with a stable `code`.",
     auth=AUTH,
     docs=Docs(settings={"persistAuthorization": False, "defaultModelsExpandDepth": 0}),
+    parser=Bodies(),
     renderer=Renderer(),
     docs_decorator=for_members,
     docs_url="docs",

@@ -37,6 +37,24 @@ def test_a_body_that_is_not_json_is_refused(writer: Script) -> None:
     assert code(answer)[0] == 400
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_json_that_does_not_say_so_is_refused_with_what_to_send(writer: Script, kind: str) -> None:
+    answer = writer.send("post", "agents/enrolments", '{"host": "atlas"}', content_type=kind)
+    assert code(answer) == (415, "unsupported_media_type")
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/merge-patch+json"])
+def test_json_may_say_more_of_itself(writer: Script, kind: str) -> None:
+    answer = writer.send("post", "agents/enrolments", '{"host": "nowhere"}', content_type=kind)
+    assert code(answer) == (422, "unknown_host")
+
+
+def test_without_a_body_nothing_has_to_be_said_of_it(writer: Script) -> None:
+    answer = writer.send("post", "operations/424242/cancel", "", content_type="application/x-www-form-urlencoded")
+    assert code(answer) == (404, "not_found")
+
+
 def test_every_wrong_field_is_named(writer: Script) -> None:
     answer = writer.post("operations", {"kind": "explode", "model": 7, "colour": "red"})
     assert code(answer) == (422, "invalid_request")
