@@ -119,7 +119,7 @@ class _Round:
             return
         self._tracks[key] = track
         if key in self._alerts and (reading.value or 0) > limits.clear_at:
-            update_alert(self._alerts[key], reading, self._facts.at)
+            update_alert(self._alerts[key], rule, reading, self._facts.at)
         elif key not in self._alerts and track.is_raised:
             raise_alert(rule, reading, track.since, self._facts.at)
 

@@ -34,13 +34,12 @@ def raise_alert(rule: Rule, reading: Reading, since: datetime, now: datetime) ->
         with transaction.atomic():
             alert = Alert.objects.create(
                 rule=rule.name,
-                severity=rule.severity,
                 subject=reading.subject.key,
                 subject_name=reading.subject.name,
                 host_id=reading.subject.host_id,
                 since=since,
                 raised_at=now,
-                **_told(reading, now),
+                **_told(rule, reading, now),
             )
             announce(alert, now)
             publish(Topic.ALERT, alert.pk)
@@ -49,12 +48,12 @@ def raise_alert(rule: Rule, reading: Reading, since: datetime, now: datetime) ->
     return alert
 
 
-def update_alert(alert: Alert, reading: Reading, now: datetime) -> bool:
+def update_alert(alert: Alert, rule: Rule, reading: Reading, now: datetime) -> bool:
     """Bring the evidence up to date where it says something else; whether it did."""
     if now - alert.seen_at < REWRITE_AFTER or not reading.sentence:
         return False
-    told = _told(reading, now)
-    if told["sentence"] == alert.sentence and told["action"] == alert.action:
+    told = _told(rule, reading, now)
+    if all(told[name] == getattr(alert, name) for name in ("sentence", "action", "severity")):
         return False
     if not Alert.objects.filter(pk=alert.pk, state=State.OPEN).update(**told):
         return False
@@ -80,8 +79,9 @@ def forget_old(now: datetime) -> None:
     queue.forget_old(now)
 
 
-def _told(reading: Reading, now: datetime) -> dict[str, Any]:
+def _told(rule: Rule, reading: Reading, now: datetime) -> dict[str, Any]:
     return {
+        "severity": reading.severity or rule.severity,
         "value": reading.value or 0,
         "sentence": reading.sentence,
         "evidence": [asdict(figure) for figure in reading.figures],

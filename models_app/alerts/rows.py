@@ -25,7 +25,7 @@ from models_app.telemetry.resident import without_process
 STATES = dict(Endpoint.State.choices)
 ENDPOINT_COLUMNS = (
     *("host_id", "pk", "name", "kind", "url", "version", "state", "state_code", "state_message", "state_hint"),
-    *("capabilities", "load_options"),
+    *("capabilities", "load_options", "discovered", "last_seen_at"),
 )
 MODEL_COLUMNS = (
     *("endpoint_id", "pk", "name", "state", "context_length", "gpu_bytes", "size_bytes", "vram_bytes", "attributed_by"),
@@ -85,10 +85,11 @@ def _endpoints() -> dict[int, list[EndpointFacts]]:
         hint,
         capabilities,
         load_options,
+        *seen,
     ) in Endpoint.objects.order_by("name").values_list(*ENDPOINT_COLUMNS):
         is_online, shown = state == Endpoint.State.ONLINE, str(STATES.get(state, state))
         can = tuple(capabilities), tuple(load_options)
-        facts = EndpointFacts(pk, name, kind, url, version, is_online, shown, code, message, hint, *can)
+        facts = EndpointFacts(pk, name, kind, url, version, is_online, shown, code, message, hint, *can, *seen)
         found[host_id].append(facts)
     return found
 

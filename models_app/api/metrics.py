@@ -71,7 +71,8 @@ class Fleet(Collector):
         gpus = list(Gpu.objects.select_related("host"))
         yield from _gpus(gpus, latest)
         yield from gpu_details(gpus, latest)
-        models = list(LoadedModel.objects.select_related("endpoint__host"))
+        there = LoadedModel.objects.filter(endpoint__state=Endpoint.State.ONLINE)
+        models = list(there.select_related("endpoint__host"))
         yield from _endpoints(models)
         yield from _models(models, {gpu.uuid: str(gpu.index) for gpu in gpus})
         yield _operations()
@@ -153,8 +154,10 @@ def _endpoints(models: list[LoadedModel]) -> Iterator[Metric]:
     counts = Counter(model.endpoint_id for model in models)
     for endpoint in Endpoint.objects.select_related("host"):
         values = [endpoint.host.name, endpoint.name, endpoint.kind]
-        up.add_metric(values, float(endpoint.state == Endpoint.State.ONLINE))
-        loaded.add_metric(values, counts[endpoint.pk])
+        is_up = endpoint.state == Endpoint.State.ONLINE
+        up.add_metric(values, float(is_up))
+        if is_up:
+            loaded.add_metric(values, counts[endpoint.pk])
     return iter((up, loaded))
 
 

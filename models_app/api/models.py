@@ -15,7 +15,7 @@ from models_app.api.operations import problem_of
 from models_app.api.paging import Columns, Listing, Page
 from models_app.backends.protocol import ModelState
 from models_app.catalog.models import Installation, Variant
-from models_app.inventory.models import LoadedModel, Residency
+from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.requests import set_pinned
 
@@ -50,6 +50,7 @@ class ModelOut(BaseModel):
 class LoadedModelOut(BaseModel):
     """A model in memory. ``vram_bytes`` is the endpoint's claim, ``gpu_bytes`` (by GPU UUID) what was measured.
 
+    Where ``is_current`` is false the endpoint does not answer: it was last seen in memory at ``last_seen_at``.
     ``loaded_by`` names who asked Berth for it, and is null for a model that another client loaded.
     """
 
@@ -70,6 +71,8 @@ class LoadedModelOut(BaseModel):
     pinned: bool
     loaded_by: str | None
     first_seen_at: datetime
+    last_seen_at: datetime
+    is_current: bool
 
 
 class PinIn(Schema):
@@ -133,7 +136,11 @@ LOADED = Listing[LoadedModel](
 MODEL_COLUMNS = Columns.of(ModelOut, without={"installations"}, model="model__name")
 INSTALLATION_COLUMNS = Columns.of(InstallationOut, endpoint="endpoint__name", variant_id="variant_id")
 LOADED_COLUMNS = Columns.of(
-    LoadedModelOut, without={"pinned", "loaded_by"}, endpoint="endpoint__name", host="endpoint__host__name"
+    LoadedModelOut,
+    without={"pinned", "loaded_by", "is_current"},
+    endpoint="endpoint__name",
+    host="endpoint__host__name",
+    endpoint_state="endpoint__state",
 )
 
 
@@ -188,12 +195,13 @@ def _with_installations(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _with_residencies(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With who asked Berth for each, and whether it is to stay."""
+    """With who asked Berth for each, whether it is to stay, and whether its endpoint answers."""
     intended = Residency.objects.filter(endpoint__in={model["endpoint_id"] for model in models}, lost_at=None)
     columns = intended.values_list("endpoint_id", "name", "pinned", "requested_by")
     by_place = {(endpoint_id, name): found for endpoint_id, name, *found in columns}
     shown = []
     for model in models:
         pinned, requested_by = by_place.get((model["endpoint_id"], model["name"]), (False, None))
-        shown.append({**model, "pinned": pinned, "loaded_by": requested_by})
+        is_current = model["endpoint_state"] == Endpoint.State.ONLINE
+        shown.append({**model, "pinned": pinned, "loaded_by": requested_by, "is_current": is_current})
     return shown

@@ -171,7 +171,7 @@ def sums_of(hosts: Collection[HostView]) -> Sums:
     return Sums(
         hosts=len(hosts),
         gpus=len(gpus),
-        models=sum(1 for host in hosts for _ in host.models),
+        models=sum(model.last_seen_at is None for host in hosts for model in host.models),
         used_bytes=sum(gpu.used_bytes for gpu in gpus),
         total_bytes=sum(gpu.total_bytes for gpu in gpus),
         available_bytes=sum(gpu.available_bytes for gpu in gpus),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from models_app.operations.fleet_view import ModelView
 from models_app.operations.load_settings import Situation, load_settings
 from models_app.operations.reckoning import has_header, variant_estimate
 from models_app.operations.rule_of_thumb import quick_model
-from models_app.telemetry.division import Shares
+from models_app.telemetry.division import By, ModelShare, Shares
 
 Key = tuple[int, str]
 """An endpoint's id and a model's name there."""
@@ -71,11 +72,22 @@ def model_view(row: LoadedModel, endpoint: Endpoint, shares: Shares, about: Abou
         can_measure_speed=_can_measure_speed(variant, row, endpoint),
         operation_id=about.busy.get(key),
         tokens_per_second=about.speeds.get((endpoint.pk, variant.pk)) if variant else None,
+        last_seen_at=None if is_current(endpoint) or _is_measured(measured) else row.last_seen_at,
     )
 
 
+def is_current(endpoint: Endpoint) -> bool:
+    """Whether what is known of its models is of now: the endpoint answers."""
+    return endpoint.state == Endpoint.State.ONLINE
+
+
+def _is_measured(shares: Mapping[str, ModelShare]) -> bool:
+    """Whether processes of its own hold it, which the driver lists whatever the endpoint says."""
+    return any(share.bytes and share.by is By.PROCESS for share in shares.values())
+
+
 def _can(endpoint: Endpoint, capability: Capability) -> bool:
-    return endpoint.state == Endpoint.State.ONLINE and capability in endpoint.capabilities
+    return is_current(endpoint) and capability in endpoint.capabilities
 
 
 def _can_measure_speed(variant: Variant | None, row: LoadedModel, endpoint: Endpoint) -> bool:

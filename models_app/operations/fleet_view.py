@@ -40,7 +40,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model in memory. ``gpu_bytes`` maps a GPU's UUID to its share; ``cpu_bytes`` is what runs on the CPU instead.
+    """A model in memory, or one that was when its endpoint answered last.
+
+    ``gpu_bytes`` maps a GPU's UUID to its share; ``cpu_bytes`` is what runs on the CPU instead.
 
     ``loaded_by`` is empty for a model that another client loaded. ``hue`` is a number by which a model has the same colour
     on every host and after every start.
@@ -72,6 +74,8 @@ class ModelView:
     """The active operation that touches it."""
     tokens_per_second: float | None = None
     """How fast it wrote here when that was measured last."""
+    last_seen_at: datetime | None = None
+    """When it was last seen in memory, where its endpoint does not answer and no process of its own holds anything."""
 
     @property
     def vram_bytes(self) -> int:

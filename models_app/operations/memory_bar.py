@@ -50,6 +50,7 @@ def fill(gpu: GpuSample, models: Sequence[ModelView], others: Mapping[str, int],
     A load's rise that is no model's share yet counts as the loading model's own. Claims beyond what the driver measured
     are cut, so that no stretch is longer than the truth.
     """
+    models = _there(models)
     used = _cut([*_model_parts(gpu.uuid, models), *_other_parts(others)], gpu.used_bytes)
     left_bytes = gpu.used_bytes - sum(part.size_bytes for part in used)
     loading = _cut(_rising_parts(gpu, models, promises), left_bytes)
@@ -67,9 +68,16 @@ def fill(gpu: GpuSample, models: Sequence[ModelView], others: Mapping[str, int],
 def fill_ram(ram: RamSample, models: Sequence[ModelView]) -> tuple[Segment, ...]:
     """Models that run on the CPU, by their endpoint's word, then everything else that is in use."""
     used_bytes = ram.total_bytes - ram.available_bytes
-    parts = _cut([_Part(SegmentKind.WEIGHTS, model.name, model.cpu_bytes, model.hue) for model in models], used_bytes)
+    parts = _cut(
+        [_Part(SegmentKind.WEIGHTS, model.name, model.cpu_bytes, model.hue) for model in _there(models)], used_bytes
+    )
     rest = _Part(SegmentKind.OTHER, "other programs", used_bytes - sum(part.size_bytes for part in parts))
     return _placed([*parts, rest], ram.total_bytes)
+
+
+def _there(models: Iterable[ModelView]) -> list[ModelView]:
+    """Without those of which nobody knows whether they are still in memory: what they held may be another's now."""
+    return [model for model in models if model.last_seen_at is None]
 
 
 def _rising_parts(gpu: GpuSample, models: Sequence[ModelView], promises: Sequence[Promise]) -> Iterable[_Part]:

@@ -81,6 +81,15 @@ def test_models_endpoints_and_operations_are_told(reader: Script, host: Host, ma
     assert found["berth_operations"] == [({"kind": "load", "state": "failed"}, 1)]
 
 
+def test_an_endpoint_that_does_not_answer_has_no_models(reader: Script, host: Host) -> None:
+    endpoint = EndpointFactory(host=host, state="unreachable")
+    LoadedModelFactory(endpoint=endpoint, gpu_bytes={"GPU-1": GIB})
+    found = scrape(reader)
+    assert found["berth_endpoint_up"][0][1] == 0
+    families = ("berth_endpoint_loaded_models", "berth_model_memory_bytes", "berth_model_gpu_memory_bytes")
+    assert [found[family] for family in families] == [[], [], []]
+
+
 def test_a_gpu_that_is_lost_has_no_figures(reader: Script, host: Host, machine: SimulatedHost) -> None:
     machine.gpus[0].state = GpuState.LOST
     record_sample(host, machine.sample())

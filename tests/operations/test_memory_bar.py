@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -50,6 +51,12 @@ def test_driver_models_others_and_the_unexplained_add_up_to_what_is_used():
     assert sizes(filling.segments) == [("driver", 20), ("weights", 300), ("other", 50), ("unexplained", 150)]
     assert [segment.offset_bytes for segment in filling.segments] == [0, 20, 320, 370]
     assert filling.unexplained_bytes == 150
+
+
+def test_a_model_of_which_nobody_knows_whether_it_is_still_there_fills_nothing():
+    gone = replace(MODEL, cpu_bytes=40, last_seen_at=datetime(2026, 5, 4, tzinfo=UTC))
+    assert sizes(fill(GPU, [gone], {"python3": 50}, []).segments) == [("driver", 20), ("other", 50), ("unexplained", 450)]
+    assert sizes(fill_ram(RamSample(100, 40), [gone])) == [("other", 60)]
 
 
 def test_a_known_kv_cache_is_set_apart_in_proportion_to_the_share_on_this_gpu():

@@ -10,7 +10,7 @@ from html import escape
 import pytest
 from django.utils import timezone
 
-from models_app.inventory.models import Endpoint, Residency
+from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.fleet import fleet
 from models_app.operations.fleet_sums import sums_of_all
 from models_app.operations.measurements import SpeedMeasurement
@@ -216,6 +216,25 @@ def test_nothing_is_offered_for_a_model_whose_endpoint_does_not_answer(as_admin)
     page = words(as_admin)
     assert rows.loaded.name in page
     assert "Unload" not in page
+
+
+def test_a_model_of_a_server_that_has_gone_is_said_to_have_been_there_and_holds_nothing(as_member):
+    rows = small_fleet()
+    assert "1 model loaded" in words(as_member)
+    Endpoint.objects.filter(pk=rows.endpoint.pk).update(state=Endpoint.State.UNREACHABLE)
+    LoadedModel.objects.update(last_seen_at=timezone.now().replace(hour=0, minute=7))
+    record(rows, used_bytes=GIB, model_bytes=0)
+    page = words(as_member)
+    assert "last seen in memory at 00:07 UTC" in page
+    assert "0 models loaded" in page
+    assert 'title="llama3.1:8b: ' not in html(as_member)
+    assert fleet().sums == sums_of_all()
+
+
+def test_a_server_that_hangs_keeps_its_model_in_memory_as_its_process_shows(as_member):
+    rows = small_fleet()
+    Endpoint.objects.filter(pk=rows.endpoint.pk).update(state=Endpoint.State.UNREACHABLE)
+    assert "last seen in memory" not in words(as_member)
 
 
 def test_a_host_of_which_nothing_is_known_says_what_would_tell(as_admin):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.urls import reverse
 
 from models_app.catalog.models import Installation
+from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.operations.models import Operation
 from tests.factories import (
     GIB,
@@ -77,6 +80,16 @@ def test_the_list_is_filtered_by_endpoint_and_by_presence(as_admin, catalog):
     assert "phi4:14b" not in results(as_admin, endpoint_id=str(catalog["far"].pk))
     assert "llama3.1:8b" not in results(as_admin, presence="gone")
     assert "Nothing matches" in results(as_admin, presence="installed")
+
+
+def test_what_is_in_memory_where_nobody_answers_is_told_as_seen_last(as_admin, catalog):
+    Endpoint.objects.update(state=Endpoint.State.UNREACHABLE)
+    LoadedModel.objects.update(last_seen_at=datetime(2026, 5, 4, 12, 30, tzinfo=UTC))
+    detail = as_admin.get(reverse("model_detail", args=[catalog["model"].pk])).content.decode()
+    for shown in (results(as_admin), detail):
+        assert "2026-05-04 12:30 UTC" in shown
+        assert '<span class="tag good">loaded</span>' not in shown
+    assert "llama3.1:8b" not in results(as_admin, presence="loaded")
 
 
 def test_the_list_is_sorted_and_paged(as_admin, catalog):

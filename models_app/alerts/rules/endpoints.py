@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from models_app.alerts.rules.facts import Facts
@@ -17,6 +18,8 @@ from models_app.backends.errors import ConnectionRefused, ServerStopped, TimedOu
 from models_app.backends.protocol import BackendKind
 
 GONE = "If it is gone for good, remove it from the list."
+LEFT = "Berth found it by itself, and its process has ended. Remove it from the list, or start it again where it is missed."
+LEFT_AFTER = timedelta(hours=1)
 GONE_CODES = frozenset({Unreachable.code, ConnectionRefused.code, TimedOut.code})
 
 
@@ -30,8 +33,17 @@ def _silent(facts: Facts, past: Past, limits: Limits) -> Iterator[Reading]:
         value = None if is_new else float(is_wanted and not endpoint.is_online)
         figures = (Figure("Models that it held", models),)
         action = _remove(endpoint)
-        advice = f"{endpoint.hint} {GONE if action else ''}".strip()
-        yield Reading(of_endpoint(host, endpoint), value, sentence, figures, advice, action)
+        if _has_left(endpoint, facts.at):
+            advice, severity = LEFT, Severity.WARNING
+        else:
+            advice, severity = f"{endpoint.hint} {GONE if action else ''}".strip(), None
+        yield Reading(of_endpoint(host, endpoint), value, sentence, figures, advice, action, severity)
+
+
+def _has_left(endpoint: EndpointFacts, now: datetime) -> bool:
+    """Nobody entered it, and nothing has listened on its port for long: its process has ended, and that is no outage."""
+    is_refused = endpoint.code == ConnectionRefused.code and endpoint.discovered
+    return is_refused and endpoint.last_seen_at is not None and now - endpoint.last_seen_at >= LEFT_AFTER
 
 
 def _remove(endpoint: EndpointFacts) -> Action | None:

@@ -80,6 +80,7 @@ class Reading:
     """What a rule sees of one subject. ``value`` is compared with the rule's limits, in the rule's unit.
 
     ``None`` says that the value is not known now: an alert stays as it is. ``advice`` is what to do, in a sentence.
+    ``severity`` is given where this subject is less urgent than the rule otherwise is.
     """
 
     subject: Subject
@@ -88,6 +89,7 @@ class Reading:
     figures: tuple[Figure, ...] = ()
     advice: str = ""
     action: Action | None = None
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)

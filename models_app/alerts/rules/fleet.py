@@ -40,7 +40,7 @@ class GpuFacts:
 
 @dataclass(frozen=True, slots=True)
 class EndpointFacts:
-    """A server, and how it answered last; ``state`` and ``message`` are for people."""
+    """A server, and how it answered last; ``state`` and ``message`` are for people. Nobody entered a ``discovered`` one."""
 
     id: int
     name: str
@@ -54,6 +54,8 @@ class EndpointFacts:
     hint: str
     capabilities: tuple[str, ...]
     load_options: tuple[str, ...]
+    discovered: bool = False
+    last_seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

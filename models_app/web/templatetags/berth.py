@@ -163,6 +163,13 @@ def ago(moment: datetime | None) -> str:
 
 
 @register.filter
+def moment(moment: datetime) -> str:
+    """A time of day, with its date where that is not today's."""
+    is_today = timezone.localdate(moment) == timezone.localdate()
+    return f"{timezone.localtime(moment):%H:%M}" if is_today else f"{timezone.localtime(moment):%Y-%m-%d %H:%M}"
+
+
+@register.filter
 def span(seconds: float | timedelta | None) -> str:
     """A measured duration: 1.1 s, 42 s, 3 min 5 s."""
     if seconds is None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from models_app.alerts.rules.facts import AbsentGpu
-from models_app.alerts.rules.findings import Action, Page
+from models_app.alerts.rules.findings import Action, Page, Severity
 from models_app.probes.types import GpuState, MemoryPressure, PoolKind, RamSample
 from tests.alerts.rules.healthy import GIB, NOON, Watch, endpoint, facts, gpu, host, model, readings
 
@@ -146,6 +146,23 @@ def test_a_server_that_may_be_gone_for_good_can_be_removed_from_its_alert():
     (reading,) = readings("endpoint_lost", facts(host(endpoints=[gone])))
     assert reading.advice == "Start it. If it is gone for good, remove it from the list."
     assert reading.action == Action("Remove it from the list", Page.REMOVE_ENDPOINT, {"endpoint_id": "1"})
+
+
+@pytest.mark.parametrize(
+    ("different", "expected"),
+    [
+        ({}, Severity.WARNING),
+        ({"last_seen_at": NOON - timedelta(minutes=59)}, None),
+        ({"discovered": False}, None),
+        ({"code": "endpoint_timed_out"}, None),
+    ],
+    ids=["left", "lately", "entered by hand", "hangs"],
+)
+def test_a_server_that_was_found_and_has_left_for_an_hour_is_no_outage(different, expected):
+    left = {"discovered": True, "last_seen_at": NOON - timedelta(hours=1), "code": "endpoint_refused_connection"}
+    (reading,) = readings("endpoint_lost", facts(host(endpoints=[endpoint(is_online=False, **left | different)])))
+    assert (reading.value, reading.severity) == (1, expected)
+    assert ("its process has ended" in reading.advice) == (expected is not None)
 
 
 @pytest.mark.parametrize(
