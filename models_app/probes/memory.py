@@ -35,6 +35,15 @@ def sample_ram(proc: Path = PROC) -> RamSample:
     )
 
 
+def oom_kills(proc: Path = PROC) -> int:
+    """How many processes the kernel has ended for lack of memory since it started, 0 where it does not count them.
+
+    Source: ``oom_kill`` of ``/proc/vmstat``, Linux 4.13; it counts those of every control group.
+    """
+    found = re.search(r"^oom_kill (\d+)$", _text(proc / "vmstat"), re.M)
+    return int(found[1]) if found else 0
+
+
 def _huge_pages(proc: Path) -> tuple[int, int, int]:
     """How many there are, how many are free, and the bytes of one. Source: ``/proc/meminfo``, proc_meminfo(5)."""
     found = dict(re.findall(r"^(HugePages_Total|HugePages_Free|Hugepagesize):\s+(\d+)", _text(proc / "meminfo"), re.M))

@@ -63,7 +63,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
     A tick that fails is logged and tried again at its next time.
     """
     collector, watcher = Collector(), Watcher()
-    evaluator, deliverer = Evaluator(), Deliverer()
+    evaluator, deliverer, servers = Evaluator(), Deliverer(), supervisor()
 
     def while_leading(tick: Tick) -> Tick:
         async def tick_if_leading() -> None:
@@ -76,7 +76,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (RECONCILE_SECONDS, reconciler.tick),
         (settings.SAMPLE_SECONDS, while_leading(collector.tick)),
         (settings.OBSERVE_SECONDS, while_leading(watcher.tick)),
-        (SUPERVISE_SECONDS, while_leading(tend_servers)),
+        (SUPERVISE_SECONDS, while_leading(sync_to_async(servers.tick, thread_sensitive=False))),
         (ABSENCE_SECONDS, while_leading(sync_to_async(absence.tick))),
         (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
         (TICK_SECONDS, while_leading(sync_to_async(maintain))),
@@ -95,11 +95,6 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         await _attempt(sync_to_async(recorder.flush))
         await _attempt(reconciler.resign)
         await watcher.aclose()
-
-
-async def tend_servers() -> None:
-    """Restart what crashed of the servers that Berth starts on this machine."""
-    await asyncio.to_thread(supervisor().tick)
 
 
 async def _every(period_seconds: float, tick: Tick, stop: asyncio.Event, first_after_seconds: float) -> None:

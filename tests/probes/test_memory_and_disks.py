@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models_app.probes.disks import READ_SECONDS, ModelDisks
-from models_app.probes.memory import sample_ram
+from models_app.probes.memory import oom_kills, sample_ram
 from models_app.probes.types import MemoryPressure
 
 MEMINFO = "MemTotal: 1 kB\nHugePages_Total:      10\nHugePages_Free:        4\nHugepagesize:       2048 kB\n"
@@ -38,6 +38,12 @@ def test_nothing_to_read_leaves_the_rest(tmp_path: Path) -> None:
     ram = sample_ram(tmp_path / "missing")
     assert ram.total_bytes > 0
     assert (ram.huge_pages_total_bytes, ram.pressure) == (0, None)
+
+
+@pytest.mark.parametrize(("vmstat", "kills"), [("pgfault 9\noom_kill 3\nswap_ra 0\n", 3), ("pgfault 9\n", 0)])
+def test_what_the_kernel_ended_for_lack_of_memory_is_counted(proc: Path, vmstat: str, kills: int) -> None:
+    (proc / "vmstat").write_text(vmstat)
+    assert oom_kills(proc) == kills
 
 
 def test_each_file_system_is_told_once_by_a_folder_that_exists(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from models_app.agent.supervision.processes import Identity, boot_id
 from models_app.agent.supervision.records import Folder, Record
 from models_app.backends.protocol import ServerProcess, ServerState
 
+LAST_WORDS = 200
+UNTOLD = "Berth was restarted since it started it, so the system told Berth no exit code."
+LOOK = "If the kernel ended it for lack of memory, journalctl -k says so."
 _STATUS_SECONDS = 0.5
 """The parent hears of the end a moment after everybody can see it."""
 
@@ -67,8 +70,12 @@ def as_known(record: Record, running: Identity | None) -> ServerProcess:
     return replace(known, process_id=running.pid, port=record.port, started_at=started_at, settings_digest=digest)
 
 
-def ending(folder: Folder, record: Record) -> str:
-    """How the record's process ended, in a sentence."""
+def ending(folder: Folder, record: Record, last_words: str = "", *, was_oom: bool = False) -> str:
+    """How the record's process ended, in a sentence.
+
+    Where nobody was told: its ``last_words``, which are the end of its log, and whether the kernel has just ended some
+    process for lack of memory (``was_oom``).
+    """
     if record.identity is None:
         return f"{record.spec.title} was not started."
     if record.identity.boot_id != boot_id():
@@ -76,7 +83,10 @@ def ending(folder: Folder, record: Record) -> str:
     who = f"{record.spec.title} (pid {record.identity.pid})"
     status = _status(folder, record.identity.pid)
     if status is None:
-        return f"{who} has ended. How is not known: only what had started it is told, and that was restarted since."
+        said = f"Its log ends with “{last_words[:LAST_WORDS]}”." if last_words else "Its log says nothing."
+        if was_oom:
+            return f"{who} has ended, as it seems by the kernel for lack of memory: journalctl -k names the process. {said}"
+        return f"{who} has ended. {UNTOLD} {said} {LOOK}"
     if status < 0:
         return f"{who} was ended by signal {-status} ({_signal_name(-status)})."
     return f"{who} ended with exit code {status}."

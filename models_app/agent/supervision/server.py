@@ -18,6 +18,7 @@ from models_app.agent.supervision.records import Folder, Record, Running
 from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, LoadFailed, Rejected
 from models_app.backends.protocol import ServerProcess, ServerState
+from models_app.probes.memory import oom_kills
 
 
 class Server:
@@ -66,7 +67,7 @@ class Server:
     def why_ended(self) -> str:
         """How its last process ended, in a sentence."""
         record = self._folder.read()
-        return ending(self._folder, record) if record else "It was never started."
+        return self._ending(record) if record else "It was never started."
 
     def log_tail(self, count: int) -> list[str]:
         """The last lines that its present or last process has logged."""
@@ -90,9 +91,10 @@ class Server:
         record = self._folder.read()
         return record.port if record and processes.is_running(record.identity) else None
 
-    def tend(self) -> None:
+    def tend(self, oom_kills_before: int | None = None) -> None:
         """Restart it where it has crashed and its pause is over; keep its log short.
 
+        ``oom_kills_before`` is what the kernel had counted when it was last seen to run.
         Raises ``Busy`` at once, and ``FileNotFoundError`` where it was forgotten.
         """
         with self._folder.lock(0):
@@ -103,7 +105,8 @@ class Server:
             if processes.is_running(record.identity):
                 self._tend_running(record)
             elif record.restart_at is None:
-                self._crashed(record, ending(self._folder, record))
+                was_oom = oom_kills_before is not None and oom_kills() > oom_kills_before
+                self._crashed(record, self._ending(record, was_oom=was_oom))
             elif time.time() >= record.restart_at:
                 self._restart(record)
 
@@ -134,6 +137,10 @@ class Server:
         limit_seconds = read_allowed(self._allow_file).start_seconds
         if record.ready_at is None and time.time() - (record.started_at or 0) > limit_seconds:
             self._crashed(record, f"{record.spec.name} did not become healthy within {limit_seconds:g} seconds.")
+
+    def _ending(self, record: Record, *, was_oom: bool = False) -> str:
+        last_words = "".join(logs.tail(self.log_path(), 1, record.log_offset))
+        return ending(self._folder, record, last_words, was_oom=was_oom)
 
     def _crashed(self, record: Record, why: str) -> None:
         self._clear(record)

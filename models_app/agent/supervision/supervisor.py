@@ -16,6 +16,7 @@ from models_app.agent.supervision.records import Folder, folders
 from models_app.agent.supervision.server import Server
 from models_app.agent.supervision.spec import Spec
 from models_app.backends.errors import BackendError, Busy
+from models_app.probes.memory import oom_kills
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Supervisor:
         self.allow_file = allow_file
         self._state = state_folder
         self._pace = pace or Pace()
+        self._oom_kills: int | None = None
 
     def allowed(self) -> Allowed:
         """What the owner allows now. Raises ``NotAllowed``."""
@@ -52,9 +54,13 @@ class Supervisor:
 
     def tick(self) -> None:
         """Tend every server. To be called about once a second by one process; another one does no harm."""
+        oom_kills_before, self._oom_kills = (
+            self._oom_kills,
+            oom_kills(),
+        )  # the one before: those that ran were seen after it
         for folder in folders(self._state):
             try:
-                self.server(folder.key).tend()
+                self.server(folder.key).tend(oom_kills_before)
             except (Busy, FileNotFoundError):
                 continue
             except (BackendError, OSError) as error:

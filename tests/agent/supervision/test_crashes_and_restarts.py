@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,11 +137,40 @@ async def test_a_server_serves_on_while_berth_is_away_and_is_adopted(machine: Ma
     await back.aclose()
 
 
-def test_how_a_server_ended_that_an_earlier_run_had_started_is_not_known(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("last_words", "was_oom", "told"),
+    [
+        ("terminate called", False, ["Its log ends with “terminate called”.", "journalctl -k"]),
+        ("", False, ["so the system told Berth no exit code. Its log says nothing.", "journalctl -k"]),
+        ("loading", True, ["by the kernel for lack of memory", "journalctl -k", "“loading”"]),
+    ],
+)
+def test_of_a_server_that_an_earlier_run_had_started_what_can_be_known_is_told(
+    machine: Machine, last_words: str, was_oom: bool, told: list[str]
+) -> None:
     adopted = Record(machine.spec(), identity=processes.identity_of(os.getpid()))
-    who, how = ending(Folder(machine.state, KEY), adopted).split(". ", 1)
-    assert who == f"The llama-server of tiny (pid {os.getpid()}) has ended"
-    assert how == "How is not known: only what had started it is told, and that was restarted since."
+    sentence = ending(Folder(machine.state, KEY), adopted, last_words, was_oom=was_oom)
+    assert sentence.startswith(f"The llama-server of tiny (pid {os.getpid()}) has ended")
+    assert all(words in sentence for words in told)
+
+
+@pytest.mark.parametrize(("kills", "is_blamed"), [([7, 7, 7], False), ([7, 7, 8], True)])
+async def test_the_kernels_count_of_what_it_ended_for_lack_of_memory_is_compared(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, kills: list[int], is_blamed: bool
+) -> None:
+    counts = iter(kills)
+    for module in ("supervisor", "server"):
+        monkeypatch.setattr(f"models_app.agent.supervision.{module}.oom_kills", lambda: next(counts))
+    monkeypatch.setattr("models_app.agent.supervision.crashes._status", lambda *_: None)
+    async with aclosing(machine.backend()) as backend:
+        await load(backend)
+        supervisor = machine.supervisor()
+        supervisor.tick()
+        kill((await backend.observe()).resident[0].process_id or 0)
+    supervisor.tick()
+    problem = supervisor.server(KEY).look().problem
+    assert ("as it seems by the kernel" in problem) is is_blamed
+    assert "Its log ends with “" in problem
 
 
 async def test_a_pid_that_another_process_has_now_is_not_taken_for_the_server(machine: Machine) -> None:
