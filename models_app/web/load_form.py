@@ -63,6 +63,11 @@ class LoadForm(forms.Form):
         return tuple(pk for value in self.data.getlist("unload") if (pk := row_id(value)))
 
     @property
+    def has_endpoints(self) -> bool:
+        """Whether any server is in the list, were it away."""
+        return Endpoint.objects.exists()
+
+    @property
     def loaded_here(self) -> LoadedModel | None:
         """The model as the endpoint has it in memory already."""
         loaded = self.endpoint.loaded_models.all() if self.endpoint and not self.is_swap else ()

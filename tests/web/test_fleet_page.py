@@ -237,6 +237,16 @@ def test_a_server_that_hangs_keeps_its_model_in_memory_as_its_process_shows(as_m
     assert "last seen in memory" not in words(as_member)
 
 
+def test_a_machine_without_a_server_says_what_comes_first(as_admin, as_member):
+    rows = small_fleet()
+    rows.endpoint.delete()
+    page = words(as_admin)
+    assert "nothing can be loaded here yet. Add an endpoint" in page
+    assert "add an endpoint to a host first" in page
+    assert "Pull a model" not in page
+    assert "Add an endpoint" not in words(as_member)
+
+
 def test_a_host_of_which_nothing_is_known_says_what_would_tell(as_admin):
     HostFactory(name="new-one")
     page = words(as_admin)
