@@ -72,6 +72,21 @@ def test_a_refusal_keeps_what_was_ticked_and_says_why(as_admin, plan: Plan, host
     assert "checked" in answer.content.decode()
 
 
+def test_a_gpu_that_goes_between_the_question_and_the_answer_leads_to_a_new_plan(
+    as_admin, plan: Plan, host: OneHost
+) -> None:
+    assert "Solve again" not in text(as_admin, "plan_apply", plan.pk)
+    host.gpus.clear()
+    host.sample()
+    refused = as_admin.post(reverse("plan_apply", args=[plan.pk]), {"confirmed": "1"})
+    page = refused.content.decode()
+    assert refused.status_code == 409
+    assert "is gone." in page
+    assert f'formaction="{reverse("plan_make")}"' in page
+    assert 'name="confirmed"' not in page
+    assert not Operation.objects.exists()
+
+
 def test_members_see_the_drift_and_get_no_button(as_member, plan: Plan) -> None:
     Plan.objects.filter(pk=plan.pk).update(state="applied", applied_at=timezone.now())
     page = text(as_member, "plan", plan.pk)

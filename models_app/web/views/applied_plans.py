@@ -43,6 +43,7 @@ def apply(request: HttpRequest, plan_id: int) -> HttpResponse:
         "total_seconds": total_seconds(plan),
         "enforce": bool(request.POST.get("enforce")) if refused else plan.enforce,
         "refused": refused,
+        "is_stale": refused is not None and refused.code == "plan_stale",
     }
     return render(request, "plans/apply.html", context, status=refused.status if refused else 200)
 
