@@ -128,13 +128,19 @@ def _room(plan: Plan, wanted: Instance, residents: Sequence[tuple[Instance, Resi
         model = SwapModel(f"wanted {wanted.model}", size)
         swap = make_room(model, here, space, timezone.now().timestamp(), MINIMUM_RESIDENCE_SECONDS)
         if not swap.possible:
-            held = sum(it.model.bytes for it in here if it.model.pinned or it.busy)
             why = f"{wanted.model} needs {gib(size)} of the {gib(space)} kept for models on demand"
-            return _Room(wanted, why_not=f"{why}; {gib(held)} are held by models that are pinned or at work.")
+            return _Room(wanted, why_not=f"{why}; {_held(residents, pool)}.")
         young |= set(swap.young)
         leaving |= {_key(each): each for each, _ in residents if _name(each) in swap.evict}
     evicted = tuple(leaving.values())
     return _Room(wanted, evicted, tuple(each.model for each in evicted if _name(each) in young))
+
+
+def _held(residents: Sequence[tuple[Instance, Resident]], pool: str) -> str:
+    """What may not make way there, by name and why."""
+    kept = [(each, it) for each, it in residents if each.bytes.get(pool) and (it.model.pinned or it.busy)]
+    names = ", ".join(f"{each.model} ({'pinned' if it.model.pinned else 'at work'})" for each, it in kept)
+    return f"{gib(sum(each.bytes[pool] for each, _ in kept))} are held by {names or 'nothing that could make way'}"
 
 
 def _name(instance: Instance) -> str:

@@ -84,7 +84,7 @@ def test_a_pinned_model_never_makes_way_and_the_refusal_says_so_in_numbers(plann
         ask(planner, "reason")
     assert refused.value.code == "no_room"
     assert "GiB" in refused.value.message
-    assert "pinned or at work" in refused.value.message
+    assert f"are held by {MIDDLE} (pinned)." in refused.value.message
 
 
 def test_nothing_is_evicted_where_that_is_not_wanted(planner: Planner) -> None:

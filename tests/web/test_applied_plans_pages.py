@@ -15,6 +15,7 @@ from models_app.plans.models import Demand, Plan
 from models_app.plans.requests import request_plan, save_demand
 from models_app.plans.schedules import Schedule
 from models_app.plans.solving import solve_plan
+from models_app.plans.waking import JustLoaded
 from tests.plans.fleets import OneHost, one_host
 
 ADA = Actor(None, "ada", Via.WEB)
@@ -116,6 +117,19 @@ def test_a_demand_is_loaded_now(as_admin, plan: Plan) -> None:
     Plan.objects.filter(pk=plan.pk).update(state="applied", applied_at=timezone.now())
     answer = as_admin.post(address)
     assert answer.url == reverse("operation", args=[Operation.objects.get().pk])
+
+
+def test_a_demand_that_would_drive_out_a_newcomer_is_loaded_after_a_question(
+    as_admin, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise JustLoaded(["phi4:14b"])
+
+    monkeypatch.setattr("models_app.web.views.applied_plans.wake", refuse)
+    answer = as_admin.post(reverse("plan_demand_wake", args=[Demand.objects.get().pk]))
+    assert answer.status_code == 409
+    assert "phi4:14b would have to make way and came less than 60 s ago." in answer.content.decode()
+    assert "confirm to do it" not in answer.content.decode()
 
 
 def test_nothing_scheduled_teaches_what_schedules_are_for(as_admin, db: None) -> None:

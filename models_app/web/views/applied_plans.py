@@ -14,7 +14,7 @@ from models_app.plans.enforcing import set_enforced
 from models_app.plans.models import Demand, Plan
 from models_app.plans.outages import outages, total_seconds
 from models_app.plans.records import steps
-from models_app.plans.waking import wake
+from models_app.plans.waking import JustLoaded, wake
 from models_app.web.access import admin_required
 from models_app.web.confirm import Question, ask
 from models_app.web.people import acting
@@ -67,11 +67,12 @@ def wake_demand(request: HttpRequest, demand_id: int) -> HttpResponse:
     demand = get_object_or_404(Demand, pk=demand_id)
     try:
         woken = wake(acting(request), demand, confirmed=bool(request.POST.get("confirmed")))
+    except JustLoaded as refused:
+        address = reverse("plan_demand_wake", args=[demand.pk])
+        costs = (f"{refused.reason}.", "Swapping back and forth serves nobody: whoever asked for it waits again.")
+        question = Question(f"Load {demand} now?", costs, "Load", reverse("plans"), address)
+        return ask(request, question, status=refused.status)
     except RequestRefused as refused:
-        if refused.code == "just_loaded":
-            address = reverse("plan_demand_wake", args=[demand.pk])
-            question = Question(f"Load {demand} now?", (refused.message,), "Load", reverse("plans"), address)
-            return ask(request, question, status=refused.status)
         messages.error(request, refused.message)
         return redirect("plans")
     if woken.operation:
