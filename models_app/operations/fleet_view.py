@@ -178,6 +178,11 @@ class HostView:
         yield from self.elsewhere
 
     @property
+    def has_current_models(self) -> bool:
+        """Whether anything is known to be in memory now."""
+        return any(model.last_seen_at is None for model in self.models)
+
+    @property
     def needs_attention(self) -> bool:
         """Whether a GPU does not answer, nor an endpoint that should, or the figures are old."""
         return (

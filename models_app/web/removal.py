@@ -44,7 +44,10 @@ def _question(row: Host | Endpoint) -> Question:
         stays = "The servers on it go on running with what they have loaded; Berth only stops looking."
     else:
         title, address = f"Remove {row.name} from {row.host.name}?", "host_endpoint_remove"
-        stays = "The server itself goes on running with what it has loaded; Berth only stops looking."
+        if row.state == Endpoint.State.ONLINE:
+            stays = "The server itself goes on running with what it has loaded; Berth only stops looking."
+        else:
+            stays = "It does not answer now. Should it come back, Berth does not look at it until it is added again."
     return Question(
         title=title,
         consequences=(*loss_sentences(losses(row)), stays),

@@ -8,8 +8,9 @@ from html import unescape
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
-from models_app.inventory.models import Residency
+from models_app.inventory.models import LoadedModel, Residency
 from models_app.operations.models import Operation
 from models_app.telemetry.sources import register, unregister
 from tests.factories import GIB, OperationFactory
@@ -165,6 +166,15 @@ def test_pinning_needs_no_operation(as_admin, rows):
     assert as_admin.post(f"/loaded-models/{rows.loaded.pk}/", {"pinned": "on"}, **HTMX).status_code == 204
     assert Residency.objects.get().pinned
     assert not Operation.objects.exists()
+
+
+def test_a_pin_tells_of_a_server_that_unloads_the_model_all_the_same(as_admin, rows):
+    def pinned() -> str:
+        return as_admin.post(f"/loaded-models/{rows.loaded.pk}/", {"pinned": "on"}, **HTMX)["HX-Trigger"]
+
+    assert "keep-alive" not in pinned()
+    LoadedModel.objects.update(expires_at=timezone.now())
+    assert "its server still unloads it when idle" in pinned()
 
 
 def test_a_form_without_a_csrf_token_changes_nothing(rows, admin: User):

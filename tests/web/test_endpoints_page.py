@@ -116,6 +116,13 @@ def test_removing_asks_first_says_what_is_lost_and_leaves_the_host(as_admin, wat
     assert watched.host in type(watched.host).objects.all()
 
 
+def test_a_server_that_does_not_answer_is_not_said_to_go_on_running(as_admin, db):
+    gone = EndpointFactory(state=Endpoint.State.UNREACHABLE)
+    shown = as_admin.get(reverse("host_endpoint_remove", args=[gone.pk])).content.decode()
+    assert "It does not answer now." in shown
+    assert "goes on running" not in shown
+
+
 def test_an_endpoint_with_an_operation_at_work_stays(as_admin, watched):
     OperationFactory(endpoint=watched, state="queued")
     answer = as_admin.post(reverse("host_endpoint_remove", args=[watched.pk]), {"confirmed": "1"})

@@ -172,4 +172,7 @@ def loaded_model(request: HttpRequest, loaded_id: int) -> HttpResponse:
         set_pinned(actor(cast(User, request.user), Via.WEB), row.endpoint, row.name, pinned)
     except RequestRefused as refused:
         return confirm(request, refused)
-    return done(request, f"{row.name} is {'pinned' if pinned else 'no longer pinned'}.", "/")
+    told = f"{row.name} is {'pinned' if pinned else 'no longer pinned'}."
+    if pinned and row.expires_at:
+        told += " Berth lets nothing push it out, but its server still unloads it when idle: change its keep-alive, too."
+    return done(request, told, "/")
