@@ -41,7 +41,7 @@ def outdated_demands(plan: Plan) -> list[str]:
 def just_made(actor: Actor, name: str = "") -> Plan | None:
     """What the asker had made a moment ago for the same demands: being solved, or a draft that still fits the fleet."""
     since = timezone.now() - A_MOMENT
-    mine = Plan.objects.filter(requested_by=actor.name, user_id=actor.user_id, name=name.strip(), created_at__gte=since)
+    mine = Plan.objects.filter(requested_by=actor.name, name=name.strip(), created_at__gte=since)
     plan = mine.filter(changes={}, state__in=[Plan.State.SOLVING, Plan.State.DRAFT]).first()
     if plan is None or outdated_demands(plan):
         return None
