@@ -62,7 +62,7 @@ def make(request: HttpRequest) -> HttpResponse:
     actor, name = acting(request), request.POST.get("name", "")
     try:
         with transaction.atomic():
-            get_user_model().objects.select_for_update().get(pk=request.user.pk)  # two clicks come one after the other
+            get_user_model().objects.select_for_update().get(username=actor.name)  # two clicks come one after the other
             plan = just_made(actor, name)
             if plan is None or str(plan.pk) == request.POST.get("again"):
                 plan = requests.request_plan(actor, name=name)
