@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
-from django.core.management import CommandError
-from django.test import TransactionTestCase
 from hypothesis import settings
 
 # The same examples in every run, however slow the machine.
@@ -16,6 +12,7 @@ settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
 PLUGINS = (
+    "tests.fixtures.database",
     "tests.fixtures.simulators",
     "tests.fixtures.nvml",
     "tests.fixtures.real_servers",
@@ -29,7 +26,6 @@ PLUGINS = (
 )
 pytest_plugins = [name for name in PLUGINS if find_spec(name)]
 
-FLUSHES = 5
 DATABASE_FIXTURES = {"db", "transactional_db"}
 
 
@@ -39,23 +35,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("database")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def emptied_once_nobody_reads() -> Iterator[None]:
-    """A thread that still reads when its test has ended may meet the emptying of tables: PostgreSQL ends one of both."""
-    empty = TransactionTestCase._fixture_teardown
-
-    def patiently(test: TransactionTestCase) -> None:
-        for attempt in range(1, FLUSHES + 1):
-            try:
-                return empty(test)
-            except CommandError:
-                if attempt == FLUSHES:
-                    raise
-                time.sleep(0.1 * attempt)
-        return None
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", patiently)
-        yield
