@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 
 from tests.native.build import build_nvml_stub
+from tests.ports import free_port
 from tests.runtime.several_processes import Web
-from tests.services import free_port
 from tests.tools.model_cache import FOLDER, cached_models
 from tools.build_llama_server import installed_binary
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from models_app.estimator.header import header_estimate
 from models_app.estimator.types import DeviceEstimate, LoadSettings
 from models_app.gguf.header import GgufHeader
+from tests.ports import free_port
 from tests.tools.model_shapes import header_of, write_model
 
 MODELS = (
@@ -75,7 +75,7 @@ def _terms(host: DeviceEstimate) -> dict[str, int]:
 
 def buffers(binary: Path, path: Path, settings: LoadSettings) -> dict[str, float]:
     """The sums of the buffers that the server logs, in MiB, by kind; empty where it does not start."""
-    port = _free_port()
+    port = free_port()
     command = [
         str(binary), "-m", str(path), "--host", "127.0.0.1", "--port", str(port), "-lv", "4", "--no-warmup",
         "--no-repack", "--fit", "off",
@@ -107,10 +107,3 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

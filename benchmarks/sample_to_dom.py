@@ -30,7 +30,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks import _harness as harness
 from tests.fixtures.browser import chromium_path
-from tests.services import free_port
+from tests.ports import free_port
 
 LIMIT = 1.3
 NOW = "performance.timeOrigin + performance.now()"

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import subprocess
 
 from benchmarks import _harness as harness
+from tests.ports import free_port
 from tests.runtime.several_processes import Web
-from tests.services import free_port
 
 COLD_LIMIT_SECONDS, WARM_LIMIT_SECONDS = 60.0, 3.0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from models_app.agent.proofs import TOKEN, Token
 from models_app.agent.session import AgentSession, Identity, State
 from tests.fixtures.nvml import NvmlStub
 from tests.fixtures.real_servers import RealServer, running_server
+from tests.ports import free_port
 from tests.tools.model_cache import FOLDER as MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,12 +192,6 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 60) -> N
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds:.0f} s in vain until {what}")
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

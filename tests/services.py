@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from urllib.parse import quote
 
 import psycopg
 import redis
+
+from tests.ports import free_port
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -138,13 +139,6 @@ def _pongs(url: str) -> bool:
     with suppress(redis.RedisError), redis.Redis.from_url(url) as client:
         return bool(client.ping())
     return False
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from models_app.agent_link.enrolment import make_token
 from models_app.agent_link.models import Agent
 from tests.factories import HostFactory
 from tests.fixtures.agents import PanelSocket
-from tests.services import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,7 +8,8 @@ from playwright.sync_api import expect
 
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.panels import Panel, free_port
+from tests.panels import Panel
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 

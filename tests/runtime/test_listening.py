@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from models_app.runtime.embedded import listen
-from tests.services import free_port
+from tests.ports import free_port
 
 
 def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_headers(settings: Any) -> None:

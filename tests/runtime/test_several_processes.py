@@ -22,8 +22,9 @@ from models_app.simulation.faults import Fault
 from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.ollama import OllamaSimulator
 from models_app.simulation.server import Serving
+from tests.ports import free_port
 from tests.runtime.several_processes import Panel, Process, Web, environment, wait_for
-from tests.services import Services, free_port, redis_server
+from tests.services import Services, redis_server
 
 pytestmark = pytest.mark.services
 

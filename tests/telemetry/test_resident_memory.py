@@ -20,7 +20,7 @@ from models_app.probes.types import HostSample, ServerProcesses, Worker
 from models_app.simulation.devices import MIB
 from models_app.telemetry.resident import model_ram_bytes, without_process
 from tests.factories import EndpointFactory, HostFactory, InstallationFactory
-from tests.panels import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.django_db
 SAMPLE = HostSample("boot", 1, datetime(2026, 11, 21, tzinfo=UTC))
