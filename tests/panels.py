@@ -50,7 +50,7 @@ class Panel:
     """A panel in ``folder``. It may be started again after a stop: the port and the data stay."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.data = folder / "data"
+        self.data = Path(environment.get("BERTH_DATA_DIR", folder / "data"))
         self.log = folder / "panel.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -72,6 +72,11 @@ class Panel:
                 command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
         return self.process
+
+    def take(self, database: Path) -> None:
+        """Begin with this SQLite file."""
+        self.data.mkdir(parents=True, mode=0o700)
+        shutil.copy(database, self.data / "berth.sqlite3")
 
     def start(self) -> None:
         """Return when the panel says that it is ready."""
@@ -128,10 +133,12 @@ class Panel:
 
 
 @contextmanager
-def running_panel(folder: Path, **environment: str) -> Iterator[Panel]:
-    """A panel that is ready, and gone afterwards."""
+def running_panel(folder: Path, database: Path | None = None, **environment: str) -> Iterator[Panel]:
+    """A panel that is ready, and gone afterwards. It begins with nothing, or with this SQLite file."""
     panel = Panel(folder, **environment)
     try:
+        if database:
+            panel.take(database)
         panel.start()
         yield panel
         if panel.process and panel.process.poll() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from models_app.accounts.models import ApiToken
 from models_app.accounts.roles import Role, set_role
+from models_app.api.urls import api
 from tests.api.conftest import Script
 
 LOAD = {"kind": "load", "endpoint": "nowhere", "model": "llama3.1:8b"}
@@ -27,6 +29,16 @@ def test_every_list_needs_a_token(path: str, db: None) -> None:
     assert answer["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == "unauthenticated"
     assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("authorization", [None, f"Bearer berth_{'x' * 43}", "Basic YWRhOnNlY3JldA=="])
+def test_every_operation_needs_a_token_that_is_known(authorization: str | None, db: None) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    described = api.get_openapi_schema(path_prefix="/api/")["paths"]
+    asked = [(method, re.sub(r"{\w+}", "1", path)) for path, methods in described.items() for method in methods]
+    answers = {each: Client().generic(each[0].upper(), each[1], headers=headers).status_code for each in asked}
+    assert len(answers) > 70
+    assert {each: status for each, status in answers.items() if status != 401} == {}
 
 
 @pytest.mark.parametrize("path", ["/api/openapi.json", "/api/docs"])
