@@ -36,10 +36,13 @@ class ScheduleForm(forms.Form):
     )
     enabled = forms.BooleanField(label="Switched on", required=False)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, row: Schedule | None = None, **kwargs: Any) -> None:
+        """``row`` is the schedule that is changed: its own plan is offered however many are newer."""
         super().__init__(*args, **kwargs)
         plans = Plan.objects.filter(changes={}).exclude(state__in=[Plan.State.SOLVING, Plan.State.FAILED])
-        self._plans = {f"plan-{plan.pk}": plan for plan in plans.defer("fleet")[:MOST_PLANS]}
+        own = Plan.objects.filter(pk=row.plan_id) if row and row.plan_id else Plan.objects.none()
+        offered = [*plans.defer(*Plan.PARTS)[:MOST_PLANS], *own.defer(*Plan.PARTS)]
+        self._plans = {f"plan-{plan.pk}": plan for plan in offered}
         self._demands = {f"demand-{demand.pk}": demand for demand in Demand.objects.all()}
         self.fields["what"].choices = [  # type: ignore[attr-defined]
             ("Apply the plan", [(key, str(plan)) for key, plan in self._plans.items()]),

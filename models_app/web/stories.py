@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from models_app.inventory.models import Gpu
 from models_app.operations.models import Operation, OperationStep
 from models_app.web.templatetags.berth import in_bytes, rate, span
@@ -57,15 +59,20 @@ def recent_stories(limit: int = RECENT, host_id: int | None = None) -> list[Stor
 
     An apply that has ended stands for its parts.
     """
-    rows = Operation.objects.select_related("endpoint__host").prefetch_related("steps", "reservations__gpu")
+    rows = tellable(Operation.objects.all())
     rows = rows if host_id is None else rows.filter(endpoint__host=host_id)
     active = rows.filter(state__in=Operation.ACTIVE)
     ended = rows.filter(part_of=None).exclude(state__in=Operation.ACTIVE).order_by("-finished_at", "-id")[:limit]
     return stories([*active, *ended])
 
 
+def tellable(rows: QuerySet[Operation]) -> QuerySet[Operation]:
+    """The operations with what ``stories`` reads of each, in a few queries however many they are."""
+    return rows.select_related("endpoint__host").prefetch_related("steps", "reservations__gpu")
+
+
 def stories(operations: Sequence[Operation]) -> list[Story]:
-    """The operations in words, in their order."""
+    """The operations, as ``tellable`` reads them, in words and in their order."""
     hosts = [row.endpoint.host_id if row.endpoint else 0 for row in operations]
     gpus = list(Gpu.objects.filter(host__in=set(hosts), present=True))
     on = {host: [gpu for gpu in gpus if gpu.host_id == host] for host in hosts}

@@ -152,6 +152,17 @@ def test_a_schedule_is_added_changed_and_deleted(as_admin, plan: Plan) -> None:
     assert not Schedule.objects.exists()
 
 
+def test_a_schedule_keeps_its_plan_however_many_are_newer(as_admin, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_admin.post(reverse("schedule_new"), EVENING | {"what": f"plan-{plan.pk}"})
+    Plan.objects.create(name="newer", state="draft")
+    monkeypatch.setattr("models_app.web.schedule_form.MOST_PLANS", 1)
+    row = Schedule.objects.get()
+    assert f'<option value="plan-{plan.pk}" selected>' in text(as_admin, "schedule", row.pk)
+    assert as_admin.post(reverse("schedule", args=[row.pk]), EVENING | {"what": f"plan-{plan.pk}"}).status_code == 302
+    row.refresh_from_db()
+    assert row.plan == plan
+
+
 def test_a_schedule_that_is_refused_keeps_what_was_typed(as_admin, plan: Plan) -> None:
     answer = as_admin.post(reverse("schedule_new"), EVENING | {"what": f"plan-{plan.pk}", "cron": "at eight"})
     page = answer.content.decode()

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from models_app.inventory.models import Gpu, LoadedModel
 from models_app.probes.attribution import Coverage
@@ -179,3 +181,17 @@ def test_an_unknown_range_falls_back(as_member: Client, gpu: Gpu) -> None:
 
 def test_strangers_are_sent_to_the_login(client: Client, gpu: Gpu) -> None:
     assert client.get("/history/").status_code == 302
+
+
+@pytest.mark.usefixtures("llama")
+def test_many_operations_take_no_more_queries_than_one(as_member: Client, gpu: Gpu) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as context:
+            page(as_member, gpu=gpu.pk, range="1h")
+        return len(context)
+
+    endpoint = EndpointFactory(host=gpu.host)
+    OperationFactory(endpoint=endpoint, state="succeeded")
+    of_one = queries()
+    OperationFactory.create_batch(4, endpoint=endpoint, state="succeeded")
+    assert queries() == of_one

@@ -15,7 +15,7 @@ from models_app.inventory.references import row_id
 from models_app.operations.models import Operation
 from models_app.web import history_page as past
 from models_app.web.access import member_required
-from models_app.web.stories import stories
+from models_app.web.stories import stories, tellable
 
 MOST_STORIES = 50
 FIGURES = (("utilization", "Utilisation"), ("temperature", "Temperature"), ("power", "Power"))
@@ -44,7 +44,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "columns": columns,
         "rows": past.table(found, columns),
         "step_seconds": found.step_seconds,
-        "stories": stories(list(operations.select_related("endpoint").order_by("-pk")[:MOST_STORIES])),
+        "stories": stories(list(tellable(operations).order_by("-pk")[:MOST_STORIES])),
         "source": past.source(subject),
         "span_seconds": round((until - since).total_seconds()),
         "csv": past.source(subject, since, until, "csv"),

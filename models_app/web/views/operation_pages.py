@@ -18,7 +18,7 @@ from models_app.web.advice import next_step
 from models_app.web.apply_view import apply_view
 from models_app.web.listing import Filter, Listing
 from models_app.web.option_fields import OPTION_WORDS
-from models_app.web.stories import stories
+from models_app.web.stories import stories, tellable
 from models_app.web.templatetags.berth import clock
 
 LISTING = Listing[Operation](
@@ -89,8 +89,7 @@ def _typed(value: Any) -> Any:
 
 
 def _operations() -> QuerySet[Operation]:
-    rows = Operation.objects.select_related("endpoint__host", "waiting_for")
-    return rows.prefetch_related("steps", "reservations__gpu")
+    return tellable(Operation.objects.select_related("waiting_for"))
 
 
 def _option_words(operation: Operation) -> list[tuple[str, str]]:

@@ -24,7 +24,8 @@ from models_app.web.schedule_form import ScheduleForm, initial_of
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """Every schedule."""
-    rows = [(row, in_words(row.cron)) for row in Schedule.objects.select_related("plan", "demand")]
+    schedules = Schedule.objects.select_related("plan", "demand").defer(*(f"plan__{part}" for part in Plan.PARTS))
+    rows = [(row, in_words(row.cron)) for row in schedules]
     context = {"rows": rows, "has_plans": Plan.objects.exists() or Demand.objects.exists()}
     return render(request, "plans/schedules.html", context)
 
@@ -60,7 +61,7 @@ def delete(request: HttpRequest, schedule_id: int) -> HttpResponse:
 
 
 def _edited(request: HttpRequest, row: Schedule | None, initial: dict[str, object]) -> HttpResponse:
-    form = ScheduleForm(request.POST or None, initial=initial)
+    form = ScheduleForm(request.POST or None, row=row, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
             saved = save_schedule(acting(request), row=row, **form.document())
