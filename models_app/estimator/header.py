@@ -15,7 +15,7 @@ from models_app.estimator.profiles import CURRENT, BuildProfile
 from models_app.estimator.rule_of_thumb import formula_by_device
 from models_app.estimator.shape import Shape
 from models_app.estimator.shape_reader import read_shape
-from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, Grade, LoadSettings
+from models_app.estimator.types import DeviceEstimate, DeviceKind, Estimate, Grade, LoadSettings, possible
 from models_app.estimator.weights import weights_by_device
 from models_app.gguf.header import GgufHeader
 
@@ -65,6 +65,7 @@ def header_estimate(
         notes += ("The GPU has no flash attention kernel for this model's heads: attention would run on the CPU.",)
     notes += why
     devices = _devices((*terms, compute), placement, gpu_bytes or ())
+    possible(sum(device.total_bytes for device in devices))
     error_bytes = sum(_error_bytes(device, familiar) for device in devices)
     return Estimate(Grade.HEADER, profile.name, devices, error_bytes, notes)
 

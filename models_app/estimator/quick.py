@@ -17,6 +17,7 @@ from models_app.estimator.types import (
     MissingShape,
     UnknownQuantization,
     cache_type,
+    possible,
 )
 
 _BITS_PER_WEIGHT = {
@@ -115,16 +116,16 @@ def bytes_per_weight(quantization: str) -> float:
 
 
 def quick_weights_bytes(model: QuickModel) -> int:
-    """Bytes of the weights. Raises ``MissingShape`` or ``UnknownQuantization``."""
+    """Bytes of the weights. Raises ``MissingShape``, ``UnknownQuantization`` or ``ImpossibleSize``."""
     if model.weights_bytes:
-        return model.weights_bytes
+        return possible(model.weights_bytes)
     if not model.parameter_count:
         raise MissingShape(("the file size or the parameter count",))
-    return int(model.parameter_count * bytes_per_weight(model.quantization))
+    return possible(int(model.parameter_count * bytes_per_weight(model.quantization)))
 
 
 def quick_kv_bytes(model: QuickModel, settings: LoadSettings) -> int:
-    """Bytes of the KV cache of all slots. Raises ``MissingShape`` naming every number that is missing."""
+    """Bytes of the KV cache of all slots. Raises ``MissingShape``, which names what is missing, or ``ImpossibleSize``."""
     if not model.has_kv_cache:
         return 0
     layers, heads = model.layer_count, model.kv_head_count
@@ -135,7 +136,7 @@ def quick_kv_bytes(model: QuickModel, settings: LoadSettings) -> int:
         raise MissingShape(_missing(model, key_length, value_length))
     per_token = cache_type(settings.cache_type_k).row_bytes(heads * key_length)
     per_token += cache_type(settings.cache_type_v).row_bytes(heads * value_length)
-    return layers * per_token * settings.total_context
+    return possible(layers * per_token * settings.total_context)
 
 
 def _missing(model: QuickModel, key_length: int | None, value_length: int | None) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def _missing(model: QuickModel, key_length: int | None, value_length: int | None
 def quick_estimate(model: QuickModel, settings: LoadSettings) -> Estimate:
     """Estimate a load on one GPU from the shape alone; with fewer ``gpu_layers`` a share stays in host RAM.
 
-    Raises ``MissingShape`` or ``UnknownQuantization``.
+    Raises ``MissingShape``, ``UnknownQuantization`` or ``ImpossibleSize``.
     """
     weights_bytes, kv_bytes = quick_weights_bytes(model), quick_kv_bytes(model, settings)
     share = _gpu_share(model, settings)

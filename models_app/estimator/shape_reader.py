@@ -18,7 +18,7 @@ MAX_LAYERS = 1024
 MAX_EXPERTS_USED = 1024
 OTHER_NAMES = {"gptoss": "gpt-oss"}
 """llama.cpp's names of architectures, by those in Ollama's own files."""
-_BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+_BLOCK = re.compile(r"blk\.([0-9]{1,9})\.(.+)")
 
 
 def read_shape(header: GgufHeader) -> Shape:

@@ -34,6 +34,23 @@ class InvalidSettings(EstimateError):
     """A setting of the load is out of range or contradicts another."""
 
 
+class ImpossibleSize(EstimateError):
+    """More bytes than any machine has: the header, the shape or the settings are wrong."""
+
+
+MOST_BYTES = 2**53
+"""8 PiB. What is more could be neither stored nor sent as an exact number."""
+
+
+def possible(size_bytes: int) -> int:
+    """The bytes as they are. Raises ``ImpossibleSize``."""
+    if size_bytes > MOST_BYTES:
+        raise ImpossibleSize(
+            f"It would take {size_bytes / 1024**5:,.0f} PiB: the model's numbers or the settings are wrong."
+        )
+    return size_bytes
+
+
 class Grade(StrEnum):
     """The evidence that an estimate stands on, weakest first."""
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from models_app.estimator.header import header_estimate
 from models_app.estimator.keys import UnsupportedModel
-from models_app.estimator.types import EstimateError, LoadSettings, MissingShape
+from models_app.estimator.quick import QuickModel, quick_estimate, quick_kv_bytes, quick_weights_bytes
+from models_app.estimator.types import EstimateError, ImpossibleSize, LoadSettings, MissingShape
 from models_app.gguf.header import GgufHeader, TensorInfo, Value
 from models_app.gguf.tensor_types import TENSOR_TYPES_BY_NAME
 from tests.tools.model_shapes import header_of
@@ -60,6 +61,26 @@ def test_an_impossible_number_is_named(value: float) -> None:
     metadata = dict(header_of("llama-3.1-8b").metadata) | {"llama.attention.key_length": value}
     with pytest.raises(UnsupportedModel, match=r"llama\.attention\.key_length"):
         header_estimate(GgufHeader(3, metadata, ()), LoadSettings())
+
+
+def test_more_bytes_than_any_machine_has_are_no_estimate() -> None:
+    header = header_of("llama-3.1-8b")
+    metadata = dict(header.metadata) | {"llama.attention.key_length": 2**40}
+    with pytest.raises(ImpossibleSize, match="PiB"):
+        header_estimate(replace(header, metadata=metadata), LoadSettings())
+    shape = QuickModel(weights_bytes=1, layer_count=2**20, kv_head_count=2**20, key_length=2**20, value_length=2**20)
+    for asked in (quick_estimate, quick_kv_bytes):
+        with pytest.raises(ImpossibleSize):
+            asked(shape, LoadSettings())
+    with pytest.raises(ImpossibleSize):
+        quick_weights_bytes(QuickModel(parameter_count=2**62, quantization="F32"))
+
+
+def test_a_tensor_of_no_layer_that_can_be_is_outside_of_them() -> None:
+    header = header_of("llama-3.1-8b")
+    odd = TensorInfo(f"blk.{'9' * 5000}.attn_q.weight", (32,), TENSOR_TYPES_BY_NAME["F32"])
+    estimate = header_estimate(replace(header, tensors=(*header.tensors, odd)), LoadSettings())
+    assert estimate.total_bytes > header_estimate(header, LoadSettings()).total_bytes
 
 
 numbers: st.SearchStrategy[Any] = st.one_of(
