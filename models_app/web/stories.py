@@ -14,6 +14,8 @@ from models_app.web.templatetags.berth import in_bytes, rate, span
 
 State, Kind, Action = Operation.State, Operation.Kind, OperationStep.Action
 RECENT = 6
+MOST_ACTIVE = 12
+"""Beside the hosts; what is below them, the alerts, has to be found. The list of operations has all."""
 
 _LOOKS = {
     State.QUEUED: ("clock", "run"),
@@ -55,13 +57,13 @@ class Story:
 
 
 def recent_stories(limit: int = RECENT, host_id: int | None = None) -> list[Story]:
-    """Every active operation, of one host or of all, then the latest that ended, newest first; a few queries.
+    """The latest active operations, of one host or of all, then the latest that ended, newest first; a few queries.
 
     An apply that has ended stands for its parts.
     """
     rows = tellable(Operation.objects.all())
     rows = rows if host_id is None else rows.filter(endpoint__host=host_id)
-    active = rows.filter(state__in=Operation.ACTIVE)
+    active = rows.filter(state__in=Operation.ACTIVE)[:MOST_ACTIVE]
     ended = rows.filter(part_of=None).exclude(state__in=Operation.ACTIVE).order_by("-finished_at", "-id")[:limit]
     return stories([*active, *ended])
 

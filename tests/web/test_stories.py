@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from models_app.operations.models import OperationStep
-from models_app.web.stories import stories
+from models_app.web.stories import MOST_ACTIVE, recent_stories, stories
 from tests.factories import GIB, EndpointFactory, GpuFactory, HostFactory, OperationFactory
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +41,16 @@ def test_many_operations_cost_no_more_queries_than_one(django_assert_num_queries
     rows = [OperationFactory(endpoint=EndpointFactory(host=host), kind="pull") for _ in range(5)]
     with django_assert_num_queries(1):
         assert len(stories(rows)) == 5
+
+
+def test_forty_that_are_under_way_leave_room_for_what_is_below_them(as_member):
+    endpoint = EndpointFactory()
+    running = [OperationFactory(endpoint=endpoint, model_name=f"m{n}", state="running") for n in range(40)]
+    OperationFactory(endpoint=endpoint, state="succeeded", finished_at=timezone.now())
+    shown = recent_stories()
+    assert [story.id for story in shown[:MOST_ACTIVE]] == [row.pk for row in reversed(running)][:MOST_ACTIVE]
+    assert len(shown) == MOST_ACTIVE + 1
+    assert "All operations</a>" in as_member.get("/").content.decode()
 
 
 def test_a_load_tells_its_own_bytes_where_another_model_made_way():
