@@ -155,7 +155,7 @@ class Live {
   watch() {
     if (this.socket.readyState !== WebSocket.OPEN) return;
     const silence = Date.now() - this.heardAt;
-    if (silence > STALE_AFTER) this.say("stale", `stale for ${Math.round(silence / 1000)} s`);
+    if (silence > STALE_AFTER) this.say("stale", `stale for ${lasting(silence / 1000)}`);
     if (silence > 20000) this.socket.close();
   }
 
@@ -163,6 +163,12 @@ class Live {
     if (this.status.dataset.state !== state) this.status.dataset.state = state;
     if (this.status.textContent !== words) this.status.textContent = words;
   }
+}
+
+// In steps: it is read out at each change.
+function lasting(seconds) {
+  if (seconds >= 60) return `${Math.floor(seconds / 60)} min`;
+  return `${seconds < 10 ? 4 : 10 * Math.floor(seconds / 10)} s`;
 }
 
 function morph(element, html) {
