@@ -76,6 +76,8 @@ DIALOGS = {
 }
 
 
+AT_ONCE = {"is_on": "on", "raise_at": 3, "clear_at": 1, "for_seconds": 0}
+"""Limits of a rule that waits for nothing."""
 SCHEDULE = {"name": "night", "cron": "0 20 * * 1-5", "time_zone": "UTC", "what": "demand-1", "when_busy": "wait"}
 
 
@@ -86,6 +88,7 @@ def busy_panel(demo_panel: Panel) -> Panel:
         loaded = browser.get("/api/v1/loaded-models", params={"endpoint": "atlas-ollama"}).json()["items"][0]
         kept = {"kind": "set_keep_alive", "keep_alive": "1h", "confirmed": "1"}
         for path, form in (
+            ("/alerts/rules/cpu_fallback/", AT_ONCE),
             ("/users/new/", {"username": "max", "role": "member"}),
             ("/plans/make/", {"name": "first"}),
             ("/plans/make/", {"name": "second"}),
