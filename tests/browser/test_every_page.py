@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from playwright.sync_api import Page, expect
 from models_app.web.urls import urlpatterns
 from tests.browser import steps
 from tests.fixtures.browser import Visits
-from tests.panels import Panel, admit_agent
+from tests.panels import Panel, admit_agent, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -102,8 +101,8 @@ def busy_panel(demo_panel: Panel) -> Panel:
         ):
             browser.post(path, data=form).raise_for_status()
         admit_agent(demo_panel, browser, 1)
-        while not browser.get("/api/v1/alerts").json()["items"]:  # the demo has a model that lies partly on the CPU
-            time.sleep(0.5)
+        # The demo has a model that lies partly on the CPU.
+        wait_until(lambda: browser.get("/api/v1/alerts").json()["items"], "the demo's alert is raised")
     return demo_panel
 
 
