@@ -9,8 +9,8 @@ export BERTH_DATA_DIR ?= ./data
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo web worker reconciler install install-dev test check lint types imports format test-real test-services test-parts \
-	accept llama-server bench clean
+.PHONY: help up demo web worker reconciler install install-dev test check lint types imports format test-real test-services \
+	test-browser test-parts accept llama-server bench clean
 
 help: ## What can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ install-dev: $(VENV)/.installed-dev
 UNMARKED := not real and not browser and not services and not ollama and not gpu
 # The folders whose tests use the database.
 INTEGRATION := $(wildcard $(addprefix tests/,accounts agent_link alerts api catalog inventory operations plans runtime telemetry web))
-# To collect these takes as long as to collect all others, and none of them is for ``test-parts``.
+# To collect these takes as long as to collect all others; none of them needs more than a database.
 GENERATED := tests/api/test_any_request_is_answered_as_described.py
 
 test: install-dev ## The tests that need nothing but Python and a C compiler
@@ -65,10 +65,13 @@ test: install-dev ## The tests that need nothing but Python and a C compiler
 test-services: install-dev ## The tests that use the database once more on PostgreSQL and Redis, thrown away afterwards
 	@$(BIN)/python -m tests.services $(BIN)/python -m pytest --reuse-db -m "database and $(UNMARKED)" $(INTEGRATION) $(PYTEST_ARGS)
 
-test-real: test-services test-parts ## A real llama-server, a browser, PostgreSQL and Redis
+test-real: test-services test-browser test-parts ## A real llama-server, a browser, PostgreSQL and Redis
 
-test-parts: install-dev llama-server ## Of these, what needs more than a database: a real llama-server, a browser, several processes
-	@$(BIN)/python -m pytest -m "real or browser or services" --ignore $(GENERATED) $(PYTEST_ARGS)
+test-browser: install-dev ## Of these, what needs a browser or several processes, and no llama-server
+	@$(BIN)/python -m pytest -m "(browser or services) and not real" --ignore $(GENERATED) $(PYTEST_ARGS)
+
+test-parts: install-dev llama-server ## Of these, what needs a real llama-server, or to be root
+	@$(BIN)/python -m pytest -m real --ignore $(GENERATED) $(PYTEST_ARGS)
 
 accept: install-dev llama-server ## Load, swap and unload a 500 MB model by clicking, and measure
 	@$(BIN)/python -m tests.acceptance
