@@ -32,12 +32,11 @@ async def follow_load(
 ) -> AsyncGenerator[Progress, None]:
     """Yields that it is loading, then the news, until the list or an event says that the model is loaded.
 
-    Raises ``LoadFailed`` when it will not be, and ``TimedOut`` after ``seconds``.
+    Where events come, the list is hardly asked: what loads has no time to spare. Raises ``LoadFailed`` when it will not be,
+    and ``TimedOut`` after ``seconds``.
     """
     deadline = now() + seconds
     pause = _FIRST_PAUSE_SECONDS
-    if _is_loaded(await read_entry()):
-        return
     progress: Progress | None = Progress("loading")
     while True:
         if progress is not None and progress.status == "loading":
@@ -46,7 +45,7 @@ async def follow_load(
             return
         check_deadline(deadline, "The model is still loading.")
         progress = await _within(pause, news)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        pause = _LONGEST_PAUSE_SECONDS if progress else min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
 def now() -> float:

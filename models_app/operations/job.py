@@ -27,7 +27,8 @@ from models_app.telemetry.attribution import held_by, model_pids
 from models_app.telemetry.resident import model_ram_bytes
 from models_app.telemetry.sources import sample_now_async
 
-SAMPLE_EVERY_SECONDS = 0.1
+SAMPLE_EVERY_SECONDS = 0.2
+"""As often as progress is written."""
 MOST_SERVER_LINES = 400
 """Of a server's own log, kept with one operation."""
 
@@ -118,7 +119,7 @@ class Job:
         """The endpoint, the GPUs and the model's processes now, unless there is a ``sample``. Raises ``BackendError``."""
         observed_at = timezone.now()
         if sample is None:
-            observation, sample = await asyncio.gather(self.backend.observe(), self.sample())
+            sample, observation = await asyncio.gather(self.sample(), self.backend.observe())  # the thread's first
         else:
             observation = await self.backend.observe()
         if sample is None or not sample.gpus:
