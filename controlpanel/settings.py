@@ -82,7 +82,7 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
         "frame-ancestors": [NONE],
     }
 }
-ADMIN_USER = env.text("BERTH_ADMIN_USER", "admin", "Name of the first administrator.")
+ADMIN_USER = env.text("BERTH_ADMIN_USER", "admin", "Name of the first admin.")
 ADMIN_PASSWORD = env.text("BERTH_ADMIN_PASSWORD", "", "Its password; empty for one generated and printed once.")
 LOGIN_URL = "login"
 CSRF_FAILURE_VIEW = "models_app.web.views.errors.csrf_failure"

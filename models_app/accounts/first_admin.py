@@ -1,4 +1,4 @@
-"""The first administrator, and the way back in when a password is lost."""
+"""The first admin, and the way back in when a password is lost."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COMMAND = Actor(None, "command line", Via.COMMAND)
 
 @dataclass(frozen=True, slots=True)
 class FirstAdmin:
-    """The administrator just made. ``password`` is shown once; it is empty when the environment gave it."""
+    """The admin just made. ``password`` is shown once; it is empty when the environment gave it."""
 
     name: str
     password: str
 
 
 def ensure_first_admin() -> FirstAdmin | None:
-    """Create the administrator when there is no user at all; ``None`` when somebody is there already."""
+    """Create the admin when there is no user at all; ``None`` when somebody is there already."""
     if User.objects.exists():
         return None
     name, generated = settings.ADMIN_USER, "" if settings.ADMIN_PASSWORD else new_password()

@@ -1,4 +1,4 @@
-"""Whether the people behind open sockets are still signed in and in which role, asked for all of them at once."""
+"""Whether the people behind open sockets are still logged in and in which role, asked for all of them at once."""
 
 from __future__ import annotations
 

@@ -78,6 +78,6 @@ def for_members(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if (scheme.lower() == "bearer" and find_token(secret)) or is_member(request.user):
             return view(request, *args, **kwargs)
-        return respond(Problem(401, "unauthenticated", "Sign in, or send a valid token: Authorization: Bearer …"))
+        return respond(Problem(401, "unauthenticated", "Log in, or send a valid token: Authorization: Bearer …"))
 
     return guarded

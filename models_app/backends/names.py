@@ -62,6 +62,6 @@ def check_registry(name: str, allowed_registries: frozenset[str]) -> str:
     if names_registry and first.lower() not in allowed_registries:
         raise InvalidName(
             f"Models from the registry “{first}” may not be downloaded.",
-            hint="An administrator can add it to the allowed registries.",
+            hint="An admin can add it to the allowed registries.",
         )
     return name

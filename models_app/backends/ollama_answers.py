@@ -28,7 +28,7 @@ _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 def version_warnings(version: str) -> tuple[str, ...]:
-    """What an administrator should know of this version; a build from source calls itself 0.0.0."""
+    """What an admin should know of this version; a build from source calls itself 0.0.0."""
     numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
     if numbers is None or version.startswith("0.0.0"):
         return (f"This Ollama calls its version “{version}”, so whether it holds the fix for CVE-2026-7482 is unknown.",)

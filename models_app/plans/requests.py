@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from models_app.accounts import audit
 from models_app.accounts.roles import Actor
@@ -33,15 +33,19 @@ class Imported:
 
 
 def save_demand(actor: Actor, document: Mapping[str, Any], row: Demand | None = None) -> Demand:
-    """Add a demand, or change ``row`` to say this. Raises ``RequestRefused`` (``invalid_demand``, ``unknown_name``)."""
+    """Add a demand, or change ``row`` to say this.
+
+    Raises ``RequestRefused`` (``invalid_demand``, ``unknown_name``, ``contradiction``, ``name_taken``, ``demand_gone``).
+    """
     try:
         spec = read_demand(document)
     except InvalidDemand as error:
         raise _invalid("invalid_demand", error.errors) from error
     with transaction.atomic():
+        row = _as_it_is(row) if row else None
         others = [each for each in all_specs() if row is None or each.name != row.name]
         if any(each.name == spec.name for each in others):
-            raise _invalid("name_taken", {"name": f"There is a demand named {spec.name} already."}, status=409)
+            raise _name_taken(spec.name)
         if row is None and len(others) >= MOST_DEMANDS:
             raise RequestRefused("too_many_demands", f"There are {MOST_DEMANDS} demands; no more are kept.", status=409)
         if errors := unknown_names(spec):
@@ -166,8 +170,20 @@ def _write(spec: DemandSpec, row: Demand | None) -> Demand:
     saved = row or Demand()
     for column, value in spec.columns().items():
         setattr(saved, column, value)
-    saved.save()
+    try:
+        with transaction.atomic():
+            saved.save()
+    except IntegrityError as error:  # somebody has just given another this name
+        raise _name_taken(spec.name) from error
     return saved
+
+
+def _as_it_is(row: Demand) -> Demand:
+    """The row locked, as others have left it. Raises ``RequestRefused`` where they have deleted it."""
+    locked = Demand.objects.select_for_update().filter(pk=row.pk).first()
+    if locked is None:
+        raise RequestRefused("demand_gone", f"Somebody has deleted {row.name} meanwhile.", status=409)
+    return locked
 
 
 def _renamed(spec: DemandSpec, old: str, new: str) -> DemandSpec:
@@ -175,6 +191,10 @@ def _renamed(spec: DemandSpec, old: str, new: str) -> DemandSpec:
     for field in ("together_with", "apart_from"):
         columns[field] = [new if name == old else name for name in columns[field]]
     return read_demand(columns)
+
+
+def _name_taken(name: str) -> RequestRefused:
+    return _invalid("name_taken", {"name": f"There is a demand named {name} already."}, status=409)
 
 
 def _invalid(code: str, errors: Mapping[str, str], status: int = 422) -> RequestRefused:

@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from models_app.accounts import audit
@@ -42,7 +42,10 @@ def save_schedule(
     enabled: bool = True,
     row: Schedule | None = None,
 ) -> Schedule:
-    """Add a schedule, or change ``row``. Raises ``RequestRefused`` (``invalid_schedule``, ``name_taken``)."""
+    """Add a schedule, or change ``row``.
+
+    Raises ``RequestRefused`` (``invalid_schedule``, ``name_taken``, ``schedule_gone``).
+    """
     errors = _errors(name, plan, demand, when_busy)
     try:
         next_at = next_firing(cron.strip(), time_zone.strip(), timezone.now())
@@ -50,14 +53,17 @@ def save_schedule(
         errors[error.field] = str(error)
     if errors:
         raise RequestRefused("invalid_schedule", " ".join(errors.values()), field=next(iter(errors)), errors=errors)
-    saved = row or Schedule(created_by=actor.name)
-    if Schedule.objects.filter(name=name.strip()).exclude(pk=saved.pk).exists():
-        raise RequestRefused("name_taken", f"There is a schedule named {name} already.", field="name", status=409)
-    saved.name, saved.cron, saved.time_zone = name.strip(), " ".join(cron.split()), time_zone.strip()
-    saved.plan, saved.demand, saved.when_busy, saved.enabled = plan, demand, when_busy, enabled
-    saved.next_at, saved.waiting_since, saved.solving = next_at if enabled else None, None, None
     with transaction.atomic():
-        saved.save()
+        saved = _as_it_is(row) if row else Schedule(created_by=actor.name)
+        saved.name, saved.cron, saved.time_zone = name.strip(), " ".join(cron.split()), time_zone.strip()
+        saved.plan, saved.demand, saved.when_busy, saved.enabled = plan, demand, when_busy, enabled
+        saved.next_at, saved.waiting_since, saved.solving = next_at if enabled else None, None, None
+        try:
+            with transaction.atomic():
+                saved.save()
+        except IntegrityError as error:
+            message = f"There is a schedule named {saved.name} already."
+            raise RequestRefused("name_taken", message, field="name", status=409) from error
         what = {"plan": str(plan)} if plan else {"demand": str(demand)}
         audit.record(actor, "schedule.change" if row else "schedule.add", saved, cron=saved.cron, **what)
         publish(Topic.PLAN)
@@ -80,6 +86,14 @@ def run_due() -> None:
     waiting = Schedule.objects.filter(enabled=True, waiting_since__isnull=False)
     for row in waiting.select_related("plan", "demand", "solving").order_by("waiting_since", "pk"):
         _go_on(row, now)
+
+
+def _as_it_is(row: Schedule) -> Schedule:
+    """The row locked, as others have left it. Raises ``RequestRefused`` where they have deleted it."""
+    locked = Schedule.objects.select_for_update().filter(pk=row.pk).first()
+    if locked is None:
+        raise RequestRefused("schedule_gone", f"Somebody has deleted {row} meanwhile.", status=409)
+    return locked
 
 
 def _errors(name: str, plan: Plan | None, demand: Demand | None, when_busy: str) -> dict[str, str]:

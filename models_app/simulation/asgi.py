@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any
@@ -20,6 +21,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+REQUESTS_KEPT = 10_000
 HUGE_BODY_BYTES = 10 * 1024 * 1024
 
 
@@ -37,8 +39,8 @@ class Application:
 
     def __init__(self, *, control: bool = False) -> None:
         self.faults = Faults()
-        self.requests: list[tuple[str, str]] = []
-        """Every (method, path) that came in, in order."""
+        self.requests: deque[tuple[str, str]] = deque(maxlen=REQUESTS_KEPT)
+        """The latest (method, path) that came in, in order: the demo runs for days."""
         self._routes: dict[str, dict[str, Handler]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         if control:

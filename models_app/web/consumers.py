@@ -17,7 +17,7 @@ POLICY_VIOLATION = 1008
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """Feeds one browser the fragments of one screen for as long as its user is signed in and keeps the role."""
+    """Feeds one browser the fragments of one screen for as long as its user is logged in and keeps the role."""
 
     channel_layer_alias = ""  # no channel of its own: the hub calls it directly
 

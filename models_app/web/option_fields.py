@@ -42,7 +42,7 @@ OPTION_FIELDS: dict[str, Callable[[], forms.Field]] = {
     "cache_type_v": lambda: _cache_type("V cache type"),
     "flash_attention": lambda: pick("Flash attention", [("", "auto"), ("on", "on"), ("off", "off")]),
     "kv_offload": lambda: pick("KV cache", [("", "server's choice"), ("on", "on the GPU"), ("off", "in host RAM")]),
-    "pinned": lambda: forms.BooleanField(label="Pin: never chosen for eviction", required=False),
+    "pinned": lambda: forms.BooleanField(label="Pin: never unloaded to make room", required=False),
 }
 
 

@@ -1,4 +1,4 @@
-"""The first administrator and the way back in."""
+"""The first admin and the way back in."""
 
 from __future__ import annotations
 

@@ -80,6 +80,17 @@ def test_two_demands_do_not_share_a_name(host: OneHost) -> None:
     assert refusal(requests.save_demand, ADA, CHAT).code == "name_taken"
 
 
+def test_of_two_who_save_a_demand_at_once_the_later_is_told(host: OneHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = requests.save_demand(ADA, CHAT)
+    stale = Demand.objects.get()
+    requests.delete_demand(ADA, first)
+    assert refusal(requests.save_demand, ADA, CHAT, stale).code == "demand_gone"
+    assert not Demand.objects.exists()
+    requests.save_demand(ADA, CHAT)
+    monkeypatch.setattr(requests, "all_specs", lambda: ())  # as it was a moment ago
+    assert refusal(requests.save_demand, ADA, CHAT).code == "name_taken"
+
+
 def test_others_follow_when_a_demand_is_renamed_or_deleted(host: OneHost) -> None:
     row = requests.save_demand(ADA, CHAT)
     other = requests.save_demand(ADA, {"name": "code", "model": "phi4:14b", "apart_from": ["chat"]})

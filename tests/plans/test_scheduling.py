@@ -154,6 +154,18 @@ def test_a_failure_keeps_nothing_else_from_being_done(monkeypatch: pytest.Monkey
     assert done == ["fired", "enforced"]
 
 
+def test_a_change_keeps_what_happened_since_the_form_was_opened(planner: Planner, plan: Plan) -> None:
+    stale = schedule(planner, plan=plan)
+    Schedule.objects.update(outcome="It fired.")
+    schedule(planner, plan=plan, cron="0 21 * * *", row=stale)
+    row = Schedule.objects.get()
+    assert (row.cron, row.outcome) == ("0 21 * * *", "It fired.")
+    delete_schedule(planner.stage.admin, row)
+    with pytest.raises(RequestRefused, match="deleted evening meanwhile"):
+        schedule(planner, plan=plan, row=stale)
+    assert not Schedule.objects.exists()
+
+
 def test_what_is_refused_is_told(planner: Planner) -> None:
     planner.demand("search", EMBEDDING, context_length=2048)
     row = due(schedule(planner, demand=Demand.objects.get(name="search")))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from models_app.simulation.asgi import HUGE_BODY_BYTES
+from models_app.simulation.asgi import HUGE_BODY_BYTES, REQUESTS_KEPT
 from models_app.simulation.faults import Fault
 from models_app.simulation.hardware import SimulatedHost
 from models_app.simulation.llama_router import LlamaRouterSimulator
@@ -35,6 +35,15 @@ async def test_close_ends_the_connection_without_an_answer(
     with pytest.raises(httpx.RemoteProtocolError):
         await client.get("/api/version")
     assert (await client.get("/api/version")).status_code == 200
+
+
+async def test_a_server_that_runs_for_days_remembers_its_latest_requests_only(
+    ollama_simulator: Simulated[OllamaSimulator], client: httpx.AsyncClient
+) -> None:
+    requests = ollama_simulator.server.requests
+    requests.extend([("GET", "/api/ps")] * (REQUESTS_KEPT + 1))
+    await client.get("/api/version")
+    assert (len(requests), requests[-1]) == (REQUESTS_KEPT, ("GET", "/api/version"))
 
 
 async def test_hang_never_answers(ollama_simulator: Simulated[OllamaSimulator], client: httpx.AsyncClient) -> None:
