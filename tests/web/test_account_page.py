@@ -72,3 +72,8 @@ def test_no_password_comes_back_in_a_page(as_member):
 def test_the_page_says_what_the_role_may_do(as_admin, as_member):
     assert "Member: you see everything" in as_member.get(ACCOUNT).content.decode()
     assert "Admin: you load" in as_admin.get(ACCOUNT).content.decode()
+
+
+def test_a_password_manager_is_told_whose_password_it_is(as_member, member):
+    page = as_member.get("/account/").content.decode()
+    assert f'value="{member.username}" autocomplete="username" readonly hidden' in page
