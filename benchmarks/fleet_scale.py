@@ -108,10 +108,10 @@ def _measure(panel: Panel, hosts: int, gpus: int, seconds: float) -> Outcome:
         say("waiting for the simulator's end")
         simulating.wait(600)
     rows, over = json.loads(report.read_text()), last.since(first)
-    sent, unconfirmed, dropped = (sum(column) for column in zip(*map(_counts, rows), strict=True))
+    sent, unconfirmed, dropped = (sum(column) for column in zip(*map(counts, rows), strict=True))
     say(f"{sent} samples were sent; reading them back")
     reading = time.monotonic()
-    read = _read_back(panel, {uuid for row in rows for uuid in row["gpus"]}, began)
+    read = read_back(panel, {uuid for row in rows for uuid in row["gpus"]}, began)
     return Outcome(
         hosts=hosts,
         seconds=over.at,
@@ -130,7 +130,8 @@ def _measure(panel: Panel, hosts: int, gpus: int, seconds: float) -> Outcome:
     )
 
 
-def _counts(row: dict[str, Any]) -> tuple[int, int, int]:
+def counts(row: dict[str, Any]) -> tuple[int, int, int]:
+    """A host's samples of GPUs that answered, those not confirmed, those that were dropped for want of room."""
     return sum(row["gpus"].values()), row["unconfirmed"], row["dropped"]
 
 
@@ -165,12 +166,15 @@ def _store_pids(stores: Services) -> list[int]:
 
 
 @contextmanager
-def simulator(panel: Panel, hosts: int, gpus: int, seconds: float, report: Path) -> Iterator[subprocess.Popen[bytes]]:
+def simulator(
+    panel: Panel, hosts: int, gpus: int, seconds: float, report: Path, seed: int = 0
+) -> Iterator[subprocess.Popen[bytes]]:
     """Agents of so many hosts that report to the panel while the block lasts."""
     token = panel.manage("agenttoken", "--simulated", str(hosts))
     options = ["--hosts", hosts, "--gpus", gpus, "--url", panel.url, "--token", token, "--seconds", seconds]
+    options += ["--seed", seed]
     command = ["setpriv", "--pdeathsig", "KILL", *MANAGE, "simulate", *map(str, options)]
-    environment = panel.environment | {"BERTH_DATA_DIR": str(panel.folder / "simulator")}
+    environment = panel.environment | {"BERTH_DATA_DIR": str(panel.folder / f"simulator-{seed}")}
     process = subprocess.Popen([*command, "--report", str(report)], cwd=harness.ROOT, env=environment)
     try:
         yield process
@@ -179,7 +183,7 @@ def simulator(panel: Panel, hosts: int, gpus: int, seconds: float, report: Path)
         process.wait()
 
 
-def _read_back(panel: Panel, uuids: set[str], began: datetime) -> int:
+def read_back(panel: Panel, uuids: set[str], began: datetime) -> int:
     """The samples of these GPUs that the history API knows of."""
     secret = panel.manage("token", "create", "benchmark")
     time.sleep(1)  # the confirmed are written; a chunk that is read now is whole

@@ -3,9 +3,10 @@
     .venv/bin/python -m benchmarks.host_page [HOSTS …] [--seconds 60]
 
 One Chromium holds the page of one simulated host open. The time runs from the moment that the sample itself names, on this
-machine's one clock, until the page's DOM names that moment: the simulator's other agents, the agent's socket, the panel's
-event loop, the rendering, the browser's socket, the patch. The row is written after it. Beside it stands how many of the
-host's samples were shown: of many hosts the panel may skip one.
+machine's one clock, until the page's DOM names that moment: the agent's socket, the panel's event loop, the rendering, the
+browser's socket, the patch. The row is written after it. The host that is looked at has a simulator of its own, as an agent
+has a machine of its own, and comes last, when all others are there. Beside it stands how many of the host's samples were
+shown: of many hosts the panel may skip one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -48,11 +51,22 @@ def measure(hosts: int, seconds: float) -> bool:
         panel.start()
         try:
             coming_seconds = hosts / CONNECT_A_SECOND + settle_seconds(hosts)
-            with simulator(panel, hosts, GPUS, coming_seconds + seconds + 120, Path(name) / "report.json"):
-                time.sleep(coming_seconds)
+            lasting_seconds = coming_seconds + seconds + 120
+            with (
+                simulator(panel, hosts - 1, GPUS, lasting_seconds, Path(name) / "report.json"),
+                _after(hosts / CONNECT_A_SECOND),
+                simulator(panel, 1, GPUS, lasting_seconds, Path(name) / "own.json", seed=1),
+            ):
+                time.sleep(settle_seconds(hosts))
                 return _report(hosts, seconds, _watch(panel, seconds))
         finally:
             panel.stop()
+
+
+@contextmanager
+def _after(seconds: float) -> Iterator[None]:
+    time.sleep(seconds)
+    yield
 
 
 def _watch(panel: Panel, seconds: float) -> list[tuple[float, float]]:
@@ -65,7 +79,7 @@ def _watch(panel: Panel, seconds: float) -> list[tuple[float, float]]:
         page.fill("input[name=password]", harness.PASSWORD)
         page.press("input[name=password]", "Enter")
         page.wait_for_url(f"{panel.url}/")
-        page.goto(f"/hosts/{_some_host(panel)}/")
+        page.goto(f"/hosts/{_last_host(panel)}/")
         page.evaluate(WATCH)
         page.wait_for_timeout(seconds * 1000)
         seen: list[Any] = page.evaluate("seen")
@@ -73,11 +87,11 @@ def _watch(panel: Panel, seconds: float) -> list[tuple[float, float]]:
     return [(taken, shown) for taken, shown in seen[1:]]
 
 
-def _some_host(panel: Panel) -> int:
+def _last_host(panel: Panel) -> int:
     token = panel.manage("token", "create", "host-page")
     answer = httpx.get(
         f"{panel.url}/api/v1/hosts",
-        params={"is_local": "false", "per_page": "1"},
+        params={"is_local": "false", "per_page": "1", "sort": "-id"},
         headers={"Authorization": f"Bearer {token}"},
         timeout=60,
     )

@@ -120,12 +120,17 @@ def _next_revision() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _send(event: Event) -> None:
+def repeat(event: Event) -> None:
+    """Tell who listens in this process of an event, also where a process of its own that shares no channel layer had it."""
     for hear, loop in list(_listeners.items()):
         if loop.is_closed():
             unlisten(hear)
         else:
             loop.call_soon_threadsafe(hear, event)
+
+
+def _send(event: Event) -> None:
+    repeat(event)
     if is_shared():
         message = {"topic": event.topic.value, "object_id": event.object_id, "revision": event.revision}
         send_to(GROUP, {"type": "live.event", "origin": ORIGIN, **message})

@@ -36,6 +36,8 @@ MOST_ENDPOINTS = 64
 class CloseCode:
     """Why a socket was closed, beyond the websocket's own codes."""
 
+    RESTARTED = 1012
+    """The panel has to begin anew with what comes over this socket."""
     MALFORMED = 4400
     REFUSED = 4401
     """The secret is wrong, or the agent was revoked."""
@@ -210,7 +212,7 @@ class Settled:
     id: int
 
 
-_SAMPLES = '["Samples",'
+_SAMPLES, _OBSERVED = '["Samples",', '["Observed",'
 
 Message = (
     Challenge
@@ -253,6 +255,11 @@ def unpack(text: str | bytes | None, *kinds: type[Any]) -> Any:
         case [str(name), dict()]:
             raise Malformed(f"“{name[:40]}” is not expected here.")
     raise Malformed("This is no message.")
+
+
+def is_report(text: str) -> bool:
+    """Whether this is a message of ``Samples`` or ``Observed``, if it is one at all."""
+    return text.startswith((_SAMPLES, _OBSERVED))
 
 
 def batch(samples: Iterable[str]) -> str:

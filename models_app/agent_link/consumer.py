@@ -31,6 +31,7 @@ from models_app.agent.messages import (
     Part,
     Progressed,
     Samples,
+    is_report,
     pack,
     unpack,
 )
@@ -38,7 +39,8 @@ from models_app.agent.proofs import nonce, proof
 from models_app.agent_link import commands, keys, reports
 from models_app.agent_link.enrolment import Refused, enrol
 from models_app.agent_link.greeting import greet, leave
-from models_app.agent_link.line import Allowance, Flood, Line
+from models_app.agent_link.inbox import Flood
+from models_app.agent_link.line import Allowance, Line
 from models_app.agent_link.switchboard import switchboard
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,9 @@ class AgentConsumer(AsyncWebsocketConsumer):
             self._allowance.take()
             if self.line is None:
                 await self._be_greeted(unpack(text_data, Enrol, Hello))
+            elif self.line.is_apart and text_data is not None and is_report(text_data):
+                self.line.heard_at = time.monotonic()
+                switchboard().pass_on(self.line, text_data)
             else:
                 await self._heed(self.line, unpack(text_data, Samples, Announce, Observed, Progressed, Part, Done))
         except Refused as refused:
@@ -117,10 +122,10 @@ class AgentConsumer(AsyncWebsocketConsumer):
         connection = uuid.uuid4().hex
         greeted = await switchboard().in_thread(greet, message, self._nonce, connection, timezone.now())
         self.line = Line(
-            greeted.agent.pk,
-            greeted.host,
-            message.boot_id,
-            connection,
+            agent_id=greeted.agent.pk,
+            host=greeted.host,
+            boot_id=message.boot_id,
+            connection=connection,
             transmit=lambda text: self.send(text_data=text),
             close=self.close,
             received=greeted.agent.committed,

@@ -26,7 +26,6 @@ from models_app.telemetry.history.recorder import recorder
 from models_app.telemetry.known import Newest
 from models_app.telemetry.newest import store_newest
 from models_app.telemetry.precedence import precedence
-from models_app.telemetry.showing import show
 
 AHEAD = timedelta(seconds=60)
 """More than that in the future is no matter of delays."""
@@ -55,15 +54,6 @@ class Reported:
         return {gpu.uuid for sample in self.samples for gpu in sample.gpus}
 
 
-def preview(host: Host, sample: HostSample, memory: Memory) -> None:
-    """Show a sample that was not taken in yet, by what is known of its host. What nobody has vouched for is not shown."""
-    now = timezone.now()
-    if memory.is_own({gpu.uuid for gpu in sample.gpus}, 0.0) and _is_plausible(sample, now):
-        memory.hear(sample)
-        sample = replace(sample, taken_at=min(sample.taken_at, now))
-        show(Newest(host, sample, memory.shares(host, sample), memory.models, memory.known, memory.details))
-
-
 def take_in_of_many(batch: Sequence[Reported], *, are_many: bool = False) -> int:
     """``take_in``, when nobody else works for many hosts."""
     with precedence.turn():
@@ -77,7 +67,7 @@ def take_in(batch: Sequence[Reported], *, are_many: bool = False) -> int:
     """
     precedence.give_way()
     _observe(batch)
-    _read_rows(batch, are_many=are_many)
+    read_rows(batch, are_many=are_many)
     now = timezone.now()
     foreign = _foreign_gpus(batch, now)
     newest: list[Newest] = []
@@ -108,7 +98,7 @@ def _observe(batch: Sequence[Reported]) -> None:
             reported.memory.rows_until = 0.0
 
 
-def _read_rows(batch: Sequence[Reported], *, are_many: bool) -> None:
+def read_rows(batch: Sequence[Reported], *, are_many: bool) -> None:
     """The endpoints of the hosts of which too little is known, and the models loaded there, in a query each."""
     at = time.monotonic()
     asked = {each.host.pk: each for each in batch if at >= each.memory.rows_until}
@@ -138,7 +128,7 @@ def _judged(reported: Reported, foreign: Mapping[str, str], now: datetime) -> tu
     """The samples that may be believed, and what was wrong with the others, in a sentence."""
     judged, problem = [], ""
     for sample in reported.samples:
-        if not _is_plausible(sample, now):
+        if not is_plausible(sample, now):
             problem = "A sample was refused: it is from the future, from long ago, or too large."
             continue
         if foreign or sample.taken_at > now:
@@ -150,7 +140,8 @@ def _judged(reported: Reported, foreign: Mapping[str, str], now: datetime) -> tu
     return judged, problem
 
 
-def _is_plausible(sample: HostSample, now: datetime) -> bool:
+def is_plausible(sample: HostSample, now: datetime) -> bool:
+    """Whether a sample is of about this time, and of no more GPUs than a host has."""
     return now - LATE < sample.taken_at < now + AHEAD and len(sample.gpus) <= MOST_GPUS
 
 

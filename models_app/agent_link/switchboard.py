@@ -1,9 +1,10 @@
-"""One switchboard in each web process: the lines that are open there, what they bring in, and what goes out over them.
+"""One switchboard in each web process: the lines that are open there, where what they bring is taken in, what goes out.
 
-Its database work is done for all lines at a time, each kind in a thread of its own. Words of other processes come over the
-channel layer; those that are lost are made up for by looking at the rows every second.
+What the first lines bring is taken in here, further ones by a process beside this one. Database work is done for all lines
+at a time. Words of other processes come over the channel layer; those that are lost are made up for by looking at the rows
+every second.
 
-More than two hundred lines: five tasks over the same lines are one thing.
+More than two hundred lines: both directions are one thing to whoever holds the lines.
 """
 
 from __future__ import annotations
@@ -17,33 +18,28 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from channels.layers import get_channel_layer
-from django.db import close_old_connections
 from django.utils import timezone
 
 from models_app import live
-from models_app.agent.messages import Cancel, CloseCode, Message, Settled
+from models_app.agent.messages import Cancel, CloseCode, Message, Observed, Samples, Settled, unpack
 from models_app.agent_link import commands
+from models_app.agent_link.apart import Apart
 from models_app.agent_link.door import COMMANDS, GROUP, WATCHED, WATCHED_SECONDS, hold
-from models_app.agent_link.ingest import preview, take_in, take_in_of_many
+from models_app.agent_link.intake import Intake, Stored
 from models_app.agent_link.line import Line
 from models_app.agent_link.models import Agent
-from models_app.probes.types import HostSample
+from models_app.agent_link.preview import preview, preview_apart
+from models_app.agent_link.tasks import always, run_in
+from models_app.agent_link.words import Happened, Refused, ToPanel
+from models_app.agent_link.words import Stored as SaidToBeStored
 from models_app.telemetry import fresh
-from models_app.telemetry.history.recorder import recorder
 from models_app.telemetry.newest import MANY
 from models_app.telemetry.precedence import precedence
 
 log = logging.getLogger(__name__)
 
-TAKE_IN_SECONDS = 0.1
-"""Between two batches of samples, at least; what comes meanwhile goes in together."""
-REST = 2
-"""A batch rests this many times as long as it took …"""
-LONGEST_REST_SECONDS = 4.0
-"""… but no longer than this: while it rests, as much comes as it will have to take in."""
-AT_ONCE = 250
-"""Lines in one transaction: for so long others wait to write."""
-REMEMBER_SECONDS = 0.5
+LINES_HERE = MANY
+"""Whose samples are taken in by this process; those of further ones by the process beside it."""
 TOLD_AT_ONCE = 10
 """Agents that hear of what is stored in one turn of the event loop: others wait so long for it."""
 GATHER_SECONDS = 1.0
@@ -61,26 +57,28 @@ class Switchboard:
 
     def __init__(self) -> None:
         self.lines: dict[int, Line] = {}
+        self._intake, self._apart = Intake(self._tell_stored), Apart(self._hear_apart)
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._arrived, self._awaited = asyncio.Event(), asyncio.Event()
         self._gone: set[int] = set()
         self._seen_due = 0.0
         self._rows = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-agents")
-        self._history = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-remember")
-        self._samples = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-samples")
-        self._watched = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-watched")
         self._shown = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-shown")
 
     async def join(self, line: Line) -> None:
         """Serve a line from now on; an earlier one of the same agent closes."""
         before = self.lines.get(line.agent_id)
+        if before is not None:
+            self._part_with(before)
         self.lines[line.agent_id] = line
         hold(line.agent_id, is_open=True)
         if not self._tasks:
             live.use_loop(asyncio.get_running_loop())
-            work = (self._listen, self._relay, self._take_in, self._take_in_watched, self._remember)
-            self._tasks = [asyncio.create_task(self._always(each)) for each in work]
+            live.listen(self._look_again)
+            self._tasks = [asyncio.create_task(always(each)) for each in (self._listen, self._relay)]
+        if len(self._intake) < LINES_HERE or not self._apart.add(line):
+            self._intake.add(line)
+        self._intake.are_many = len(self.lines) > MANY
         if before is not None:
             await before.close(CloseCode.REPLACED)
         if len(self.lines) > MANY:
@@ -89,6 +87,7 @@ class Switchboard:
 
     def leave(self, line: Line) -> None:
         """Forget a line. With the last one the switchboard rests."""
+        self._part_with(line)
         if self.lines.get(line.agent_id) is line:
             del self.lines[line.agent_id]
             hold(line.agent_id, is_open=False)
@@ -96,41 +95,45 @@ class Switchboard:
             for task in self._tasks:
                 task.cancel()
             self._tasks.clear()
+            live.unlisten(self._look_again)
+            self._apart.stop()
+
+    def _part_with(self, line: Line) -> None:
+        """Nothing more of it is taken in."""
+        self._intake.remove(line)
+        self._apart.remove(line)
 
     def arrived(self, line: Line) -> None:
         """A line has news."""
         if line.is_watched and line.newest is not None and fresh.is_wanted(line.host.pk):
-            self._show(line, line.newest)
-        (self._awaited if line.is_watched else self._arrived).set()
+            newest, line.newest = line.newest, None
+            self._show(preview, line.host, newest, line.memory)
+        self._intake.arrived(line)
 
-    def _show(self, line: Line, sample: HostSample) -> None:
-        """Show it before it is taken in, in a thread that waits for nothing; others give way meanwhile."""
-        line.newest = None
+    def pass_on(self, line: Line, text: str) -> None:
+        """Have a report taken in by the process beside this one. Raises ``Malformed`` where it is to be shown here."""
+        self._apart.said(line, text)
+        if line.is_watched and fresh.is_wanted(line.host.pk):
+            message = unpack(text, Samples, Observed)
+            if isinstance(message, Samples) and message.items:
+                self._show(preview_apart, line, message.items[-1])
+
+    def _show(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Show a sample before it is taken in, in a thread that waits for nothing; others give way meanwhile."""
         urgent = precedence.begin()
-        showing = asyncio.ensure_future(self._run(self._shown, preview, line.host, sample, line.memory))
+        showing = asyncio.ensure_future(run_in(self._shown, work, *args, **kwargs))
         showing.add_done_callback(partial(_shown, urgent))
+
+    def _look_again(self, event: live.Event) -> None:
+        """An endpoint has changed: what is known of it for a preview is old."""
+        if event.topic is live.Topic.INVENTORY:
+            for line in self._apart.lines.values():
+                if line.is_watched and any(endpoint.pk == event.object_id for endpoint in line.memory.endpoints):
+                    line.memory.rows_until = 0.0
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Database work, in turn."""
-        return await self._run(self._rows, work, *args, **kwargs)
-
-    async def _run(self, thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def with_connection() -> T:
-            close_old_connections()
-            try:
-                return work(*args, **kwargs)
-            finally:
-                close_old_connections()
-
-        return await asyncio.get_running_loop().run_in_executor(thread, with_connection)
-
-    async def _always(self, turn: Callable[[], Any]) -> None:
-        while True:
-            try:
-                await turn()
-            except Exception:
-                log.exception("the agents' switchboard failed; it goes on in a second")
-                await asyncio.sleep(1)
+        return await run_in(self._rows, work, *args, **kwargs)
 
     # ── words of other processes ─────────────────────────────────────────────
 
@@ -161,9 +164,11 @@ class Switchboard:
         for line in self.lines.values():
             if line.host.pk == host_id:
                 was_watched = line.is_watched
-                line.memory.known.watched_until = time.monotonic() + WATCHED_SECONDS
+                line.watch(WATCHED_SECONDS)
+                if line.is_apart:
+                    self._apart.watched(line, WATCHED_SECONDS)
                 if not was_watched:
-                    self._awaited.set()
+                    self._intake.arrived(line)
                     self._said = asyncio.ensure_future(self._tell(line, line.commit(line.committed, 0.0)))
 
     # ── going out ────────────────────────────────────────────────────────────
@@ -210,70 +215,27 @@ class Switchboard:
         """The end of a command is stored."""
         await self._tell(line, Settled(command_id))
 
-    # ── coming in ────────────────────────────────────────────────────────────
+    # ── stored ───────────────────────────────────────────────────────────────
 
-    async def _take_in(self) -> None:
-        """Record what has come, and say of what is stored that it is."""
-        began = time.monotonic()
-        lines = [line for line in self.lines.values() if line.has_news and not line.is_watched]
-        for first in range(0, len(lines), AT_ONCE):
-            await self._take(lines[first : first + AT_ONCE], self._samples, take_in_of_many)
-        rest_seconds = min(REST * (time.monotonic() - began), LONGEST_REST_SECONDS)
-        await asyncio.sleep(max(TAKE_IN_SECONDS, rest_seconds))
-        if not any(line.has_news and not line.is_watched for line in self.lines.values()):
-            self._arrived.clear()
-            await self._arrived.wait()
+    async def _tell_stored(self, stored: Stored) -> None:
+        """Agents may forget what is stored."""
+        gather_seconds = GATHER_SECONDS if len(self.lines) > MANY else 0.0
+        for told, (line, sequence) in enumerate(stored):
+            if isinstance(line, Line) and self.lines.get(line.agent_id) is line:
+                await self._tell(line, line.commit(sequence, gather_seconds))
+            if told % TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
-    async def _take_in_watched(self) -> None:
-        """The same for hosts that somebody looks at, without a rest and in a thread of their own."""
-        await self._awaited.wait()
-        self._awaited.clear()
-        lines = [line for line in self.lines.values() if line.has_news and line.is_watched]
-        await self._take(lines, self._watched, take_in)
-        if all(fresh.is_wanted(line.host.pk) for line in lines):
-            await asyncio.sleep(TAKE_IN_SECONDS)  # they are shown already: their rows can be written together
-
-    async def _take(self, lines: list[Line], thread: ThreadPoolExecutor, work: Callable[..., int]) -> None:
-        """One thread at a time is at a line: what comes meanwhile waits for the next time."""
-        lines = [line for line in lines if not line.is_being_taken]
-        if not lines:
-            return
-        batch = [line.reported() for line in lines]
-        for line in lines:
-            line.is_being_taken = True
-        try:
-            ticket = await self._run(thread, work, batch, are_many=len(self.lines) > MANY)
-        except BaseException:
-            for line, reported in zip(lines, batch, strict=True):
-                line.take_back(reported)
-            raise
-        finally:
-            for line in lines:
-                line.is_being_taken = False
-                if line.has_news:
-                    self.arrived(line)
-        for line, reported in zip(lines, batch, strict=True):
-            if reported.samples:
-                line.noted.append((ticket, reported.samples[-1].sequence))
-
-    async def _remember(self) -> None:
-        """Have it written, and say so. In a thread of its own: what is new does not wait for it."""
-        await asyncio.sleep(REMEMBER_SECONDS)
-        if not any(line.noted for line in self.lines.values()):
-            return
-        await self._run(self._history, recorder.flush_when_due)
-        stored: dict[int, int] = {}
-        for line in self.lines.values():
-            while line.noted and recorder.is_written(line.noted[0][0]) and not line.owes(line.noted[0][1]):
-                stored[line.agent_id] = line.noted.popleft()[1]
-        if stored:
-            await self._run(self._history, _committed, stored)
-            gather_seconds = GATHER_SECONDS if len(self.lines) > MANY else 0.0
-            for told, (agent_id, sequence) in enumerate(stored.items()):
-                if open_line := self.lines.get(agent_id):
-                    await self._tell(open_line, open_line.commit(sequence, gather_seconds))
-                if told % TOLD_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+    async def _hear_apart(self, word: ToPanel) -> None:
+        """What the process beside this one says."""
+        match word:
+            case SaidToBeStored():
+                lines = self._apart.lines
+                await self._tell_stored([(lines[at], sequence) for at, sequence in word.sequences.items() if at in lines])
+            case Refused() if word.line in self._apart.lines:
+                await self._apart.lines[word.line].close(word.code)
+            case Happened():
+                live.repeat(live.Event(live.Topic(word.topic), word.object_id, word.revision))
 
 
 def _shown(urgent: int, showing: asyncio.Future[None]) -> None:
@@ -293,13 +255,6 @@ def _seen(agent_ids: list[int]) -> None:
 def _speaking() -> dict[int, str]:
     """Of all agents: a thousand ids in a query cost more than a thousand rows."""
     return dict(Agent.objects.filter(revoked_at=None).order_by().values_list("pk", "connection"))
-
-
-def _committed(stored: dict[int, int]) -> None:
-    rows = list(Agent.objects.filter(pk__in=stored).only("pk", "committed"))
-    for row in rows:
-        row.committed = stored[row.pk]
-    Agent.objects.bulk_update(rows, ["committed"], batch_size=500)
 
 
 _switchboards: dict[asyncio.AbstractEventLoop, Switchboard] = {}

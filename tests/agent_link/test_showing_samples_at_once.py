@@ -12,7 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from models_app.agent.messages import Committed, Samples
-from models_app.agent_link import switchboard
+from models_app.agent_link import intake
 from models_app.agent_link.door import watch
 from models_app.agent_link.ingest import take_in
 from models_app.telemetry import fresh
@@ -35,7 +35,7 @@ def goes_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         return take_in(*arguments, **options)
 
     for name in ("take_in", "take_in_of_many"):
-        monkeypatch.setattr(switchboard, name, held_up)
+        monkeypatch.setattr(intake, name, held_up)
     return event
 
 

@@ -1,0 +1,28 @@
+"""The process that takes in what many agents report, beside the one that holds their sockets."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+
+from models_app import live
+from models_app.agent_link.recording import Recording
+from models_app.runtime.embedded import leave_within
+
+WRITE_SECONDS = 5.0
+"""At the end: what is not written by then, agents send again."""
+
+
+async def take_in(end: socket.socket) -> None:
+    """Serve the panel at the other end until it hangs up. A signal to its whole group is the panel's to answer."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 50)
+    recording = Recording(end)
+    if not live.is_shared():
+        live.listen(recording.tell)
+    await recording.serve()
+    leave_within(WRITE_SECONDS, 0)
+    await recording.write()
