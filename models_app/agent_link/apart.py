@@ -106,8 +106,12 @@ class Apart:
     async def _listen(self, wire: Wire, process: subprocess.Popen[bytes]) -> None:
         began, end = time.monotonic(), partial(_end, process)
         atexit.register(end)
-        async for word in wire.heard(_DECODER):
-            await self._hear(word)
+        try:
+            async for word in wire.heard(_DECODER):
+                await self._hear(word)
+        except Exception:
+            log.exception("what the process that takes in what agents report said could not be heard")
+            wire.close()
         if self._wire is wire:
             self._wire = None
             await self._lost(time.monotonic() - began)

@@ -7,6 +7,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
+from django.db import DatabaseError
 
 from models_app import live
 from models_app.agent.codec import Malformed
@@ -48,9 +49,7 @@ class Recording:
     async def _heed(self, word: FromPanel) -> None:
         match word:
             case Opened():
-                host = await run_in(self._rows, Host.objects.filter(pk=word.host_id).first)
-                if host is not None:
-                    self._open(word, host)
+                await self._open(word)
             case Said() if word.line in self._inboxes:
                 self._read(self._inboxes[word.line], word.text)
             case Watched() if word.line in self._inboxes:
@@ -59,7 +58,13 @@ class Recording:
             case Closed():
                 self._close(word.line)
 
-    def _open(self, word: Opened, host: Host) -> None:
+    async def _open(self, word: Opened) -> None:
+        try:
+            host = await run_in(self._rows, Host.objects.get, pk=word.host_id)
+        except (Host.DoesNotExist, DatabaseError) as error:
+            log.warning("the host of an agent cannot be read, the agent is to come again: %s", error)
+            self._wire.send(Refused(word.line, CloseCode.RESTARTED))
+            return
         inbox = Inbox(agent_id=word.agent_id, host=host, boot_id=word.boot_id, received=word.received, number=word.line)
         self._inboxes[word.line] = inbox
         self._intake.add(inbox)

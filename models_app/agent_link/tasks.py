@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import close_old_connections
 
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
+MOST_WAITING = 100
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,3 +40,29 @@ async def always(turn: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("the agents' switchboard failed; it goes on in a second")
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+class InTurn:
+    """Works that go on one after the other, beside whoever asks for them. They must not fail."""
+
+    def __init__(self) -> None:
+        self._last: asyncio.Task[None] | None = None
+        self._waiting = 0
+
+    async def add(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this after the others; wait for it only where very many are waiting."""
+        self._last = asyncio.create_task(self._after(self._last, work))
+        self._waiting += 1
+        if self._waiting > MOST_WAITING:
+            await self._last
+
+    async def done(self) -> None:
+        """Wait for the last one."""
+        if self._last is not None:
+            await self._last
+
+    async def _after(self, before: asyncio.Task[None] | None, work: Coroutine[Any, Any, None]) -> None:
+        if before is not None:
+            await before
+        await work
+        self._waiting -= 1

@@ -1,7 +1,8 @@
-"""An agent whose owner allows servers to be started, and what the panel asks of it."""
+"""An agent whose owner allows servers to be started, and what the panel asks of it; a panel that takes nothing in."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,31 @@ from asgiref.sync import sync_to_async
 
 from models_app.agent.supervision.records import folders
 from models_app.agent.supervision.supervisor import Supervisor
+from models_app.agent_link import intake
+from models_app.agent_link.ingest import take_in
 from models_app.backends.protocol import Backend
 from models_app.inventory.connect import backend_for
 from models_app.inventory.models import Endpoint, ManagedServer
 from models_app.simulation.hardware import SimulatedHost
 from tests.fixtures.agents import RunningAgent, StartAgent, until
 from tests.fixtures.managed import QUICK, Machine
+
+PATIENCE = 10
+
+
+@pytest.fixture
+def goes_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """After the first sample nothing is taken in before this is set."""
+    event, taken = threading.Event(), []
+
+    def held_up(*arguments: Any, **options: Any) -> int:
+        assert not taken or event.wait(PATIENCE)
+        taken.append(arguments)
+        return take_in(*arguments, **options)
+
+    for name in ("take_in", "take_in_of_many"):
+        monkeypatch.setattr(intake, name, held_up)
+    return event
 
 
 @pytest.fixture

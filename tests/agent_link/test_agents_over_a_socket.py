@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from models_app.agent.messages import (
     unpack,
 )
 from models_app.agent.session import AgentSession, Identity, State
-from models_app.agent_link import line, switchboard
+from models_app.agent_link import line, reports, switchboard
 from models_app.agent_link.door import watch
 from models_app.agent_link.enrolment import revoke
 from models_app.agent_link.models import Agent, AgentCommand
@@ -217,6 +218,24 @@ async def test_the_endpoints_that_it_offers_become_rows(panel_socket: PanelSocke
 
 
 # ── strangers ────────────────────────────────────────────────────────────────
+
+
+async def test_samples_do_not_wait_for_what_the_agent_said_before_to_be_written(
+    panel_socket: PanelSocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, announced = threading.Event(), reports.announced
+
+    def held_up(*arguments: Any) -> None:
+        assert goes_on.wait(10)
+        announced(*arguments)
+
+    monkeypatch.setattr(reports, "announced", held_up)
+    async with raw_agent(panel_socket, tmp_path) as agent:
+        await agent.say(Announce((LocalEndpoint("ollama", "ollama"),)), Samples((sample(1),)))
+        await until(LatestSample.objects.filter(sequence=1).exists, "the sample")
+        assert not await Endpoint.objects.aexists()
+        goes_on.set()
+        await until(Endpoint.objects.filter(host=agent.host).exists, "the endpoint")
 
 
 async def test_an_endpoint_that_was_removed_stays_away_until_it_is_brought_back(

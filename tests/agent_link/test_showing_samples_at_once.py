@@ -6,37 +6,16 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
 from asgiref.sync import sync_to_async
 
 from models_app.agent.messages import Committed, Samples
-from models_app.agent_link import intake
 from models_app.agent_link.door import watch
-from models_app.agent_link.ingest import take_in
 from models_app.telemetry import fresh
 from models_app.telemetry.models import LatestSample
 from tests.agent_link.test_agents_over_a_socket import RawAgent, raw_agent, sample
 from tests.fixtures.agents import PanelSocket, until
 from tests.telemetry.test_showing_before_writing import Looking
-
-PATIENCE = 10
-
-
-@pytest.fixture
-def goes_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """After the first sample nothing is taken in before this is set."""
-    event, taken = threading.Event(), []
-
-    def held_up(*arguments: Any, **options: Any) -> int:
-        assert not taken or event.wait(PATIENCE)
-        taken.append(arguments)
-        return take_in(*arguments, **options)
-
-    for name in ("take_in", "take_in_of_many"):
-        monkeypatch.setattr(intake, name, held_up)
-    return event
 
 
 @asynccontextmanager

@@ -8,17 +8,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from asgiref.sync import sync_to_async
 
 from models_app import live
 from models_app.agent.messages import CloseCode, Committed, Observed, Samples
-from models_app.agent_link import apart, intake, switchboard
+from models_app.agent_link import apart, switchboard
 from models_app.agent_link.door import watch
 from models_app.agent_link.models import Agent
 from models_app.agent_link.recording import Recording
@@ -91,32 +92,27 @@ async def test_what_an_endpoint_has_in_memory_is_recorded(panel_socket: PanelSoc
 
 @pytest.mark.usefixtures("beside")
 async def test_who_looks_sees_a_sample_before_it_is_taken_in(
-    panel_socket: PanelSocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    panel_socket: PanelSocket, tmp_path: Path, goes_on: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on, take_in = asyncio.Event(), intake.Intake._take_in_watched
+    monkeypatch.setattr(switchboard, "MANY", 0)
+    now = datetime.now(UTC)
     async with raw_agent(panel_socket, tmp_path) as agent:
-        await agent.say(Samples((sample(1, datetime.now(UTC) - timedelta(seconds=2)),)))
+        await agent.say(Samples((sample(1, now - timedelta(seconds=2)),)))
         await until(LatestSample.objects.filter(sequence=1).exists, "a first sample")
         looking = Looking(agent.host.pk)
         fresh.listen(looking)
-
-        async def held_up(self: Any) -> None:
-            await goes_on.wait()
-            await take_in(self)
-
-        monkeypatch.setattr(intake.Intake, "_take_in_watched", held_up)
         try:
             await sync_to_async(watch)(agent.host.pk)
             while (await agent.heard(Committed)).gather_seconds:
                 pass
-            await agent.say(Samples((sample(2),)))
-            await until(lambda: looking.sequences == [2], "the sample")
-            assert looking.told[0].recent == {"GPU-a": [1, 2]}
-            await agent.say(Samples((sample(3, uuid="GPU-of-another"),)), Samples((sample(4),)))
-            await until(lambda: looking.sequences == [2, 4], "only that of its own GPU")
+            await agent.say(Samples((sample(2, now - timedelta(seconds=1)),)))
+            await agent.say(Samples((sample(3, uuid="GPU-of-another"),)), Samples((sample(4, now),)))
+            await until(lambda: looking.sequences == [2, 4], "the samples of its own GPU")
+            assert (await LatestSample.objects.aget()).sequence == 1
+            assert [newest.recent["GPU-a"] for newest in looking.told] == [[1, 2], [1, 2, 4]]
         finally:
-            goes_on.set()
             fresh.unlisten(looking)
+            goes_on.set()
 
 
 @pytest.mark.usefixtures("beside")
