@@ -94,6 +94,7 @@ class _Round:
         """The tracks afterwards. What is followed no longer is cleared."""
         limits = limits_by_rule()
         for rule in RULES:
+            precedence.give_way()  # of a thousand hosts a look takes half a second
             if limits[rule.name].is_on:
                 self._apply(rule, limits[rule.name])
         for key, alert in self._alerts.items():
