@@ -15,6 +15,7 @@ from models_app.inventory.models import Endpoint
 from models_app.operations import records
 from models_app.operations.database import Database
 from models_app.operations.expected import Expected
+from models_app.operations.expected import expected as read_expected
 from models_app.operations.handover import Handover
 from models_app.operations.models import Operation, OperationLog, OperationStep
 from models_app.operations.outcomes import Outcome
@@ -135,6 +136,13 @@ class Job:
             ram_bytes=resident.host_ram_bytes if resident else None,
             pids=pids if pids and self.endpoint.host.is_local else frozenset(),
         )
+
+    async def look(self, model: str) -> tuple[Reading, Expected | None]:
+        """What there is now, and what is known of the load; at first as the request has just read it."""
+        handed, self.handed = self.handed, None
+        if handed is None:
+            return await asyncio.gather(self.read(model), self.database(read_expected, self.operation))
+        return await self.read(model, handed.sample), handed.expected
 
     async def read_before(self, model: str) -> Reading:
         """A reading from before an effect: the fresh one if there is one of this model. Raises ``BackendError``."""

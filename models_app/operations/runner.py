@@ -5,7 +5,6 @@ Everything that must survive this process is in rows before it happens, so that 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -21,7 +20,7 @@ from models_app.inventory.connect import backend_for
 from models_app.operations import records
 from models_app.operations.admission import admit
 from models_app.operations.database import Database
-from models_app.operations.expected import Expected, expected
+from models_app.operations.expected import Expected
 from models_app.operations.handover import take_over
 from models_app.operations.job import Job
 from models_app.operations.models import Operation, OperationStep
@@ -119,7 +118,7 @@ async def _prepare(job: Job) -> None:
     """Steps that an earlier runner wrote stand; those of a retry are admitted anew."""
     name = next(iter(job.operation.unload), job.operation.model_name)
     for _ in range(MAX_READINGS):
-        reading, job.expected = await _look(job, name)
+        reading, job.expected = await job.look(name)
         unit = partial(_plan_and_admit, job.operation, job.steps, reading, job.expected)
         try:
             job.steps, job.begun = await job.write_with(_columns(job.steps, reading), unit)
@@ -128,14 +127,6 @@ async def _prepare(job: Job) -> None:
         job.fresh = name, reading
         return
     raise Failure("memory_unsettled", "Other operations kept ending while the memory was being read.", retryable=True)
-
-
-async def _look(job: Job, name: str) -> tuple[Reading, Expected | None]:
-    """What there is now, and what is known of the load; at first as the request has just read it."""
-    handed, job.handed = job.handed, None
-    if handed is None:
-        return await asyncio.gather(job.read(name), job.database(expected, job.operation))
-    return await job.read(name, handed.sample), handed.expected
 
 
 def _columns(steps: Sequence[OperationStep], reading: Reading) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models_app.operations import handover, records, runner
+from models_app.operations import handover, job, records
 from models_app.operations.handover import Handover, take_over
 from models_app.operations.models import Operation
 from models_app.operations.requests import request_cancel
@@ -42,7 +42,7 @@ def test_a_load_that_is_handed_over_samples_the_host_and_reads_the_model_no_more
     ollama: Stage, machine: SimulatedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operation = ollama.ask("load", SMALL)
-    monkeypatch.setattr(runner, "expected", lambda _: pytest.fail("it read the model"))
+    monkeypatch.setattr(job, "read_expected", lambda _: pytest.fail("it read the model"))
     sample, order = machine.sample, ("POST", "/api/generate")
 
     def sample_after_order() -> HostSample:
