@@ -9,6 +9,7 @@ A pattern is a capability: what it has a seat for need not be seated. So only th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,22 @@ class Patterns:
     def __len__(self) -> int:
         return len(self.losses)
 
-    def within(self, allowance: float) -> Patterns:
-        """Those that lose no more."""
-        return self._of(self.losses <= allowance)
-
-    def _of(self, kept: NDArray[np.bool_]) -> Patterns:
+    def of(self, kept: NDArray[np.bool_]) -> Patterns:
+        """Some of them."""
         return Patterns(self.seats[kept], self.swap_bytes[kept], self.losses[kept])
+
+    def and_also(self, others: list[tuple[list[int], int]]) -> Patterns:
+        """These, and patterns given by their resident seats and their swap space."""
+        seats = np.full((len(others), self.seats.shape[1]), NONE)
+        for row, (resident, _) in enumerate(others):
+            seats[row, : len(resident)] = resident
+        swap_bytes = np.array([size for _, size in others], int)
+        losses = np.full(len(others), math.inf)
+        return Patterns(
+            np.concatenate((self.seats, seats)),
+            np.concatenate((self.swap_bytes, swap_bytes)),
+            np.concatenate((self.losses, losses)),
+        )
 
 
 @dataclass(slots=True)
@@ -52,7 +63,7 @@ class _Partial:
     swap_bytes: Whole
     seats: Whole
 
-    def of(self, kept: NDArray[np.bool_]) -> _Partial:
+    def of(self, kept: NDArray[Any]) -> _Partial:
         return _Partial(*(column[kept] for column in self._columns()))
 
     def with_seat(self, at: int, group: int, seat: Seat, price: float) -> _Partial:
@@ -69,30 +80,39 @@ class _Partial:
         return (self.used, self.bytes, self.value, self.models, self.missed, self.swap_bytes, self.seats)
 
 
-def patterns_within(
-    gpus: GpuClass, prices: Floats, swap_price: float, dearest: float, allowance: float, most: int
-) -> Patterns | None:
-    """The patterns that lose no more than ``allowance`` against the ``dearest``; ``None`` if there are more than ``most``.
+def best_patterns(gpus: GpuClass, prices: Floats, swap_price: float, allowance: float, most: int) -> tuple[Patterns, float]:
+    """The patterns that lose no more than ``allowance``, ``most`` at most, and the loss below which none is missing.
 
-    Group by group, the largest first; what cannot lose little enough even with the dearest of the later groups is dropped.
+    Group by group, the largest first; what cannot lose little enough even with the dearest of the later groups is dropped,
+    and so is what comes after the best ``most``: each of these can be made whole, and loses then no more than it does now.
     """
     groups = sorted(gpus.groups, key=lambda group: -min(seat.units for seat in group))
     tables = _tables(gpus, groups, prices)
     largest = np.cumsum([0, *(max(seat.bytes for seat in group) for group in reversed(groups))])[::-1]
     found = _swap_spaces(gpus, prices, swap_price, len(groups))
+    dearest = float(_at_best(found, gpus, tables[0]).max())
+    complete = math.inf
     for at, group in enumerate((*groups, ())):
-        left = np.zeros(1) if gpus.most_models is None else np.maximum(0, gpus.most_models - found.models)
-        layer = np.zeros(len(found.used), int) if gpus.most_models is None else left
-        reachable = found.value + tables[at][layer.astype(int), UNITS - found.used] >= dearest - allowance - NOTHING
+        losses = dearest - _at_best(found, gpus, tables[at])
+        kept = losses <= allowance + NOTHING
         if gpus.most_models is None:
-            reachable &= found.bytes + largest[at] + found.missed > gpus.room_bytes
-        found = found.of(reachable)
-        if len(found.used) > most:
-            return None
+            kept &= found.bytes + largest[at] + found.missed > gpus.room_bytes
+        found, losses = found.of(kept), losses[kept]
+        if len(losses) > most:
+            first = np.argpartition(losses, most)
+            allowance = complete = float(losses[first[most]])
+            found = found.of(first[:most])
         if group:
             found = _decided(found, at, group, gpus, prices)
     found = found.of(found.bytes <= gpus.room_bytes)
-    return Patterns(found.seats, found.swap_bytes, dearest - found.value)
+    return Patterns(found.seats, found.swap_bytes, dearest - found.value), complete
+
+
+def _at_best(found: _Partial, gpus: GpuClass, table: Floats) -> Floats:
+    """The value of each partial pattern with the dearest of the groups that are not decided."""
+    if gpus.most_models is None:
+        return np.asarray(found.value + table[0, UNITS - found.used])
+    return np.asarray(found.value + table[gpus.most_models - found.models, UNITS - found.used])
 
 
 def _tables(gpus: GpuClass, groups: list[tuple[Seat, ...]], prices: Floats) -> list[Floats]:

@@ -1,8 +1,8 @@
 """A maximised goal from the top: a bound, then the placements just below it, among the few things that can be in them.
 
 A window is what lies between a value and the bound. If it holds a placement, the best there is the best of all; if not, the
-bound drops to the window's lower end. Windows are searched among the seats that are not ruled out for them. Quality on many
-GPUs is settled by parts and patterns instead (``branching.py``).
+bound drops to the window's lower end. Windows are searched among the seats that are not ruled out for them. For quality on
+many GPUs whole patterns are looked at before (``branching.py``).
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ SHARE_OF_THE_BOUND = 0.5
 """Of a goal's work, what its bound may take before the search begins."""
 FEW_GPUS = 4
 """With no more, windows of seats settle more than patterns."""
-SECONDS_A_SEAT_CUT = 5.5e-4
-"""Of the work of the goal: with less, cutting placements in parts settles nothing."""
 FIRST_WINDOW = 0.3
 """Of what lies between the value and its bound."""
 
@@ -48,17 +46,13 @@ class Narrowing:
             return
         self._drop_to(self._relaxation.bound)
         root = self._relaxation.part()
-        if self._by_parts(work):
+        if self._goal is Goal.QUALITY and self._gpus() > FEW_GPUS:
             Branching(self._known, self._at, self._goal, self._relaxation).run(root, until)
-        else:
+        if not self._settled():
             self._seats(root, until)
 
-    def _by_parts(self, work: float) -> bool:
-        """Whether parts and patterns get further than seats: with many GPUs, and with work enough for their seats."""
-        programme = self._relaxation.programme
-        gpus = sum(len(gpus.devices) for gpus in programme.classes)
-        seats = sum(1 + len(choice.devices) for choice in programme.choices)
-        return self._goal is Goal.QUALITY and gpus > FEW_GPUS and seats * SECONDS_A_SEAT_CUT <= work
+    def _gpus(self) -> int:
+        return sum(len(gpus.devices) for gpus in self._relaxation.programme.classes)
 
     def _seats(self, root: Part, until: float) -> None:
         """Windows of seats, each twice as wide as the one before."""

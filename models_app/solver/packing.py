@@ -15,8 +15,9 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from models_app.solver.enumeration import NONE, Patterns
-from models_app.solver.patterns import Floats, GpuClass
+from models_app.solver.patterns import Floats, GpuClass, Seat
 from models_app.solver.programme import Programme
+from models_app.solver.seating import Seating
 
 MILLIONTHS = 10**6
 """A constraint in fractions is counted in these, rounded down: what holds, holds still."""
@@ -35,7 +36,13 @@ class Packed:
 class PackingModel:
     """Patterns of each class of a programme. ``worth`` is the goal."""
 
-    def __init__(self, programme: Programme, patterns: Sequence[Patterns], limits: Floats | None = None) -> None:
+    def __init__(
+        self,
+        programme: Programme,
+        patterns: Sequence[Patterns],
+        limits: Floats | None = None,
+        begin: Seating | None = None,
+    ) -> None:
         self.programme = programme
         self._limits = programme.limits if limits is None else limits
         self.cp = cp_model.CpModel()
@@ -44,6 +51,11 @@ class PackingModel:
         self.columns = [self.cp.new_int_var(0, int(column.most), "") for column in programme.columns]
         for variable, column, terms in zip(self.columns, programme.columns, programme.column_rows, strict=True):
             self._count(variable, column.worth, terms)
+        if begin is not None:
+            patterns = [
+                listed.and_also([_pattern(programme, seats) for seats in gpus])
+                for listed, gpus in zip(patterns, begin.gpus, strict=True)
+            ]
         self.packed = [self._class(gpus, listed) for gpus, listed in zip(programme.classes, patterns, strict=True)]
         self._swap_spaces()
         self._constrain()
@@ -105,6 +117,12 @@ class PackingModel:
             scale = 1 if all(value.is_integer() for value, _ in terms) else MILLIONTHS
             whole = [(int(np.floor(value * scale + 1e-9)), variable) for value, variable in terms]
             self.cp.add(_sum(whole) <= int(limit) * scale)
+
+
+def _pattern(programme: Programme, seats: tuple[Seat, ...]) -> tuple[list[int], int]:
+    """The resident seats of a GPU, and its swap space."""
+    resident = [seat.at for seat in seats if not programme.swaps([seat])]
+    return resident, max((seat.bytes for seat in seats if programme.swaps([seat])), default=0)
 
 
 def _sum(terms: Sequence[tuple[int, cp_model.IntVar]]) -> cp_model.LinearExprT:

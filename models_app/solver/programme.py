@@ -9,7 +9,7 @@ that have one. Over 200 lines, for rows, seats and columns are one matrix.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +52,13 @@ class Programme:
         self.seat_choice: list[int] = []
         self.seat_rank: list[int] = []
         self._counted: dict[CountAt, tuple[int, int]] = {}
-        self._goal = goal
+        self.goal = goal
         self._limits: dict[Hashable, float] = {("floor", earlier): -value for earlier, value in floors.items()}
         self._seats: list[tuple[float, Terms]] = []
         self._apart = {
             name: str(sorted(rule.demands)) for rule in problem.rules if _on_devices(rule) for name in rule.demands
         }
+        self._waiting = {self.apart(demand.name) for demand in problem.demands if not demand.always_on}
         self._shared = shared_variants(problem)
         self._instances = [self._instance(choice, floors) for choice in self.choices]
         for rule in problem.rules:
@@ -97,6 +98,14 @@ class Programme:
             self.column_rows = np.column_stack((self.column_rows, -columns, columns))
             self.swap_rows = np.column_stack((self.swap_rows, *np.zeros((2, len(self.classes)))))
         return self._counted[at]
+
+    def swaps(self, seats: Iterable[Seat]) -> bool:
+        """Whether there is a swap space among them."""
+        return any(self._choice(seat).swapped for seat in seats)
+
+    def apart(self, demand: str) -> str:
+        """A name that all demands have in common of which a GPU takes only one: those that are kept apart, or one alone."""
+        return self._apart.get(demand, demand)
 
     def limits_of(self, counts: Counts) -> Floats:
         """The limits of all rows where instances have such counts."""
@@ -162,13 +171,19 @@ class Programme:
     def _seat(self, at: int, rank: int, room: int, number: int, gpus: int) -> Seat:
         choice = self.choices[at]
         if choice.size == 1:
-            self._seats.append((float(worth(self._goal, choice)), self._instances[at]))
+            self._seats.append((float(worth(self.goal, choice)), self._instances[at] | self._alone(choice, number, gpus)))
         else:
-            self._seats.append((0.0, self._tied(at, rank, number, gpus)))
+            self._seats.append((0.0, self._tied(at, rank, number, gpus) | self._alone(choice, number, gpus)))
         self.seat_choice.append(at)
         self.seat_rank.append(rank)
         size = choice.option.device_bytes[rank]
         return Seat(len(self.seat_choice) - 1, size * UNITS // max(1, room), choice.demand.name, size)
+
+    def _alone(self, choice: Choice, number: int, gpus: int) -> Terms:
+        """Of demands that are kept apart a GPU takes one: patterns see to it, but for what swaps beside what stays."""
+        apart = self.apart(choice.demand.name)
+        waits = apart != choice.demand.name and apart in self._waiting
+        return {self._row(("apart", apart, number), float(gpus)): 1.0} if waits else {}
 
     def _tied(self, at: int, rank: int, number: int, gpus: int) -> Terms:
         """As many seats of a rank as instances need, and of each instance at most one on each GPU."""
@@ -191,7 +206,7 @@ class Programme:
             if self._choice(seat).swapped:
                 swapped.append(seat)
             else:
-                groups[self._apart.get(seat.demand, seat.demand)].append(seat)
+                groups[self.apart(seat.demand)].append(seat)
         alone = self._only_endpoint(seats)
         counted = alone is not None and len(alone.devices) == 1 and 1 <= (alone.max_models or 0) <= MOST_MODELS_COUNTED
         return GpuClass(

@@ -6,29 +6,52 @@ by taking a seat. What loses more than lies between the bound and the worth that
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models_app.solver.dominance import Choices
-from models_app.solver.enumeration import Patterns, patterns_within
+from models_app.solver.enumeration import Patterns, best_patterns
 from models_app.solver.parts import Part
-from models_app.solver.patterns import Floats, dearest, losses
+from models_app.solver.patterns import Floats, losses
 from models_app.solver.programme import Programme
 from models_app.solver.relaxation import NOISE
 
 
-def patterns_reaching(programme: Programme, part: Part, least: int, most: int) -> list[Patterns] | None:
-    """By class, what a placement of a part worth ``least`` may use; ``None`` if that is more than ``most``."""
-    found, duals = list[Patterns](), programme.padded(part.duals)
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The best patterns of each class. A placement of the part that uses others is worth no more than ``elsewhere``."""
+
+    patterns: list[Patterns]
+    elsewhere: float
+
+    def __len__(self) -> int:
+        return sum(map(len, self.patterns))
+
+
+def pool_reaching(programme: Programme, part: Part, least: int, most: int) -> Pool:
+    """What a placement of a part worth ``least`` may use, or the best ``most`` patterns of that."""
+    listed, duals = list[Patterns](), programme.padded(part.duals)
     prices = programme.seat_worth - programme.seat_rows @ duals
+    allowance, complete = part.priced - least + NOISE, math.inf
     for gpus, swap_price in zip(programme.classes, programme.swap_rows @ duals, strict=True):
-        best = dearest(gpus, prices, float(swap_price)).value
-        listed = patterns_within(gpus, prices, float(swap_price), best, part.priced - least + NOISE, most)
-        if listed is None:
-            return None
-        found.append(listed)
-    return found
+        found, cut = best_patterns(gpus, prices, float(swap_price), min(allowance, complete), most)
+        listed.append(found)
+        complete = min(complete, cut)
+    turn = [NOISE * np.arange(len(patterns)) for patterns in listed]
+    ranked = [patterns.losses + after for patterns, after in zip(listed, turn, strict=True)]
+    last = _at(np.concatenate([np.zeros(0), *ranked]), most)
+    kept = [rank < last for rank in ranked]
+    for patterns, taken in zip(listed, kept, strict=True):
+        complete = min(complete, float(patterns.losses[~taken].min(initial=math.inf)))
+    listed = [patterns.of(taken) for patterns, taken in zip(listed, kept, strict=True)]
+    return Pool(listed, part.priced - complete if complete < allowance else least - 1)
+
+
+def _at(values: Floats, rank: int) -> float:
+    """The value of a rank, from the lowest; infinite beyond the last."""
+    return float(np.partition(values, rank)[rank]) if rank < len(values) else math.inf
 
 
 def choices_reaching(programme: Programme, part: Part, least: int) -> Choices:

@@ -20,6 +20,7 @@ from models_app.solver.parts import Part
 from models_app.solver.patterns import Floats, Pattern, dearest
 from models_app.solver.programme import ANYWHERE, CountAt, Counts, Programme
 from models_app.solver.result import Goal
+from models_app.solver.seating import seated
 from models_app.solver.types import Assignment, Problem
 
 SMOOTHING = 0.5
@@ -79,22 +80,9 @@ class Relaxation:
 
     def start(self, assignments: tuple[Assignment, ...]) -> None:
         """Begins with the patterns of a placement."""
-        programme = self.programme
-        place = {
-            (choice.demand.name, choice.option, choice.endpoint.id, choice.swapped): at
-            for at, choice in enumerate(programme.choices)
-        }
-        for number, gpus in enumerate(programme.classes):
-            seats = {programme.seat_choice[seat.at]: seat for group in (*gpus.groups, gpus.swapped) for seat in group}
-            for device in gpus.devices:
-                here = [
-                    seats[at]
-                    for it in assignments
-                    if device in it.devices
-                    and (at := place.get((it.demand, it.option, it.endpoint, it.swapped), -1)) in seats
-                ]
-                swaps = any(programme.choices[programme.seat_choice[seat.at]].swapped for seat in here)
-                self._add(number, Pattern(0.0, tuple(here), swaps))
+        for number, gpus in enumerate(seated(self.programme, assignments).gpus):
+            for seats in gpus:
+                self._add(number, Pattern(0.0, seats, self.programme.swaps(seats)))
 
     def tighten(self, seconds: float, reached: int, ends: float = math.inf) -> None:
         """Adds patterns until the bound is the programme's or proves ``reached``, or time is up (``ends`` is monotonic)."""

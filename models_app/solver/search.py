@@ -22,7 +22,7 @@ SHARES = {
     Goal.BALANCE: 1.0,
 }
 """What a goal may use of the time that is left when its turn comes."""
-SHARE_OF_NARROWING = 0.7
+SHARE_OF_NARROWING = {Goal.PINS: 0.7, Goal.RESIDENCY: 0.7, Goal.QUALITY: 0.9}
 """Of a goal's work, what looking below the bound may take; if it does not settle the goal, the rest is for climbing."""
 MOST_SEATS_BOUNDED = 12_000
 """Of a problem whose bound is worth its time; beyond, climbing alone gets further."""
@@ -57,7 +57,7 @@ class Search:
             return
         reserve = known.work * (1 - SHARES[goal])
         if goal.maximised and seats_of(choices) <= MOST_SEATS_BOUNDED:
-            Narrowing(known, at, goal).run((known.work - reserve) * SHARE_OF_NARROWING)
+            Narrowing(known, at, goal).run((known.work - reserve) * SHARE_OF_NARROWING[goal])
         self._climb(at, goal, choices, known.work - reserve)
 
     def _climb(self, at: int, goal: Goal, choices: Choices, work: float) -> None:

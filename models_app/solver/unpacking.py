@@ -28,7 +28,7 @@ def _instances(model: PackingModel, value: Value) -> Iterator[Assignment]:
     programme = model.programme
     by_rank: dict[int, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for packed in model.packed:
-        for at, devices in _seated(packed, value):
+        for at, devices in _seated(packed, value, programme.apart):
             by_rank[programme.seat_choice[at]][programme.seat_rank[at]] += devices
     for at, ranks in by_rank.items():
         choice = programme.choices[at]
@@ -38,11 +38,11 @@ def _instances(model: PackingModel, value: Value) -> Iterator[Assignment]:
             yield from [_assignment(programme.choices[column.choice], ())] * value(variable)
 
 
-def _seated(packed: Packed, value: Value) -> Iterator[tuple[int, list[str]]]:
-    """By seat, the GPUs whose patterns have it, each at most once for a demand. What swaps comes last, largest first."""
+def _seated(packed: Packed, value: Value, apart: Callable[[str], str]) -> Iterator[tuple[int, list[str]]]:
+    """By seat, the GPUs whose patterns have it, each once at most for demands that are apart. What swaps comes last."""
     rows = [row for row, taken in enumerate(packed.taken) for _ in range(value(taken))]
     dealt = list(zip(packed.gpus.devices, rows, strict=False))
-    demand_on: set[tuple[str, str]] = set()
+    taken: set[tuple[str, str]] = set()
     seats = [seat for group in packed.gpus.groups for seat in group] + list(reversed(packed.gpus.swapped))
     resident = len(seats) - len(packed.gpus.swapped)
     for number, seat in enumerate(seats):
@@ -52,11 +52,11 @@ def _seated(packed: Packed, value: Value) -> Iterator[tuple[int, list[str]]]:
         holding = [
             device
             for device, row in dealt
-            if (seat.demand, device) not in demand_on
+            if (apart(seat.demand), device) not in taken
             and (seat.at in patterns.seats[row] if number < resident else patterns.swap_bytes[row] >= seat.bytes)
         ]
         chosen = holding[: value(packed.sitting[seat.at])]
-        demand_on.update((seat.demand, device) for device in chosen)
+        taken.update((apart(seat.demand), device) for device in chosen)
         yield seat.at, chosen
 
 

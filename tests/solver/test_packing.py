@@ -16,11 +16,12 @@ from models_app.solver.model import PlacementModel
 from models_app.solver.model_rules import add_rules
 from models_app.solver.packing import PackingModel
 from models_app.solver.placement import place
-from models_app.solver.reach import choices_reaching, patterns_reaching
+from models_app.solver.reach import Pool, choices_reaching, pool_reaching
 from models_app.solver.relaxation import Relaxation
 from models_app.solver.result import Goal, Placement
+from models_app.solver.seating import seated
 from models_app.solver.standing import SOLVED, brisk_solver, thorough_solver
-from models_app.solver.types import Assignment, Endpoint, Problem
+from models_app.solver.types import Assignment, Endpoint, Problem, Rule, Scope
 from models_app.solver.unpacking import unpacked
 from tests.solver.problems import gpu, small_problem, wants
 
@@ -37,12 +38,23 @@ def relaxed(problem: Problem, goal: Goal, floors: dict[Goal, int]) -> Relaxation
 
 def assembled(relaxation: Relaxation, least: int) -> tuple[int, tuple[Assignment, ...]]:
     """The worth of the best packing of all patterns that a value may use, and what is read from it."""
-    patterns = patterns_reaching(relaxation.programme, relaxation.part(), least, MANY)
-    assert patterns is not None
-    model, solver = PackingModel(relaxation.programme, patterns), brisk_solver()
+    pool = pool_reaching(relaxation.programme, relaxation.part(), least, MANY)
+    assert pool.elsewhere < least
+    model, solver = PackingModel(relaxation.programme, pool.patterns), brisk_solver()
     model.cp.maximize(model.worth)
     assert solver.solve(model.cp) in SOLVED
     return round(solver.objective_value), unpacked(model, solver.value)
+
+
+def solved(model: PackingModel) -> int:
+    """The worth of the best packing, 0 if there is none."""
+    solver = brisk_solver()
+    model.cp.maximize(model.worth)
+    return round(solver.objective_value) if solver.solve(model.cp) in SOLVED else 0
+
+
+def best_among(relaxation: Relaxation, pool: Pool) -> int:
+    return solved(PackingModel(relaxation.programme, pool.patterns))
 
 
 @pytest.mark.parametrize("seed", range(230, 245))
@@ -84,17 +96,50 @@ def test_no_pattern_is_larger_than_its_gpu_and_none_is_listed_that_could_hold_mo
     endpoint = Endpoint("server", "host", ("gpu0",))
     problem = Problem((gpu("gpu0", 1000),), (endpoint,), tuple(wants(f"d{at}", 250 + at) for at in range(5)))
     relaxation = relaxed(problem, Goal.RESIDENCY, {})
-    (patterns,) = patterns_reaching(relaxation.programme, relaxation.part(), 0, MANY) or ()
+    (patterns,) = pool_reaching(relaxation.programme, relaxation.part(), 0, MANY).patterns
     assert set((patterns.seats != NONE).sum(axis=1)) == {3}
     assert len(patterns) == 10
     assert np.all(patterns.losses >= -1e-6)
 
 
-def test_too_many_patterns_are_not_listed() -> None:
-    endpoint = Endpoint("server", "host", ("gpu0",))
-    problem = Problem((gpu("gpu0", 1000),), (endpoint,), tuple(wants(f"d{at}", 250) for at in range(8)))
+@pytest.mark.parametrize("seed", range(245, 275))
+def test_what_a_pool_leaves_out_is_worth_no_more_than_it_says(seed: int) -> None:
+    problem = small_problem(seed)
+    pins, residency, quality = place(problem, 1.0, wall_seconds=60).values[:3]
+    relaxation = relaxed(problem, Goal.QUALITY, {Goal.PINS: pins, Goal.RESIDENCY: residency})
+    for most in (2, 5, 15):
+        pool = pool_reaching(relaxation.programme, relaxation.part(), 0, most)
+        assert len(pool) <= most
+        assert max(best_among(relaxation, pool), pool.elsewhere) >= quality - 1e-6
+
+
+def test_a_pool_of_everything_says_that_nothing_is_elsewhere() -> None:
+    problem = Problem((gpu("gpu0", 1000),), (Endpoint("server", "host", ("gpu0",)),), (wants("a", 250), wants("b", 900)))
     relaxation = relaxed(problem, Goal.RESIDENCY, {})
-    assert patterns_reaching(relaxation.programme, relaxation.part(), 0, 5) is None
+    assert pool_reaching(relaxation.programme, relaxation.part(), 7, MANY).elsewhere == 6
+    assert pool_reaching(relaxation.programme, relaxation.part(), 7, 1).elsewhere >= 12
+
+
+@pytest.mark.parametrize("seed", [*range(230, 240), *range(300, 310)])
+def test_the_patterns_of_a_placement_make_it_up_again(seed: int) -> None:
+    problem = small_problem(seed)
+    placement = place(problem, 1.0, wall_seconds=60)
+    relaxation = relaxed(problem, Goal.QUALITY, {})
+    none = [
+        patterns.of(patterns.losses < 0)
+        for patterns in pool_reaching(relaxation.programme, relaxation.part(), 0, 5).patterns
+    ]
+    begin = seated(relaxation.programme, placement.assignments)
+    assert solved(PackingModel(relaxation.programme, none, begin=begin)) >= placement.values[2]
+
+
+def test_what_swaps_is_kept_apart_from_what_stays() -> None:
+    endpoint = Endpoint("server", "host", ("gpu0",))
+    waiting, staying = wants("waiting", 300, always_on=False), wants("staying", 300)
+    rule = Rule(frozenset({"waiting", "staying"}), Scope.DEVICE)
+    problem = Problem((gpu("gpu0", 1000),), (endpoint,), (waiting, staying), (rule,))
+    assert relaxed(problem, Goal.RESIDENCY, {}).bound == pytest.approx(12)
+    assert assembled(relaxed(problem, Goal.RESIDENCY, {}), 0)[0] == 12
 
 
 @pytest.mark.parametrize("wall_seconds", [1e-6, 1e-3])

@@ -9,7 +9,7 @@ import pytest
 from models_app.solver.packing import PackingModel
 from models_app.solver.parts import Part
 from models_app.solver.placement import place
-from models_app.solver.reach import patterns_reaching
+from models_app.solver.reach import pool_reaching
 from models_app.solver.relaxation import Relaxation
 from models_app.solver.result import Goal
 from models_app.solver.standing import SOLVED, brisk_solver
@@ -26,10 +26,9 @@ SEEDS = [
 
 def best_of(relaxation: Relaxation, part: Part, least: int) -> int:
     """The worth of the best packing of the patterns of a part that a value may use, 0 if there is none."""
-    patterns = patterns_reaching(relaxation.programme, part, least, MANY)
-    assert patterns is not None
+    pool = pool_reaching(relaxation.programme, part, least, MANY)
     model, solver = (
-        PackingModel(relaxation.programme, patterns, relaxation.programme.limits_of(part.counts)),
+        PackingModel(relaxation.programme, pool.patterns, relaxation.programme.limits_of(part.counts)),
         brisk_solver(),
     )
     model.cp.maximize(model.worth)
