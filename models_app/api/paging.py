@@ -87,7 +87,8 @@ class Listing(Generic[Row]):
         page = {"type": "integer", "minimum": 1, "maximum": MOST_PAGES, "default": 1}
         per_page = {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": PER_PAGE}
         names = "|".join(sorted(self.sorts))
-        sort = {"type": "string", "default": self.default_sort, "pattern": f"^-?({names})(,-?({names}))*$"}
+        more = f"{{0,{len(self.sorts) - 1}}}"
+        sort = {"type": "string", "default": self.default_sort, "pattern": f"^-?({names})(,-?({names})){more}$"}
         parameters = [_parameter("page", page), _parameter("per_page", per_page), _parameter("sort", sort)]
         if self.searches:
             parameters.append(_parameter("q", {"type": "string"}))
