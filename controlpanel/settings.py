@@ -133,6 +133,7 @@ METRICS_NETWORKS = env.networks(
 PANEL_URL = env.text(
     "BERTH_URL", "", "The panel's address as people reach it, for links in messages: `https://berth.example`."
 )
+EMAIL_BACKEND = "models_app.alerts.delivery.smtp.BoundedBackend"
 EMAIL_HOST = env.text("BERTH_EMAIL_HOST", "", "Mail server for alerts by e-mail; empty for none.")
 EMAIL_PORT = env.whole("BERTH_EMAIL_PORT", 587, "Port of the mail server.", least=1, most=65_535)
 EMAIL_HOST_USER = env.text("BERTH_EMAIL_USER", "", "User at the mail server; empty for none.")

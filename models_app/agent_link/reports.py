@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,9 @@ from models_app.live import Topic, publish
 
 MOST_NAME = 40
 MOST_AGE = timedelta(minutes=5)
+log = logging.getLogger(__name__)
+_full: set[int] = set()
+"""Hosts, by their ids, of which it was said that they have as many endpoints as are kept."""
 
 
 def announced(host: Host, message: Announce) -> None:
@@ -35,18 +39,29 @@ def announced(host: Host, message: Announce) -> None:
     if len(message.endpoints) > MOST_ENDPOINTS or not all(map(_is_plausible, offered.values())):
         raise Malformed("an endpoint has an impossible name or kind")
     rows = {row.url: row for row in _behind_agent(host)}
+    known = len(rows)
     dismissed = Host.objects.values_list("dismissed_names", flat=True).get(pk=host.pk)
     for name, endpoint in offered.items():
         if name in dismissed:
             continue
         row = rows.pop(agent_url(host.pk, name), None)
-        if row is None:
+        if row is None and known >= MOST_ENDPOINTS:
+            _refuse(host, name)
+        elif row is None:
+            known += 1
             _add(host, endpoint)
-        elif row.kind != endpoint.kind:
+        elif row is not None and row.kind != endpoint.kind:
             Endpoint.objects.filter(pk=row.pk).update(kind=endpoint.kind, mode="")
     error = Unreachable("The agent no longer offers it.", hint="Remove it, or name it in the agent's file again.")
     for row in rows.values():
         record_failure(row, error, timezone.now())
+
+
+def _refuse(host: Host, name: str) -> None:
+    """Of a host that has as many as are kept: said once, for an agent may announce others without end."""
+    if host.pk not in _full:
+        _full.add(host.pk)
+        log.warning("%s has %d endpoints: %s and others that its agent announces are not added", host, MOST_ENDPOINTS, name)
 
 
 def _behind_agent(host: Host) -> QuerySet[Endpoint]:

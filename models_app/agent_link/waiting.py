@@ -69,10 +69,11 @@ class Asking:
     async def steps(self) -> AsyncGenerator[Progress | Done, None]:
         """Its progress, and its answer as the last. Closing the generator cancels it. Raises ``BackendError``."""
         loop, news = asyncio.get_running_loop(), asyncio.Event()
-        row = await sync_to_async(self._ask)()
-        commands.on_news(self._id, lambda: loop.call_soon_threadsafe(news.set))
+        asking = asyncio.create_task(sync_to_async(self._ask)())
         told: dict[str, Any] = {}
         try:
+            row = await asyncio.shield(asking)
+            commands.on_news(self._id, lambda: loop.call_soon_threadsafe(news.set))
             for pause in self._pauses():
                 row = await sync_to_async(self._look)()
                 if row.progress != told:
@@ -84,6 +85,7 @@ class Asking:
                     return
                 await _wait(news, pause)
         finally:
+            await asyncio.gather(asking, return_exceptions=True)  # cancelled before: its thread writes the row all the same
             if self._is_open:
                 await self._cancel(news)
             commands.forget_news(self._id)

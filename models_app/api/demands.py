@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
@@ -86,11 +87,12 @@ class DemandOut(BaseModel):
 
 
 class ImportedOut(BaseModel):
-    """The names of the demands that an import added, changed and deleted."""
+    """The names of the demands that an import added, changed and deleted, and of the schedules that went with these."""
 
     added: list[str]
     changed: list[str]
     deleted: list[str]
+    schedules: list[str]
 
 
 router = Router(tags=["plans"])
@@ -114,12 +116,14 @@ def export_demands(request: HttpRequest) -> HttpResponse:
 
 @router.put("/yaml", response=ImportedOut, summary="Import demands from YAML", openapi_extra=YAML_BODY)
 def import_demands(request: HttpRequest, replace: bool = False) -> ImportedOut:
-    """All or nothing. `replace` deletes the demands that the document lacks. Anchors, aliases and tags are refused."""
+    """All or nothing. `replace` deletes the demands that the document lacks, with their schedules. Anchors, aliases and
+    tags are refused.
+    """
     try:
         done = requests.import_demands(acting(request), request.body.decode(errors="replace"), replace=replace)
     except RequestRefused as refused:
         raise problem_of(refused) from None
-    return ImportedOut(added=list(done.added), changed=list(done.changed), deleted=list(done.deleted))
+    return ImportedOut.model_validate(asdict(done))
 
 
 @router.get("/{int:demand_id}", response=DemandOut, summary="One demand")

@@ -72,7 +72,7 @@ class AddressPolicy:
 
     def check_ip(self, address: IpAddress) -> None:
         """Raises ``AddressRefused`` unless the address, and every IPv4 address inside an IPv6 one, may be called."""
-        hidden: list[IpAddress] = list(_embedded(address)) if isinstance(address, IPv6Address) else []
+        hidden = list(_embedded(address)) if isinstance(address, IPv6Address) else []
         for ip in hidden or [address]:
             reason = self._reason_against(ip)
             if reason:
@@ -127,8 +127,11 @@ def _literal(host: str) -> IpAddress | None:
         return None
 
 
-def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
-    """Every IPv4 address that an IPv6 address may lead to: mapped, compatible, NAT64, 6to4, Teredo, ISATAP."""
+def _embedded(address: IPv6Address) -> Iterator[IpAddress]:
+    """Every IPv4 address that an IPv6 address may lead to: mapped, compatible, NAT64, 6to4, Teredo, ISATAP.
+
+    The prefixes of the others mean nothing but the IPv4 address; ISATAP's is any, so that there the whole counts too.
+    """
     number = int(address)
     low = IPv4Address(number & _LOW_32_BITS)
     if address.ipv4_mapped:
@@ -142,3 +145,5 @@ def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
     is_isatap = (number >> 32) & 0xFDFFFFFF == 0x5EFE
     if is_compatible or is_nat64 or is_isatap:
         yield low
+    if is_isatap:
+        yield address

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +32,7 @@ from models_app.inventory.routes import LOCAL, agent_url, is_managed_url
 from models_app.inventory.server_hosts import server_host, supervisor
 from models_app.live import Topic, publish
 
+log = logging.getLogger(__name__)
 _UNASKED = (ServerState.RESTARTING, ServerState.GIVEN_UP)
 _ABSENT = {
     ServerState.STOPPED: ("It is stopped.", "An admin starts it on its page."),
@@ -65,7 +69,7 @@ def add_managed(actor: Actor, host: Host, name: str, spec: Spec) -> Endpoint:
     key = secrets.token_hex(8)
     name = checked_name(name or free_name(spec.name[:80], Endpoint), Endpoint)
     put_spec(host, key, spec)
-    with unless_taken(Endpoint):
+    with _taken_back(lambda: server_host(host).forget(key)), unless_taken(Endpoint):
         endpoint = Endpoint.objects.create(
             host=host,
             name=name,
@@ -88,7 +92,8 @@ def update_managed(actor: Actor, endpoint: Endpoint, name: str, spec: Spec) -> E
     if isinstance(spec, ServerSpec) and spec.name != server.spec["name"] and server.process_id is not None:
         raise InventoryRefused("server_runs", "Stop the server before its model gets another name.", "name")
     put_spec(endpoint.host, server.key, spec)
-    with unless_taken(Endpoint):
+    before = spec_from_json(server.spec)
+    with _taken_back(lambda: server_host(endpoint.host).put(server.key, before)), unless_taken(Endpoint):
         Endpoint.objects.filter(pk=endpoint.pk).update(name=name)
         ManagedServer.objects.filter(pk=server.pk).update(spec=spec.as_json())
         audit.record(actor, "server.update", endpoint, spec=spec.as_json(), was=server.spec)
@@ -137,6 +142,22 @@ def put_spec(host: Host, key: str, spec: Spec) -> None:
         raise InventoryRefused(error.code, error.message, error.option or "name", error.hint) from error
     except BackendError as error:
         raise InventoryRefused(error.code, error.message, hint=error.hint) from error
+
+
+@contextmanager
+def _taken_back(undo: Callable[[], None]) -> Iterator[None]:
+    """Write the rows of what a host was given in here: where that fails, the host is told to ``undo`` it.
+
+    Not in one transaction with the host's answer: its agent is asked by a row that others must see.
+    """
+    try:
+        yield
+    except Exception:
+        try:
+            undo()
+        except BackendError as error:
+            log.warning("A host keeps what a server was to be started with: %s", error.message)
+        raise
 
 
 def server_news(endpoint: Endpoint, server: ServerProcess | None) -> dict[str, Any]:

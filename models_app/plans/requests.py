@@ -17,6 +17,7 @@ from models_app.plans.demand import DemandSpec, InvalidDemand, between, read_dem
 from models_app.plans.documents import MOST_DEMANDS, InvalidYaml, read_all, read_yaml
 from models_app.plans.models import Demand, Plan
 from models_app.plans.naming import unknown_names
+from models_app.plans.schedules import Schedule
 from models_app.plans.solving import DEFAULT_SECONDS, MOST_SECONDS
 from models_app.plans.tasks import enqueue
 
@@ -25,11 +26,12 @@ MOST_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The names of the demands that an import added, changed and deleted."""
+    """The names of the demands that an import added, changed and deleted, and of the schedules that went with these."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     deleted: tuple[str, ...]
+    schedules: tuple[str, ...] = ()
 
 
 def save_demand(actor: Actor, document: Mapping[str, Any], row: Demand | None = None) -> Demand:
@@ -42,6 +44,7 @@ def save_demand(actor: Actor, document: Mapping[str, Any], row: Demand | None = 
     except InvalidDemand as error:
         raise _invalid("invalid_demand", error.errors) from error
     with transaction.atomic():
+        _take_turns()
         row = _as_it_is(row) if row else None
         others = [each for each in all_specs() if row is None or each.name != row.name]
         if any(each.name == spec.name for each in others):
@@ -69,6 +72,7 @@ def save_demand(actor: Actor, document: Mapping[str, Any], row: Demand | None = 
 @transaction.atomic
 def delete_demand(actor: Actor, row: Demand) -> None:
     """Forget a demand, and what others say of it."""
+    _take_turns()
     audit.record(actor, "demand.delete", row)
     for other in Demand.objects.exclude(pk=row.pk):
         if row.name in (*other.together_with, *other.apart_from):
@@ -82,6 +86,8 @@ def delete_demand(actor: Actor, row: Demand) -> None:
 def import_demands(actor: Actor, text: str, *, replace: bool = False) -> Imported:
     """Add and change demands as a YAML document says, all or none; with ``replace``, delete those that it lacks.
 
+    A demand that it names keeps its schedules; those of a deleted one go with it.
+
     Raises ``RequestRefused`` with the document's own code, or ``unknown_name``.
     """
     try:
@@ -90,6 +96,7 @@ def import_demands(actor: Actor, text: str, *, replace: bool = False) -> Importe
         raise RequestRefused(error.code, str(error), errors=error.errors) from error
     named = {spec.name for spec in specs}
     with transaction.atomic():
+        _take_turns()
         before = {spec.name: spec for spec in all_specs()}
         errors = {spec.name: " ".join(faults.values()) for spec in specs if (faults := unknown_names(spec))}
         errors |= between([*specs, *(() if replace else (each for name, each in before.items() if name not in named))])
@@ -101,13 +108,16 @@ def import_demands(actor: Actor, text: str, *, replace: bool = False) -> Importe
             if before.get(spec.name) != spec:
                 _write(spec, rows.get(spec.name))
         gone = sorted(before.keys() - named) if replace else []
+        lost = tuple(Schedule.objects.filter(demand__name__in=gone).values_list("name", flat=True))
         Demand.objects.filter(name__in=gone).delete()
         done = Imported(
             tuple(spec.name for spec in specs if spec.name not in before),
             tuple(spec.name for spec in specs if spec.name in before and before[spec.name] != spec),
             tuple(gone),
+            lost,
         )
-        audit.record(actor, "demand.import", added=len(done.added), changed=len(done.changed), deleted=len(done.deleted))
+        counts = {"added": len(done.added), "changed": len(done.changed), "deleted": len(done.deleted)}
+        audit.record(actor, "demand.import", **counts, schedules_deleted=list(lost))
         publish(Topic.PLAN)
     return done
 
@@ -178,9 +188,14 @@ def _write(spec: DemandSpec, row: Demand | None) -> Demand:
     return saved
 
 
+def _take_turns() -> None:
+    """Lock every demand: what two who write at once say is checked against one another."""
+    list(Demand.objects.order_by("pk").select_for_update().values_list("pk", flat=True))
+
+
 def _as_it_is(row: Demand) -> Demand:
-    """The row locked, as others have left it. Raises ``RequestRefused`` where they have deleted it."""
-    locked = Demand.objects.select_for_update().filter(pk=row.pk).first()
+    """The row as others have left it. Raises ``RequestRefused`` where they have deleted it."""
+    locked = Demand.objects.filter(pk=row.pk).first()
     if locked is None:
         raise RequestRefused("demand_gone", f"Somebody has deleted {row.name} meanwhile.", status=409)
     return locked

@@ -79,12 +79,16 @@ MOST_ALERTS = 5
 """In a card beside the hosts; the Alerts page has them all."""
 _host_memo: dict[tuple[int, Role], tuple[HostView, str]] = {}
 """Each host as it was rendered last: of many hosts, only those with news cost time."""
+MOST_REMEMBERED = 4096
+"""Hosts as roles see them, before all are forgotten: those that were removed are never asked for again."""
 
 
 def _host_html(host: HostView, role: Role) -> str:
     before, html = _host_memo.get((host.id, role), (None, ""))
     if before != host or host.is_stale:  # an old sample's age is part of the text
         html = get_template("fleet/host.html").render({"host": host, "is_admin": role is Role.ADMIN})
+        if len(_host_memo) >= MOST_REMEMBERED:
+            _host_memo.clear()
         _host_memo[host.id, role] = host, html
     return html
 

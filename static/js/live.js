@@ -6,6 +6,7 @@ const NOT_SIGNED_IN = 4401;
 const NO_ROLE = 4403;
 const STALE_AFTER = 3500;
 const LONGEST_PAUSE = 15000;
+const QUIET_MINUTE = 60000;
 
 const MORPH = {
   morphStyle: "outerHTML",
@@ -30,6 +31,7 @@ class Live {
     this.heardAt = Date.now();
     this.failures = 0;
     this.misfits = 0;
+    this.misfitAt = 0;
     this.connect();
     setInterval(() => this.watch(), 1000);
     addEventListener("online", () => this.reconnectNow());
@@ -66,8 +68,9 @@ class Live {
     const hasGap = !isFirst && after !== this.revision;
     const isOld = isFirst && this.isOld(revision);
     this.revision = revision;
-    this.failures = this.misfits;
     this.heardAt = Date.now();
+    if (this.heardAt - this.misfitAt > QUIET_MINUTE) this.misfits = 0;
+    this.failures = this.misfits;
     this.say("live", "live · 1 s");
     for (const [id, html] of Object.entries(fragments)) this.replace(id, html);
     for (const [id, children] of Object.entries(lists)) this.arrange(id, children, fragments);
@@ -86,9 +89,10 @@ class Live {
   }
 
   // Something is missing, or a patch did not fit: a new socket begins with everything. It waits longer each time, should
-  // something else keep changing the page.
+  // something else keep changing the page; after a quiet minute that is forgotten.
   startAfresh() {
     this.misfits += 1;
+    this.misfitAt = Date.now();
     this.socket.close();
   }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
@@ -68,6 +69,28 @@ async def test_a_fresh_sample_is_newer_than_the_question(running: RunningAgent) 
     assert isinstance(sample, HostSample)
     assert before <= sample.taken_at <= timezone.now()
     assert sample.gpus
+
+
+async def test_a_load_that_is_abandoned_while_it_is_asked_for_is_stopped(
+    backend: Backend, ollama_simulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ollama_simulator.server.faults.add(Fault.STALL_LOAD)
+    ask, loop, is_asked, may_go_on = commands.ask, asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def slow_ask(*arguments: Any) -> AgentCommand:
+        loop.call_soon_threadsafe(is_asked.set)
+        may_go_on.wait()
+        return ask(*arguments)
+
+    monkeypatch.setattr(commands, "ask", slow_ask)
+    steps = backend.load(MODEL, LoadOptions())
+    task = asyncio.ensure_future(anext(steps))
+    await is_asked.wait()
+    task.cancel()
+    loop.call_later(0.05, may_go_on.set)
+    await asyncio.gather(task, return_exceptions=True)
+    row = await until(AgentCommand.objects.filter(call="load").first, "the load")
+    assert (await ended(row)).state == State.CANCELLED
 
 
 async def test_a_load_that_is_abandoned_stops_at_the_endpoint(backend: Backend, ollama_simulator: Any) -> None:

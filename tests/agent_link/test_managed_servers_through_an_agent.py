@@ -18,12 +18,14 @@ from models_app.accounts.roles import PANEL
 from models_app.agent.supervision.records import folders
 from models_app.backends.errors import LoadFailed, NotAllowed
 from models_app.backends.protocol import LoadOptions
+from models_app.inventory import managed
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.managed import add_managed, log_tail, remove_managed, update_managed
 from models_app.inventory.models import Endpoint, ManagedServer
 from models_app.inventory.server_hosts import server_host
 from models_app.simulation.hardware import SimulatedHost
 from tests.agent_link.conftest import backend_of, observed, waiting
+from tests.factories import EndpointFactory
 from tests.fixtures.agents import RunningAgent, StartAgent, until
 from tests.fixtures.managed import Machine
 
@@ -57,6 +59,20 @@ async def test_what_the_owner_does_not_allow_is_refused_before_there_is_a_row(
     with pytest.raises(InventoryRefused, match="outside of the model folders"):
         await waiting(add_managed)(PANEL, managing.host, "", managed_machine.spec(model="/etc/hosts.gguf"))
     assert not await sync_to_async(Endpoint.objects.exists)()
+
+
+async def test_a_name_that_another_got_meanwhile_leaves_the_host_as_it_was(
+    endpoint: Endpoint, managing: RunningAgent, managed_machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(managed, "checked_name", lambda name, *_: name)
+    await sync_to_async(EndpointFactory)(name="taken")
+    endpoint = await sync_to_async(Endpoint.objects.select_related("host").get)(pk=endpoint.pk)
+    with pytest.raises(InventoryRefused, match="has just got"):
+        await waiting(add_managed)(PANEL, managing.host, "taken", managed_machine.spec())
+    with pytest.raises(InventoryRefused, match="has just got"):
+        await waiting(update_managed)(PANEL, endpoint, "taken", replace(managed_machine.spec(), context_length=1024))
+    [kept] = folders(tmp_path / "managed")
+    assert kept.read_spec() == managed_machine.spec()
 
 
 async def test_it_is_loaded_and_unloaded_with_its_log_and_what_it_holds(endpoint: Endpoint) -> None:

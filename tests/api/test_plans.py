@@ -56,7 +56,7 @@ def test_demands_go_out_as_yaml_and_come_in_again(host: OneHost, writer: Script,
     assert text == "demands:\n  - name: chat\n    model: llama3.1:8b\n"
     Demand.objects.all().delete()
     answer = writer.send("put", "demands/yaml", text, content_type="application/yaml")
-    assert answer.json() == {"added": ["chat"], "changed": [], "deleted": []}
+    assert answer.json() == {"added": ["chat"], "changed": [], "deleted": [], "schedules": []}
     bomb = writer.send("put", "demands/yaml", "a: &a [x]\nb: *a", content_type="application/yaml")
     assert (bomb.status_code, bomb.json()["code"]) == (422, "yaml_alias")
     assert reader.send("put", "demands/yaml", text, content_type="application/yaml").status_code == 403

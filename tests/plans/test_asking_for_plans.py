@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from models_app.plans.comparing import compare
 from models_app.plans.documents import demands_yaml
 from models_app.plans.freshness import differences, outdated_demands, require_applicable
 from models_app.plans.models import Demand, Plan
+from models_app.plans.schedules import Schedule
+from models_app.plans.scheduling import save_schedule
 from models_app.plans.snapshot import take_snapshot
 from models_app.plans.solving import solve_plan
 from tests.factories import GIB
@@ -136,6 +139,43 @@ def test_an_import_adds_changes_and_with_replace_deletes_all_or_nothing(host: On
     assert (refused.code, list(refused.errors)) == ("unknown_name", ["x"])
     assert demands_yaml(requests.all_specs()) == before
     assert requests.import_demands(ADA, before) == requests.Imported((), (), ())
+
+
+def test_an_import_keeps_the_schedules_of_what_it_names_and_tells_which_others_went(host: OneHost) -> None:
+    for name, model in (("chat", "llama3.1:8b"), ("old", "phi4:14b")):
+        row = requests.save_demand(ADA, {"name": name, "model": model})
+        save_schedule(ADA, name=f"{name} at eight", cron="0 8 * * *", time_zone="UTC", demand=row)
+    done = requests.import_demands(ADA, "demands: [{name: chat, model: 'llama3.1:8b', priority: 1}]", replace=True)
+    assert done.schedules == ("old at eight",)
+    assert [row.name for row in Schedule.objects.all()] == ["chat at eight"]
+    assert AuditEntry.objects.get(action="demand.import").detail["schedules_deleted"] == ["old at eight"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_demands_changed_at_once_do_not_contradict_each_other(host: OneHost) -> None:
+    """Each alone is fine: together with the other, apart from the other."""
+    rows = [requests.save_demand(ADA, {"name": name, "model": "phi4:14b"}) for name in ("a", "b")]
+    said = [
+        {"name": "a", "model": "phi4:14b", "together_with": ["b"]},
+        {"name": "b", "model": "phi4:14b", "apart_from": ["a"]},
+    ]
+    start, refusals = threading.Barrier(2), []
+
+    def save(row: Demand, document: dict[str, Any]) -> None:
+        start.wait()
+        try:
+            requests.save_demand(ADA, document, row)
+        except RequestRefused as refused:
+            refusals.append(refused.code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=save, args=pair) for pair in zip(rows, said, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refusals == ["contradiction"]
 
 
 @pytest.mark.parametrize(

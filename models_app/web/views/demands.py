@@ -88,12 +88,14 @@ def import_yaml(request: HttpRequest) -> HttpResponse:
                 refusal = refused.message
             else:
                 counts = f"{len(done.added)} added, {len(done.changed)} changed, {len(done.deleted)} deleted"
-                messages.success(request, f"Imported: {counts}.")
+                gone = f" Schedules deleted with their demands: {', '.join(done.schedules)}." if done.schedules else ""
+                messages.success(request, f"Imported: {counts}.{gone}")
                 return redirect("plans")
     context = {
         "typed": typed or demands_yaml(requests.all_specs()),
         "refusal": refusal,
         "has_demands": Demand.objects.exists(),
+        "scheduled": Demand.objects.exclude(schedules=None).distinct().values_list("name", flat=True),
     }
     return render(request, "plans/import.html", context, status=422 if refusal else 200)
 
