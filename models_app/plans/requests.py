@@ -116,8 +116,14 @@ def import_demands(actor: Actor, text: str, *, replace: bool = False) -> Importe
             tuple(gone),
             lost,
         )
-        counts = {"added": len(done.added), "changed": len(done.changed), "deleted": len(done.deleted)}
-        audit.record(actor, "demand.import", **counts, schedules_deleted=list(lost))
+        audit.record(
+            actor,
+            "demand.import",
+            added=len(done.added),
+            changed=len(done.changed),
+            deleted=len(done.deleted),
+            schedules_deleted=list(lost),
+        )
         publish(Topic.PLAN)
     return done
 
