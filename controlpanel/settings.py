@@ -125,6 +125,12 @@ HISTORY_RAW_HOURS = env.whole("BERTH_HISTORY_RAW_HOURS", 2, "Hours for which eve
 HISTORY_10S_HOURS = env.whole("BERTH_HISTORY_10S_HOURS", 48, "Hours for which steps of 10 s are kept.", least=1)
 HISTORY_1MIN_DAYS = env.whole("BERTH_HISTORY_1MIN_DAYS", 30, "Days for which steps of 1 min are kept.", least=1, most=3660)
 HISTORY_1H_DAYS = env.whole("BERTH_HISTORY_1H_DAYS", 730, "Days for which steps of 1 h are kept.", least=1, most=3660)
+OPERATIONS_DAYS = env.whole(
+    "BERTH_OPERATIONS_DAYS", 365, "Days for which ended operations are kept, with steps and log; `0` for ever.", most=36_600
+)
+AUDIT_DAYS = env.whole(
+    "BERTH_AUDIT_DAYS", 730, "Days for which entries of the audit trail are kept; `0` for ever.", most=36_600
+)
 METRICS_NETWORKS = env.networks(
     "BERTH_METRICS_NETWORKS",
     "",

@@ -36,7 +36,7 @@ class ApiToken(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One action of a person, a token or the panel itself. Entries are only ever added."""
+    """One action of a person, a token or the panel itself. Entries are only ever added, until they are old."""
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -50,6 +50,10 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["action"], name="audit_action"),
+            models.Index(fields=["actor_name"], name="audit_actor"),
+        ]
         verbose_name_plural = "audit entries"
 
     def __str__(self) -> str:

@@ -22,6 +22,7 @@ from models_app.inventory.server_hosts import supervisor
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
 from models_app.plans import rhythm as plans
+from models_app.plans.forgetting import FORGET_SECONDS, forget_old
 from models_app.plans.predicting import preload
 from models_app.plans.tasks import tell_again
 from models_app.runtime.part import Part
@@ -80,6 +81,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (ABSENCE_SECONDS, while_leading(sync_to_async(absence.tick))),
         (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
         (TICK_SECONDS, while_leading(sync_to_async(maintain))),
+        (FORGET_SECONDS, while_leading(sync_to_async(forget_old))),
         (EVALUATE_SECONDS, while_leading(evaluator.tick)),
         (DELIVER_SECONDS, while_leading(deliverer.tick)),
         (SOLVES_SECONDS, while_leading(sync_to_async(tell_again))),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from models_app.accounts import audit
+from models_app.accounts.models import AuditEntry
 from models_app.accounts.roles import PANEL, Via, actor
 from tests.factories import HostFactory
 
@@ -55,6 +57,13 @@ def test_it_is_paged(as_admin, trail):
     assert "1 to 1 of 2" in shown
     assert "page=2" in shown
     assert "q=atlas" in shown
+
+
+@pytest.mark.django_db
+def test_what_it_can_be_filtered_by_is_read_from_indexes():
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, AuditEntry._meta.db_table).values()
+    assert {"action", "actor_name"} <= {each["columns"][0] for each in found if each["index"]}
 
 
 def test_nothing_can_be_posted(as_admin):

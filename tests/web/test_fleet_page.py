@@ -10,6 +10,7 @@ from html import escape
 import pytest
 from django.utils import timezone
 
+from models_app.accounts.roles import Role
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.fleet import fleet
 from models_app.operations.fleet_sums import sums_of_all
@@ -19,6 +20,7 @@ from models_app.operations.reservations import Reservation
 from models_app.probes.types import GpuState
 from models_app.telemetry.models import LatestSample
 from models_app.telemetry.samples import pack, unpack
+from models_app.web import screens
 from models_app.web.fleet_page import HOSTS_A_PAGE
 from tests.factories import GIB, AlertFactory, EndpointFactory, HostFactory, OperationFactory
 from tests.web.fleet_rows import record, small_fleet
@@ -252,3 +254,11 @@ def test_a_host_of_which_nothing_is_known_says_what_would_tell(as_admin):
     page = words(as_admin)
     assert "Nothing is known of it yet" in page
     assert "No GPU" not in page
+
+
+def test_what_was_rendered_of_hosts_is_not_remembered_without_end(db, monkeypatch):
+    monkeypatch.setattr(screens, "_host_memo", {(-number, Role.MEMBER): (None, "") for number in range(10)})
+    monkeypatch.setattr(screens, "MOST_REMEMBERED", 10)
+    host = small_fleet().host
+    screens.host_fragments(fleet().hosts, Role.MEMBER)
+    assert list(screens._host_memo) == [(host.pk, Role.MEMBER)]

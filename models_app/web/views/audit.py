@@ -60,5 +60,6 @@ def _words(value: Any) -> str:
 
 
 def _offered(entries: QuerySet[AuditEntry], column: str) -> tuple[tuple[str, str], ...]:
+    """What there is to choose from, read from the column's index alone."""
     values = entries.order_by(column).values_list(column, flat=True).distinct()
     return tuple((value, value) for value in values[:200])
