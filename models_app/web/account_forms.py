@@ -7,6 +7,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 
 from models_app.accounts.models import ApiToken
 from models_app.accounts.roles import Role
+from models_app.web.typing_aids import PLAIN
 
 MOST_PASSWORD_CHARACTERS = 200
 ROLES = ((Role.MEMBER.value, "Member: sees everything"), (Role.ADMIN.value, "Admin: loads, unloads and manages"))
@@ -20,7 +21,7 @@ class NewUserForm(forms.Form):
         label="Name",
         max_length=150,
         validators=[UnicodeUsernameValidator()],
-        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     role = forms.ChoiceField(choices=ROLES, initial=Role.MEMBER.value)
     password = forms.CharField(

@@ -13,6 +13,7 @@ from models_app.alerts.delivery.models import Receiver
 from models_app.alerts.delivery.receivers import Wanted, shown_address
 from models_app.alerts.errors import AlertRefused
 from models_app.alerts.rules.findings import Limits, Rule, Severity
+from models_app.web.typing_aids import PLAIN
 
 SPANS = (
     ("1", "1 hour"),
@@ -22,7 +23,6 @@ SPANS = (
     ("720", "30 days"),
     ("87600", "For good (ten years)"),
 )
-PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 
 
 class AlertForm(forms.Form):
@@ -86,7 +86,7 @@ class ReceiverForm(AlertForm):
         label="Address",
         max_length=255,
         help_text="For a webhook https://host/path, without redirects; for e-mail ops@example.org.",
-        widget=forms.TextInput(attrs=PLAIN | {"autocapitalize": "none"}),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     least_severity = forms.ChoiceField(
         label="Tell of",

@@ -11,8 +11,8 @@ from models_app.inventory.models import Gpu, Host
 from models_app.operations.refusals import RequestRefused
 from models_app.plans.demand import DemandSpec
 from models_app.plans.models import Demand
+from models_app.web.typing_aids import PLAIN
 
-PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 PRIORITIES = ((1, "1 · first"), (2, "2"), (3, "3 · usual"), (4, "4"), (5, "5 · last"))
 SERVING = (("", "Always on"), ("on", "On demand"))
 SCOPES = (("host", "host"), ("gpu", "GPU"))

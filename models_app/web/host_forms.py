@@ -9,9 +9,9 @@ from django import forms
 from models_app.backends.protocol import BackendKind
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint
+from models_app.web.typing_aids import PLAIN
 
 KINDS = (("", "Find out"), (BackendKind.OLLAMA.value, "Ollama"), (BackendKind.LLAMA_SERVER.value, "llama-server"))
-PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
 def _tags() -> forms.CharField:

@@ -11,9 +11,9 @@ from models_app.agent.supervision.ollama import CACHE_TYPES, OllamaSpec
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Host
 from models_app.operations.ollama_specs import OLLAMA_NAMES, parse_ollama_spec
-from models_app.web.host_forms import PLAIN
 from models_app.web.option_fields import number, pick
 from models_app.web.server_form import SpecForm, gpus_field
+from models_app.web.typing_aids import PLAIN
 
 SETTINGS = ("parallel", "context_length", "most_loaded", "keep_alive", "flash_attention", "kv_cache_type")
 

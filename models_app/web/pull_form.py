@@ -10,6 +10,7 @@ from models_app.backends.errors import InvalidName
 from models_app.backends.names import MAX_NAME_LENGTH, check_name
 from models_app.backends.protocol import Capability
 from models_app.inventory.models import Endpoint
+from models_app.web.typing_aids import PLAIN
 
 
 class PullForm(forms.Form):
@@ -19,7 +20,7 @@ class PullForm(forms.Form):
         label="Model",
         strip=True,
         help_text="As in Ollama's library: llama3.2:1b, or someone/model:tag. Without a tag, latest.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     endpoint = forms.ChoiceField(label="To", help_text="Endpoints that can download models.")
 

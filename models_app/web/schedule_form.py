@@ -9,8 +9,8 @@ from django import forms
 from models_app.operations.refusals import RequestRefused
 from models_app.plans.models import Demand, Plan
 from models_app.plans.schedules import Schedule
+from models_app.web.typing_aids import PLAIN
 
-PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 MOST_PLANS = 100
 
 

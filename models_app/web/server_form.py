@@ -14,8 +14,9 @@ from models_app.agent.supervision.spec import ServerSpec, Spec
 from models_app.inventory.models import Gpu, Host
 from models_app.operations.refusals import RequestRefused
 from models_app.operations.server_specs import OPTIONS, SPEC_NAMES, parse_spec
-from models_app.web.host_forms import PLAIN, RefusableForm
+from models_app.web.host_forms import RefusableForm
 from models_app.web.option_fields import OPTION_FIELDS, number, pick
+from models_app.web.typing_aids import PLAIN
 
 
 class SpecForm(RefusableForm):

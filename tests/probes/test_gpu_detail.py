@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from models_app.probes.nvml import NvmlGpus
 from models_app.probes.open_gpu import DETAIL_SECONDS
 from models_app.probes.types import GpuDetail, GpuState, MigInstance
 from tests.fixtures.nvml import NvmlStub
+from tests.probes.conftest import Clock
 
 MIB = 2**20
 EVERYTHING = {
@@ -28,26 +27,6 @@ EVERYTHING = {
     "compute_mode": 3,
     "mig": 0,
 }
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def gpus(nvml_stub: NvmlStub, clock: Clock) -> Iterator[NvmlGpus]:
-    gpus = NvmlGpus(deadline_seconds=30, clock=clock)
-    yield gpus
-    nvml_stub.set(count=0)
-    gpus.close()
 
 
 def detail(gpus: NvmlGpus) -> GpuDetail:

@@ -15,31 +15,10 @@ import pytest
 from models_app.probes.nvml import NvmlGpus
 from models_app.probes.types import GpuState
 from tests.fixtures.nvml import NvmlStub
+from tests.probes.conftest import Clock
 
 MIB = 2**20
 GPU_IS_LOST = 15
-
-
-class Clock:
-    """A clock that moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def gpus(nvml_stub: NvmlStub, clock: Clock) -> Iterator[NvmlGpus]:
-    gpus = NvmlGpus(deadline_seconds=30, clock=clock)
-    yield gpus
-    gpus.close()
 
 
 @pytest.fixture
