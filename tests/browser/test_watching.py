@@ -172,3 +172,27 @@ def test_an_admin_who_becomes_a_member_loses_the_buttons_within_five_seconds(
     admin.get_by_role("button", name="Save the role").click()
     expect(other.locator("#load-panel")).to_have_count(0, timeout=5_000)
     steps.expect_live(other)
+
+
+AFTER_A_QUIET_MINUTE = """async () => {
+    const { startLive } = await import("/static/js/live.js");
+    const sockets = [], real = [WebSocket, Date.now];
+    let now = 0;
+    window.WebSocket = class { constructor() { sockets.push(this); } close() {} };
+    Date.now = () => now;
+    const live = startLive({ afterChange: () => {} });
+    const hear = (after) => sockets.at(-1).onmessage({ data: JSON.stringify(
+        { revision: 1, after, topics: [], fragments: {}, patches: {}, lists: {} }) });
+    const waits = [];
+    hear(null); hear(7); hear(null); waits.push(live.failures);
+    now = 61000;
+    hear(null); waits.push(live.failures);
+    [window.WebSocket, Date.now] = real;
+    return waits;
+}"""
+
+
+def test_a_gap_is_forgotten_after_a_quiet_minute(admin: Page) -> None:
+    """Else every reconnecting of a page that is open for days would wait as if it were the tenth."""
+    steps.open_fleet(admin)
+    assert admin.evaluate(AFTER_A_QUIET_MINUTE) == [1, 0]
