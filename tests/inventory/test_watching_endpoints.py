@@ -93,7 +93,7 @@ async def test_a_removed_endpoint_is_left_alone(watcher: Watcher, ollama: Endpoi
 async def test_one_that_cannot_be_made_sense_of_keeps_nobody_from_the_others(
     watcher: Watcher, ollama: Endpoint, router: Endpoint
 ) -> None:
-    await Endpoint.objects.filter(pk=ollama.pk).aupdate(mode="of another version")
+    await Endpoint.objects.filter(pk=ollama.pk).aupdate(mode="unheard of")
     await Endpoint.objects.filter(pk=router.pk).aupdate(state=Endpoint.State.UNKNOWN)
     await looked(watcher)
     await router.arefresh_from_db()

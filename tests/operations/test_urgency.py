@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from models_app.inventory.routes import agent_url
@@ -23,8 +25,9 @@ def others(monkeypatch: pytest.MonkeyPatch) -> Precedence:
 
 
 def test_a_load_is_urgent_until_its_order_and_again_until_it_has_ended(
-    ollama: Stage, others: Precedence, monkeypatch: pytest.MonkeyPatch
+    ollama: Stage, others: Precedence, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings.REDIS_URL = ""  # the worker is of this process
     monkeypatch.setattr(handover, "FRESH_SECONDS", 60)
     told: list[str] = []
     for name, told_by in (("begin", "begins"), ("end", "ends")):
