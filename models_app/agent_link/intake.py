@@ -18,8 +18,8 @@ from models_app.telemetry.history.recorder import recorder
 
 TAKE_IN_SECONDS = 0.1
 """Between two batches of samples, at least; what comes meanwhile goes in together."""
-REST = 2
-"""A batch rests this many times as long as it took …"""
+REST = 4
+"""A batch rests this many times as long as it took, for much of its work is once a host, however many samples came …"""
 LONGEST_REST_SECONDS = 4.0
 """… but no longer than this: while it rests, as much comes as it will have to take in."""
 AT_ONCE = 250
