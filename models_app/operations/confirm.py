@@ -32,7 +32,7 @@ SETTLE_SECONDS = 0.25
 
 async def confirm_load(job: Job, step: OperationStep, before: Observation) -> Outcome:
     """Measure until the load is confirmed. ``before`` is what was in memory. Raises ``Failure`` with the figures."""
-    job.urgency.begin()
+    job.urgency.begin(job.endpoint)
     if settings.SKIP_VERIFICATION:
         return await _unverified(job, step)
     async with in_background(job.database(uses_gpus, job.endpoint, stored_options(step.options))) as on_gpu:
@@ -61,7 +61,7 @@ async def confirm_unload(job: Job, step: OperationStep, before: Reading | None) 
 
     ``before`` is the reading before it began, ``None`` where an earlier runner began it.
     """
-    job.urgency.begin()
+    job.urgency.begin(job.endpoint)
     if settings.SKIP_VERIFICATION:
         return await _unverified(job, step)
     for _ in range(MAX_UNLOADS - 1):

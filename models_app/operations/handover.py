@@ -41,11 +41,12 @@ def hand_over(operation: Operation, expected: Expected, sample: HostSample | Non
     """For the worker, who is about to be told of the operation: urgent until its order."""
     if settings.REDIS_URL or not is_direct(operation.site.url):  # another process carries it out, or has more to read
         return
-    urgency = Urgency(operation.site)
-    urgency.begin()
+    urgency = Urgency()
+    urgency.begin(operation.site)
     _kept[operation.pk] = time.monotonic(), Handover(copy(operation), urgency, expected, sample)
     if len(_kept) > MOST_KEPT:
-        _kept.popitem(last=False)
+        _, (_, forgotten) = _kept.popitem(last=False)
+        forgotten.urgency.end()
 
 
 def take_over(operation_id: int) -> Handover | None:

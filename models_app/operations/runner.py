@@ -45,24 +45,24 @@ OPEN = (OperationStep.State.PENDING, OperationStep.State.RUNNING)
 async def run(operation_id: int) -> bool:
     """Work on an operation until it has ended, waits, or belongs to another runner; whether there was one to work on."""
     handed = take_over(operation_id)
-    async with Database() as database:
-        taken = await database(records.take, operation_id, handed.operation if handed else None)
-        if taken is None:
-            return False
-        operation, lease, steps = taken
-        urgency = handed.urgency if handed else Urgency(operation.site)
-        try:
-            opened = await database(backend_for, operation.site)
-        except BackendError as error:
-            await database(_give_up, operation, lease, Failure.of(error))
-            return True
-        async with aclosing(opened) as backend:
+    urgency = handed.urgency if handed else Urgency()
+    try:
+        async with Database() as database:
+            taken = await database(records.take, operation_id, handed.operation if handed else None)
+            if taken is None:
+                return False
+            operation, lease, steps = taken
             try:
+                opened = await database(backend_for, operation.site)
+            except BackendError as error:
+                await database(_give_up, operation, lease, Failure.of(error))
+                return True
+            async with aclosing(opened) as backend:
                 await _conduct(Job(operation, lease, steps, database, backend, urgency, handed))
-            except LeaseLost:
-                log.warning("operation %s was taken over by another worker", operation_id)
-            finally:
-                urgency.end()
+    except LeaseLost:
+        log.warning("operation %s was taken over by another worker", operation_id)
+    finally:
+        urgency.end()
     return True
 
 

@@ -21,31 +21,38 @@ ORDER_SECONDS = 0.01
 class Urgency:
     """That of one operation; it begins and ends any number of times."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._is_direct = is_direct(endpoint.url)
+    def __init__(self) -> None:
         self._ticket: int | None = None
+        self._ending: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
+    def begin(self, endpoint: Endpoint) -> None:
         """Others give way from now on, for as long as ``precedence`` allows."""
-        if self._is_direct and self._ticket is None:
+        self._end_no_more()
+        if is_direct(endpoint.url) and self._ticket is None:
             self._ticket = precedence.begin()
 
     def end(self) -> None:
         """They go on."""
+        self._end_no_more()
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             precedence.end(ticket)
 
     def end_with_order(self) -> None:
-        """They go on once the order that follows has gone out."""
-        asyncio.get_running_loop().call_later(ORDER_SECONDS, self.end)
+        """They go on once the order that follows has gone out, unless it is carried out sooner than that."""
+        self._ending = asyncio.get_running_loop().call_later(ORDER_SECONDS, self.end)
+
+    def _end_no_more(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
 
 
 @contextmanager
 def urgent(endpoint: Endpoint) -> Iterator[None]:
     """Others give way to what is done within."""
-    urgency = Urgency(endpoint)
-    urgency.begin()
+    urgency = Urgency()
+    urgency.begin(endpoint)
     try:
         yield
     finally:
