@@ -30,7 +30,7 @@ from models_app.agent_link.words import MOST_WAITING_BYTES, Closed, Opened, Said
 log = logging.getLogger(__name__)
 
 END_SECONDS = 2.0
-"""For the other process to write what it has, before it is killed."""
+"""For the other process to write what it has: then it leaves, or is killed."""
 SHORT_LIFE_SECONDS, REST_SECONDS = 60.0, 600.0
 """After so short a life the next one begins so much later; meanwhile this process takes everything in."""
 

@@ -7,11 +7,9 @@ import signal
 import socket
 
 from models_app import live
+from models_app.agent_link.apart import END_SECONDS
 from models_app.agent_link.recording import Recording
 from models_app.runtime.embedded import leave_within
-
-WRITE_SECONDS = 5.0
-"""At the end: what is not written by then, agents send again."""
 
 
 async def take_in(end: socket.socket) -> None:
@@ -24,5 +22,5 @@ async def take_in(end: socket.socket) -> None:
     if not live.is_shared():
         live.listen(recording.tell)
     await recording.serve()
-    leave_within(WRITE_SECONDS, 0)
+    leave_within(END_SECONDS, 0)  # what is not written by then, agents send again
     await recording.write()

@@ -54,10 +54,8 @@ class Supervisor:
 
     def tick(self) -> None:
         """Tend every server. To be called about once a second by one process; another one does no harm."""
-        oom_kills_before, self._oom_kills = (
-            self._oom_kills,
-            oom_kills(),
-        )  # the one before: those that ran were seen after it
+        oom_kills_before = self._oom_kills  # those that ran at the last tick were seen after this was read
+        self._oom_kills = oom_kills()
         for folder in folders(self._state):
             try:
                 self.server(folder.key).tend(oom_kills_before)
