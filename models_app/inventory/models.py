@@ -116,6 +116,14 @@ class ManagedServer(models.Model):
         return f"server {self.key}"
 
 
+class LoadedModels(models.QuerySet["LoadedModel"]):
+    """Rows of ``LoadedModel``."""
+
+    def current(self) -> LoadedModels:
+        """Those of endpoints that answer: the others were in memory when last seen, which is all that is known of them."""
+        return self.filter(endpoint__state=Endpoint.State.ONLINE)
+
+
 class LoadedModel(models.Model):
     """Observed: a model that an endpoint reports in memory. The row goes when the endpoint stops listing it.
 
@@ -138,6 +146,8 @@ class LoadedModel(models.Model):
     attributed_by = models.CharField(max_length=10, blank=True)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
+
+    objects = LoadedModels.as_manager()
 
     class Meta:
         ordering = ["endpoint__name", "name"]

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from models_app.catalog.models import CatalogModel, Installation, Variant
 from models_app.estimator.types import Estimate, EstimateError, Grade, LoadSettings
-from models_app.inventory.models import Endpoint, LoadedModel
+from models_app.inventory.models import LoadedModel
 from models_app.operations.measurements import LoadMeasurement, SpeedMeasurement
 from models_app.operations.reckoning import variant_estimate
 
@@ -127,8 +127,7 @@ def _installed(variants: Iterable[Variant]) -> dict[int, list[Installation]]:
 
 
 def _loaded(endpoint_ids: Iterable[int]) -> dict[tuple[int, str], LoadedModel]:
-    online = LoadedModel.objects.filter(endpoint__state=Endpoint.State.ONLINE)
-    rows = online.filter(endpoint_id__in=set(endpoint_ids))
+    rows = LoadedModel.objects.current().filter(endpoint_id__in=set(endpoint_ids))
     return {(row.endpoint_id, row.name): row for row in rows}
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from django.conf import settings
 
-from models_app.inventory.models import Endpoint, Gpu, Host, LoadedModel
+from models_app.inventory.models import Gpu, Host, LoadedModel
 from models_app.operations.fleet_view import Sums
 from models_app.operations.memory_bar import Promise
 from models_app.operations.reservations import Reservation
@@ -26,7 +26,7 @@ def sums_of_all() -> Sums:
     return Sums(
         hosts=Host.objects.count(),
         gpus=Gpu.objects.filter(present=True).count(),
-        models=LoadedModel.objects.filter(endpoint__state=Endpoint.State.ONLINE).count(),
+        models=LoadedModel.objects.current().count(),
         used_bytes=used_bytes,
         total_bytes=total_bytes,
         available_bytes=available_bytes,
