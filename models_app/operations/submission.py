@@ -31,7 +31,11 @@ REFUSED = "operation.refused"
 
 
 def submit(request: Request) -> Operation:
-    """Check the request and queue its operation. Raises ``StepTaken`` where that of a step is queued already."""
+    """Check the request, make its rows in one transaction, and hand the queued operation to a worker.
+
+    The same request under the same idempotency key returns the first operation. Raises ``RequestRefused``, whose docstring
+    lists the codes, and ``StepTaken`` where the operation of a step is queued already.
+    """
     if request.kind is Operation.Kind.APPLY:
         raise RequestRefused("invalid_kind", "An apply is asked for by applying a plan.", field="kind")
     with urgent(request.endpoint):

@@ -18,7 +18,7 @@ from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.operations.apply import StepRequest, request_apply
 from models_app.operations.models import Operation, OperationTarget
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.requests import request_load, request_swap
+from models_app.operations.requests import Request, submit
 from models_app.operations.wording import gib
 from models_app.plans.applying import active_plan, settle
 from models_app.plans.demand import read_demand
@@ -200,12 +200,11 @@ def _request(
     ids = {wanted.endpoint_id, *(each.endpoint_id for each in room.evict)}
     servers = Endpoint.objects.select_related("host").in_bulk(ids)
     endpoint, options = servers[wanted.endpoint_id], wanted.load_options
-    if not room.evict:
-        return request_load(actor, endpoint, wanted.model, options, idempotency_key=key)
-    if ids == {wanted.endpoint_id}:
-        leaving = [loaded[_key(each)].pk for each in room.evict]
-        return request_swap(actor, endpoint, wanted.model, leaving, options, idempotency_key=key)
     kind = Operation.Kind
+    if ids == {wanted.endpoint_id}:
+        leaving = tuple(loaded[_key(each)].pk for each in room.evict)
+        asked = kind.SWAP if leaving else kind.LOAD
+        return submit(Request(asked, actor, endpoint, wanted.model, options, leaving, idempotency_key=key))
     unloads = [StepRequest(kind.UNLOAD, servers[each.endpoint_id], each.model, gpus=each.gpus) for each in room.evict]
     load = StepRequest(kind.LOAD, endpoint, wanted.model, options, tuple(range(len(unloads))), wanted.gpus)
     return request_apply(actor, f"Wake {demand}", [*unloads, load], idempotency_key=key)

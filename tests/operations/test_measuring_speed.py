@@ -11,7 +11,6 @@ from models_app.estimator.speed import MEASURED, SCALED
 from models_app.operations.fit import fit
 from models_app.operations.measurements import SpeedMeasurement
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.requests import request_measure_speed
 from models_app.simulation.catalogue import CATALOGUE
 from tests.operations.conftest import EMBEDDING, SMALL, Stage, log_of
 
@@ -70,7 +69,7 @@ def test_a_model_of_another_client_is_measured_only_when_confirmed_where_that_co
     ollama.thread.run(ollama.server.preload(SMALL))
     ollama.look()
     with pytest.raises(RequestRefused) as caught:
-        request_measure_speed(ollama.admin, ollama.endpoint, SMALL)
+        ollama.ask("measure_speed", SMALL)
     assert caught.value.code == "foreign_model"
     ollama.done("measure_speed", SMALL, confirmed=True)
 

@@ -14,8 +14,9 @@ from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.operations.compare import Comparison, compare
 from models_app.operations.hardware import named_tiers
 from models_app.operations.load_times import LoadTime, load_times
+from models_app.operations.models import Operation
 from models_app.operations.refusals import RequestRefused
-from models_app.operations.requests import request_pull
+from models_app.operations.requests import Request, submit
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask
 from models_app.web.listing import Filter, Listing
@@ -113,7 +114,8 @@ def pull(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data
         try:
-            operation = request_pull(acting(request), chosen["endpoint"], chosen["model"])
+            asked = Request(Operation.Kind.PULL, acting(request), chosen["endpoint"], chosen["model"])
+            operation = submit(asked)
         except RequestRefused as refused:
             form.add_error(refused.field if refused.field in form.fields else None, refused.message)
         else:
