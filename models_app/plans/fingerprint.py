@@ -59,6 +59,8 @@ def _models(then: Fleet, now: Fleet) -> Iterator[str]:
     after = {(each.endpoint_id, each.model): each for each in now.loaded if each.endpoint_id in then.server}
     for key, each in before.items():
         found = after.get(key)
+        if found is None and not now.pool.keys() >= set(each.gpus):
+            continue  # its GPU is gone, which has been said
         if found is None:
             yield f"{each.model} is no longer loaded on {each.endpoint}."
         elif _loaded_key(found) != _loaded_key(each):

@@ -90,6 +90,18 @@ def test_a_gpu_that_has_gone_since_refuses_the_plan(planner: Planner) -> None:
     assert "GPU 0 of testbed is gone." in refused.message
 
 
+def test_a_gpu_that_has_gone_says_nothing_more_of_the_models_that_it_held(planner: Planner) -> None:
+    planner.stage.done("load", SMALL)
+    planner.look()
+    planner.demand("chat", MIDDLE)
+    plan = planner.solved()
+    planner.stage.machine.gpus.clear()
+    planner.look()
+    message = refusal(planner, plan).message
+    assert "GPU 0 of testbed is gone." in message
+    assert SMALL not in message
+
+
 def test_a_gpu_that_goes_while_the_plan_is_applied_stops_it_with_the_reason(planner: Planner) -> None:
     planner.demand("chat", MIDDLE)
     plan = planner.solved()
