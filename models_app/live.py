@@ -102,7 +102,7 @@ def current_revision() -> int:
 
 def publish(topic: Topic, object_id: int = 0) -> None:
     """Tell every browser, once the current transaction has committed."""
-    transaction.on_commit(lambda: _count_and_send(topic, object_id))
+    transaction.on_commit(lambda: _count_and_send(topic, object_id), robust=True)
 
 
 def _count_and_send(topic: Topic, object_id: int) -> None:

@@ -43,4 +43,4 @@ def tell_gone(agent_id: int) -> None:
 
 
 def _tell(message: dict[str, Any]) -> None:
-    transaction.on_commit(partial(live.send_to, GROUP, message))
+    transaction.on_commit(partial(live.send_to, GROUP, message), robust=True)

@@ -162,5 +162,5 @@ def _write(
         actor, "operation.apply", operation, steps=[str(row) for row in rows], follows=follows.pk if follows else None
     )
     publish(Topic.OPERATION, operation.pk)
-    transaction.on_commit(lambda: enqueue(operation.pk))
+    transaction.on_commit(lambda: enqueue(operation.pk), robust=True)
     return operation

@@ -40,7 +40,7 @@ def request_cancel(actor: Actor, operation: Operation) -> Operation:
             audit.record(actor, "operation.cancel", operation)
             OperationLog.objects.create(operation=operation, text=f"Cancel asked for by {actor.name}.")
             publish(Topic.OPERATION, operation.pk)
-            transaction.on_commit(lambda: enqueue(operation.pk))
+            transaction.on_commit(lambda: enqueue(operation.pk), robust=True)
         states.transition(operation.pk, states.State.QUEUED, states.State.CANCELLED, "", phase="cancelled")
     operation.refresh_from_db()
     if not operation.is_active and operation.cancel_requested_at is None:

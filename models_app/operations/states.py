@@ -70,7 +70,7 @@ def transition(operation_id: int, old: State, new: State, lease_token: str, /, *
             return False
         if new in ENDED:
             OperationTarget.objects.filter(operation_id=operation_id).update(active=False)
-            transaction.on_commit(lambda: tell_end(operation_id))
+            transaction.on_commit(lambda: tell_end(operation_id), robust=True)
         publish(Topic.OPERATION, operation_id)
     return True
 

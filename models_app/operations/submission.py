@@ -129,7 +129,7 @@ def _create(request: Request, checked: Checked) -> Operation:
     if request.step_id:
         _take_step(request.step_id, operation)
     _tell(request, operation, checked)
-    transaction.on_commit(lambda: _pass_on(operation, checked))
+    transaction.on_commit(lambda: _pass_on(operation, checked), robust=True)
     return operation
 
 

@@ -164,7 +164,7 @@ def request_plan(
         )
         audit.record(actor, "plan.solve", plan, demands=len(specs), what_if=plan.is_what_if)
         publish(Topic.PLAN, plan.pk)
-        transaction.on_commit(lambda: enqueue(plan.pk))
+        transaction.on_commit(lambda: enqueue(plan.pk), robust=True)
     return plan
 
 

@@ -53,7 +53,7 @@ def show(newest: Latest) -> None:
 def tell(written: Mapping[int, Callable[[], Latest]]) -> None:
     """Tell of new samples by their hosts' ids, once the current transaction has committed. They are made if wanted."""
     if _listeners:
-        transaction.on_commit(partial(_tell, written))
+        transaction.on_commit(partial(_tell, written), robust=True)
 
 
 def _tell(written: Mapping[int, Callable[[], Latest]]) -> None:
