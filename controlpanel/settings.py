@@ -206,15 +206,20 @@ SQLITE = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
     },
 }
+# For a server that does not answer, and for one that went away without a word: libpq would wait a quarter of an hour.
+POSTGRESQL_OPTIONS: dict[str, Any] = {"connect_timeout": 5, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
 
 
 def _database() -> Any:
     if not DATABASE_URL:
         return SQLITE
     try:
-        return dj_database_url.parse(DATABASE_URL, conn_max_age=CONNECTION_SECONDS, conn_health_checks=True)
+        found = dj_database_url.parse(DATABASE_URL, conn_max_age=CONNECTION_SECONDS, conn_health_checks=True)
     except ValueError:  # its words may quote the password
         raise ImproperlyConfigured("DATABASE_URL is not an address such as postgres://user:password@host/name.") from None
+    if found["ENGINE"] != "django.db.backends.postgresql":
+        return found
+    return found | {"ENGINE": "controlpanel.postgresql", "OPTIONS": POSTGRESQL_OPTIONS | found.get("OPTIONS", {})}
 
 
 DATABASES: dict[str, Any] = {"default": _database()}
@@ -259,13 +264,19 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what a busy worker has taken would wait
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker would end after three quarters of an hour without Redis
 
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
-    "filters": {"one_line": {"()": "controlpanel.database.OneLine"}},
+    "filters": {"one_line": {"()": "controlpanel.logs.OneLine"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["one_line"]}},
     "root": {"handlers": ["stderr"], "level": env.text("BERTH_LOG_LEVEL", "INFO", "Least level that is logged.")},
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}, "celery": {"level": "WARNING"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "celery": {"level": "WARNING"},
+        "py.warnings": {"level": "ERROR"},
+    },
 }

@@ -32,8 +32,10 @@ def ready(request: HttpRequest) -> HttpResponse:
     """200 when database, queue, worker and reconciler work, else 503. A machine without a GPU is ready."""
     wrong = {name: check() for name, check in CHECKS.items()}
     parts = {name: sentence or "ok" for name, sentence in wrong.items()}
-    is_ready = not any(wrong.values())
-    return JsonResponse({"status": "ready" if is_ready else "not ready", "parts": parts}, status=200 if is_ready else 503)
+    if not any(wrong.values()):
+        return JsonResponse({"status": "ready", "parts": parts})
+    reason = " ".join(filter(None, wrong.values())).rstrip(".")  # the log tells it
+    return JsonResponse({"status": "not ready", "parts": parts}, status=503, reason=reason)
 
 
 def _database() -> str:

@@ -50,6 +50,7 @@ class WebServer(uvicorn.Server):
             uvicorn.Config(
                 "controlpanel.asgi:application",
                 log_level="warning",
+                log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=3,
                 ws_max_size=64 * 1024,

@@ -230,3 +230,17 @@ def test_without_redis_requests_are_kept_and_done_when_it_is_back(house: House) 
     with live_socket(house.other_web) as socket:
         operation = house.load(MIDDLE)
         assert hears(socket, f"operation-{operation}", "Succeeded")
+
+
+def test_every_process_goes_on_after_postgresql_has_thrown_all_of_them_out(house: House) -> None:
+    """As its restart does: what broke in the middle of a load is done by whoever comes next."""
+    house.server.timing.shortest_load_seconds = 1.0
+    operation = house.load(MIDDLE)
+    wait_for(lambda: house.server.loads == 1, "the load to begin")
+    with psycopg.connect(house.database_url) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        connection.execute("UPDATE models_app_heartbeat SET at = 'epoch'")
+    assert house.web.ended(operation)["state"] == "succeeded"
+    house.web.wait_until_ready()
+    house.server.timing.shortest_load_seconds = 0.02
+    assert house.web.ended(house.load(SMALL))["state"] == "succeeded"

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, which connects anew after the server was away."""

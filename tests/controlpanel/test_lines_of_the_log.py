@@ -1,0 +1,79 @@
+"""While the database or Redis is away, the log says so in one line a minute; everything else is told whole."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from controlpanel.logs import OneLine
+
+AWAY = "connection failed\n\tIs the server running?"
+
+
+def record(error: Exception, words: str = "host %s could not be sampled", argument: str = "atlas") -> logging.LogRecord:
+    info = (type(error), error, None)
+    return logging.LogRecord("collector", logging.ERROR, __file__, 1, words, (argument,), info)
+
+
+def told(*arguments: Any) -> logging.LogRecord:
+    return logging.LogRecord("live", logging.WARNING, __file__, 1, "event not sent: %s", arguments, None)
+
+
+def test_the_same_trouble_at_the_same_place_is_told_once_and_without_a_traceback() -> None:
+    terse = OneLine()
+    first, again, elsewhere = (record(OperationalError("disk is full"), argument=name) for name in ("a", "a", "b"))
+    assert [bool(terse.filter(one)) for one in (first, again, elsewhere)] == [True, False, True]
+    assert first.getMessage() == "host a could not be sampled: disk is full"
+    assert first.exc_info is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError(AWAY),
+        RedisConnectionError(AWAY),
+        ExceptionGroup("not everything was done", [OperationalError(AWAY), ExceptionGroup("", [OperationalError(AWAY)])]),
+    ],
+)
+def test_whatever_is_away_is_told_without_what_drivers_add(error: Exception) -> None:
+    raised = record(error)
+    assert OneLine().filter(raised)
+    assert raised.exc_info is None
+    assert raised.getMessage() == "host atlas could not be sampled: connection failed"
+
+
+def test_a_warning_that_names_the_error_is_told_once_too() -> None:
+    terse = OneLine()
+    error = RedisConnectionError("refused")
+    assert [bool(terse.filter(told(error))) for _ in range(2)] == [True, False]
+    assert [bool(terse.filter(told("refused"))) for _ in range(2)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a mistake of ours"),
+        ExceptionGroup("not everything was done", [OperationalError("away"), RuntimeError("a mistake of ours")]),
+    ],
+)
+def test_other_errors_keep_their_traceback(error: Exception) -> None:
+    unexpected = record(error)
+    assert OneLine().filter(unexpected)
+    assert unexpected.exc_info is not None
+
+
+@pytest.mark.django_db
+def test_what_is_not_ready_is_told_once_with_the_reason(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        assert client.get("/readyz").status_code == 503
+    first, again = (one for one in caplog.records if one.name == "django.request")
+    assert first.getMessage() == (
+        "No worker has been seen for a while. The reconciler has not been seen for a while: /readyz"
+    )
+    terse = OneLine()
+    assert [bool(terse.filter(one)) for one in (first, again)] == [True, False]
