@@ -231,12 +231,14 @@ CHANNEL_LAYERS: dict[str, Any] = {
         else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
     )
 }
+REDIS_PATIENCE = {"socket_connect_timeout": 3, "socket_timeout": 5}
 CACHES: dict[str, Any] = {
+    "own": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "default": (
-        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "OPTIONS": REDIS_PATIENCE}
         if REDIS_URL
         else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-    )
+    ),
 }
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
@@ -259,7 +261,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 # ── Celery ───────────────────────────────────────────────────────────────────
 CELERY_BROKER_URL = REDIS_URL or "localhost"
 CELERY_BROKER_TRANSPORT = None if REDIS_URL else "models_app.runtime.queue:Transport"
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"socket_connect_timeout": 3, "socket_timeout": 5} if REDIS_URL else {}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = REDIS_PATIENCE if REDIS_URL else {}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what a busy worker has taken would wait while another one is idle
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -1,4 +1,7 @@
-"""A limit on wrong passwords: by name and by address, counted in the cache over fixed minutes."""
+"""A limit on wrong passwords: by name and by address, counted in the cache over fixed minutes.
+
+Web processes share one count in Redis. While it does not answer each counts by itself, so that people can still log in.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import time
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import BaseCache, cache, caches
+from redis.exceptions import RedisError
 
 _WINDOW_SECONDS = 60
 
@@ -33,16 +37,30 @@ def begin_attempt(name: str, address: str) -> None:
 def forgive_attempt(name: str, address: str) -> None:
     """Take back an attempt that succeeded: only failures count."""
     for key in _keys(name, address):
-        if cache.get(key):
-            cache.decr(key)
+        try:
+            _decrease(cache, key)
+        except RedisError:
+            _decrease(caches["own"], key)
 
 
 def _increase(key: str) -> int:
-    cache.add(key, 0, timeout=2 * _WINDOW_SECONDS)
     try:
-        return cache.incr(key)
+        return _increase_in(cache, key)
+    except RedisError:
+        return _increase_in(caches["own"], key)
+
+
+def _increase_in(counts: BaseCache, key: str) -> int:
+    counts.add(key, 0, timeout=2 * _WINDOW_SECONDS)
+    try:
+        return counts.incr(key)
     except ValueError:  # evicted between the two calls
         return 1
+
+
+def _decrease(counts: BaseCache, key: str) -> None:
+    if counts.get(key):
+        counts.decr(key)
 
 
 def _keys(name: str, address: str) -> Iterator[str]:

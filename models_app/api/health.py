@@ -59,18 +59,22 @@ def _queue() -> str:
 
 
 def _worker() -> str:
-    return _beating("worker", "No worker has been seen for a while.")
+    if _is_alive("worker"):
+        return ""
+    if _is_alive("reconciler"):
+        return "No worker has been seen for a while."
+    return "No worker can be seen: the reconciler asks them for a sign of life."
 
 
 def _reconciler() -> str:
-    return _beating("reconciler", "The reconciler has not been seen for a while.")
+    return "" if _is_alive("reconciler") else "The reconciler has not been seen for a while."
 
 
-def _beating(name: str, sentence: str) -> str:
+def _is_alive(name: str) -> bool:
     try:
-        return "" if is_alive(name) else sentence
+        return is_alive(name)
     except DatabaseError:
-        return sentence
+        return False
 
 
 CHECKS: dict[str, Check] = {"database": _database, "queue": _queue, "worker": _worker, "reconciler": _reconciler}

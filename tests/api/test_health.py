@@ -24,6 +24,12 @@ def test_a_panel_without_worker_and_reconciler_is_not_ready() -> None:
     assert answer.json()["parts"]["worker"] != "ok" != answer.json()["parts"]["reconciler"]
 
 
+def test_a_worker_is_not_blamed_for_a_reconciler_that_is_away() -> None:
+    assert Client().get("/readyz").json()["parts"]["worker"].endswith("the reconciler asks them for a sign of life.")
+    heartbeats.beat(heartbeats.RECONCILER)
+    assert Client().get("/readyz").json()["parts"]["worker"] == "No worker has been seen for a while."
+
+
 def test_a_panel_without_a_gpu_is_ready() -> None:
     heartbeats.beat(heartbeats.WORKER)
     heartbeats.beat(heartbeats.RECONCILER)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
+from django.core.cache import cache, caches
+from django.core.cache.backends.redis import RedisCache
 from django.test import Client
 from django.urls import reverse
 
@@ -15,11 +18,15 @@ PASSWORD = "a long pass phrase"
 
 
 @pytest.fixture(autouse=True)
-def fresh_counters(settings):
+def fresh_counters(settings, monkeypatch):
+    """All within one minute, however long it takes."""
     settings.LOGIN_ATTEMPTS_PER_MINUTE = 3
-    cache.clear()
+    monkeypatch.setattr("models_app.accounts.throttle.time", SimpleNamespace(time=lambda: 0.0))
+    for counts in (cache, caches["own"]):
+        counts.clear()
     yield
-    cache.clear()
+    for counts in (cache, caches["own"]):
+        counts.clear()
 
 
 def attempt(client: Client, name: str, password: str, address: str = "10.0.0.1"):
@@ -51,6 +58,15 @@ def test_guesses_at_one_name_are_refused_even_from_many_addresses(client, member
     page = attempt(client, "MAX", PASSWORD, "10.0.1.9").content.decode()
     assert "Too many wrong passwords" in page
     assert "_auth_user_id" not in client.session
+
+
+def test_while_redis_is_away_people_log_in_and_guesses_are_refused(client, member, monkeypatch):
+    gone = RedisCache("redis://127.0.0.1:1/0", {})
+    monkeypatch.setattr("models_app.accounts.throttle.cache", gone)
+    assert attempt(client, "max", PASSWORD).url == reverse("fleet")
+    for _ in range(3):
+        attempt(Client(), "max", "wrong")
+    assert "Too many wrong passwords" in attempt(Client(), "max", PASSWORD).content.decode()
 
 
 def test_guesses_at_many_names_are_refused_from_one_address(client, member):
