@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from models_app.agent import codec
@@ -49,7 +50,7 @@ class Desk:
     def __init__(self, target: Target, say: Callable[[Message], None]) -> None:
         self._target = target
         self._say = say
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, asyncio.Task[list[Message]]] = {}
         self._ends: OrderedDict[int, list[Message]] = OrderedDict()
         self._settled: OrderedDict[int, None] = OrderedDict()
 
@@ -64,7 +65,8 @@ class Desk:
         elif len(self._tasks) >= MOST_RUNNING:
             self._end(ask.id, Done(ask.id, failed=Failed("endpoint_busy", "The agent is doing too much at once.")))
         else:
-            self._tasks[ask.id] = asyncio.create_task(self._do(ask))
+            task = self._tasks[ask.id] = asyncio.create_task(self._do(ask))
+            task.add_done_callback(partial(self._done, ask.id))
 
     def cancel(self, ask_id: int) -> None:
         """Stop it, if it still runs."""
@@ -91,24 +93,24 @@ class Desk:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _do(self, ask: Ask) -> None:
-        ends: list[Message]
+    async def _do(self, ask: Ask) -> list[Message]:
         try:
             async with asyncio.timeout(min(ask.seconds, LONGEST_SECONDS)):
-                ends = _answered(ask.id, await self._perform(ask))
+                return _answered(ask.id, await self._perform(ask))
         except BackendError as error:
-            ends = [Done(ask.id, failed=failed(error))]
+            return [Done(ask.id, failed=failed(error))]
         except TimeoutError:
-            ends = [_failed(ask.id, "endpoint_timed_out", f"It took longer than {ask.seconds:.3g} seconds.")]
-        except asyncio.CancelledError:
-            ends = [_failed(ask.id, "cancelled", "Cancelled.")]
+            return [_failed(ask.id, "endpoint_timed_out", f"It took longer than {ask.seconds:.3g} seconds.")]
         except Malformed as error:
-            ends = [_failed(ask.id, "endpoint_rejected", str(error))]
+            return [_failed(ask.id, "endpoint_rejected", str(error))]
         except Exception as error:
             log.exception("%s at %s failed", ask.call, ask.endpoint or "this host")
-            ends = [_failed(ask.id, "agent_fault", f"The agent could not do it: {type(error).__name__}.")]
-        self._tasks.pop(ask.id, None)
-        self._end(ask.id, *ends)
+            return [_failed(ask.id, "agent_fault", f"The agent could not do it: {type(error).__name__}.")]
+
+    def _done(self, ask_id: int, task: asyncio.Task[list[Message]]) -> None:
+        """Not a part of the task: one that is cancelled before it has begun does nothing at all."""
+        del self._tasks[ask_id]
+        self._end(ask_id, *([_failed(ask_id, "cancelled", "Cancelled.")] if task.cancelled() else task.result()))
 
     async def _perform(self, ask: Ask) -> Any:
         call = (ENDPOINT_CALLS if ask.endpoint else HOST_CALLS).get(ask.call)

@@ -64,7 +64,7 @@ class Rig:
     async def end_of(self, ask: Ask) -> Done:
         self.desk.ask(ask)
         async with asyncio.timeout(10):
-            await asyncio.gather(*self.desk._tasks.values())
+            await asyncio.gather(*self.desk._tasks.values(), return_exceptions=True)
         return self.ends(ask.id)[-1]
 
     def ends(self, ask_id: int) -> list[Done]:
@@ -108,6 +108,17 @@ async def test_a_cancelled_call_stops_and_says_so(rig: Rig) -> None:
     end = await rig.end_of(Ask(2, "installed", "ollama"))
     assert end.failed is None
     assert [end.failed.code for end in rig.ends(1) if end.failed] == ["cancelled"]
+
+
+async def test_a_call_that_is_cancelled_before_it_has_begun_says_so_too(rig: Rig) -> None:
+    rig.desk.ask(LOAD)
+    rig.desk.cancel(1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [end.failed.code for end in rig.ends(1) if end.failed] == ["cancelled"]
+    assert rig.backend.loads == 0
+    rig.desk.settle(1)
+    assert rig.desk.running() == ()
 
 
 async def test_a_call_that_takes_too_long_is_given_up(rig: Rig) -> None:
