@@ -18,7 +18,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from models_app import live
-from models_app.agent.messages import CloseCode, Committed, Observed, Samples
+from models_app.agent.messages import Announce, CloseCode, Committed, LocalEndpoint, Observed, Samples
 from models_app.agent_link import apart, switchboard
 from models_app.agent_link.door import watch
 from models_app.agent_link.models import Agent
@@ -30,7 +30,6 @@ from models_app.inventory.routes import agent_url
 from models_app.telemetry import fresh
 from models_app.telemetry.models import LatestSample
 from tests.agent_link.test_agents_over_a_socket import raw_agent, remembered, sample
-from tests.factories import EndpointFactory
 from tests.fixtures.agents import PanelSocket, until
 from tests.telemetry.test_showing_before_writing import Looking
 
@@ -83,7 +82,8 @@ async def test_samples_are_stored_there_and_confirmed_here(
 async def test_what_an_endpoint_has_in_memory_is_recorded(panel_socket: PanelSocket, tmp_path: Path) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
         url = agent_url(agent.host.pk, "llama")
-        await sync_to_async(EndpointFactory)(host=agent.host, url=url)
+        await agent.say(Announce((LocalEndpoint("llama", "ollama"),)))
+        await until(Endpoint.objects.filter(url=url).exists, "its row")
         held = ResidentModel("qwen", ModelState.LOADED, size_bytes=GIB)
         await agent.say(Observed("llama", observation=Observation((held,))))
         await until(LoadedModel.objects.filter(endpoint__url=url, name="qwen").exists, "the model")
