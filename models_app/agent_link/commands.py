@@ -169,7 +169,7 @@ def forget_news(command_id: int) -> None:
 
 def notify(command_id: int) -> None:
     """Wake whoever waits for the command in this process; others look at the row."""
-    with _lock:
+    with _lock:  # until it has been called: whoever waits no longer may have closed its loop
         call = _waiting.get(command_id)
-    if call is not None:
-        call()
+        if call is not None:
+            call()
