@@ -17,11 +17,10 @@ from models_app.live import current_revision
 from models_app.probes.types import GpuState, HostSample
 from models_app.simulation.devices import GIB, SimulatedGpu
 from models_app.simulation.hardware import SimulatedHost
-from models_app.telemetry import sources
+from models_app.telemetry import rings, sources
 from models_app.telemetry.collector import Collector, record_sample
 from models_app.telemetry.latest import is_stale, latest
 from models_app.telemetry.models import LatestSample
-from models_app.telemetry.rings import RECENT_POINTS
 from models_app.telemetry.samples import pack, unpack
 from tests.factories import EndpointFactory, HostFactory, LoadedModelFactory
 
@@ -95,14 +94,17 @@ def test_a_machine_that_counts_from_one_again_is_heard(host: Host, simulated_hos
     assert record_sample(host, replace(at(sample, 1), sequence=1)) is True
 
 
-def test_the_ring_keeps_one_point_a_second_of_the_last_minutes(host: Host, simulated_host: SimulatedHost) -> None:
+def test_the_ring_keeps_one_point_a_second_of_the_last_minutes(
+    host: Host, simulated_host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rings, "RECENT_POINTS", 15)
     pid = simulated_host.spawn("python3")
-    for second in range(RECENT_POINTS + 5):
+    for second in range(15 + 5):
         simulated_host.allocate(pid, 0, 1000)
         record_sample(host, at(simulated_host.sample(), second))
         record_sample(host, at(simulated_host.sample(), second + 0.5))
     [points] = LatestSample.objects.get().recent.values()
-    assert points == [1000 * number for number in range(6, RECENT_POINTS + 6)]
+    assert points == [1000 * number for number in range(6, 15 + 6)]
 
 
 def test_a_long_silence_starts_the_ring_anew(host: Host, simulated_host: SimulatedHost) -> None:
