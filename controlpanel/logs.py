@@ -28,6 +28,8 @@ class OneLine(logging.Filter):
         self._told_at: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security"):
+            record.exc_info = None  # anybody can send such a request; where it came in is of no interest
         error = _trouble(record)
         if error is None and getattr(record, "status_code", 0) != HTTPStatus.SERVICE_UNAVAILABLE:
             return True

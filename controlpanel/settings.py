@@ -55,6 +55,11 @@ DEMO = env.flag("BERTH_DEMO", False, "Marks every page as a simulated fleet; set
 
 # ── doors ────────────────────────────────────────────────────────────────────
 BEHIND_TLS = env.flag("BERTH_BEHIND_TLS", False, "A proxy terminates TLS: secure cookies, HSTS, X-Forwarded-Proto trusted.")
+PROXIES = env.networks(
+    "BERTH_PROXIES",
+    "127.0.0.1,::1",
+    "Where the TLS proxy is, as the panel sees it: its `X-Forwarded-For` says who a client is.",
+)
 ALLOWED_HOSTS = [
     "localhost",
     "127.0.0.1",

@@ -9,4 +9,5 @@ urlpatterns = [
     path("", include("models_app.web.urls")),
 ]
 
+handler400 = "models_app.web.views.errors.bad_request"
 handler500 = "models_app.web.views.errors.server_error"

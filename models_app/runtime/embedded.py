@@ -56,6 +56,7 @@ class WebServer(uvicorn.Server):
                 ws_max_size=64 * 1024,
                 ws_per_message_deflate=False,
                 proxy_headers=settings.BEHIND_TLS,
+                forwarded_allow_ips=[str(network) for network in settings.PROXIES],
                 server_header=False,
             )
         )

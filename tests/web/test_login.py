@@ -11,7 +11,9 @@ from django.core.cache.backends.redis import RedisCache
 from django.test import Client
 from django.urls import reverse
 
+from controlpanel.logs import OneLine
 from models_app.accounts.first_admin import ensure_first_admin
+from models_app.accounts.models import AuditEntry
 
 LOGIN = "/login/"
 PASSWORD = "a long pass phrase"
@@ -138,6 +140,36 @@ def test_a_form_of_another_login_is_told_to_be_out_of_date(member):
     assert "This page was out of date" in answer.content.decode()
     assert 'href="/account/"' in answer.content.decode()
     assert "Reload it" in answer["Berth-Trouble"]
+
+
+def test_a_form_that_a_proxy_readdressed_names_both_addresses(member):
+    strict = Client(enforce_csrf_checks=True)
+    answer = strict.post(LOGIN, headers={"Origin": "https://berth.example:8443"})
+    assert answer.status_code == 403
+    words = answer.content.decode()
+    assert "from https://berth.example:8443" in words
+    assert "for http://testserver" in words
+
+
+def test_a_name_that_the_panel_does_not_go_by_is_told_with_the_setting(client, db, caplog):
+    answer = client.get(LOGIN, headers={"Host": "other.example"})
+    assert answer.status_code == 400
+    assert "BERTH_ALLOWED_HOSTS" in answer.content.decode()
+    (line,) = (one for one in caplog.records if one.name == "django.security.DisallowedHost")
+    assert OneLine().filter(line)
+    assert line.exc_info is None
+
+
+def test_logins_are_told_with_the_address_and_no_name_that_nobody_has(client, member, caplog):
+    attempt(client, "my password by mistake", "max")
+    attempt(client, "max", "wrong")
+    assert [one.getMessage() for one in caplog.records if "login" in one.name] == [
+        "a login from 10.0.0.1 failed: nobody has that name",
+        "a login from 10.0.0.1 failed: max's password was wrong",
+    ]
+    attempt(client, "max", PASSWORD, "10.0.0.7")
+    entry = AuditEntry.objects.get(action="account.log_in")
+    assert (entry.user, entry.detail) == (member, {"address": "10.0.0.7"})
 
 
 def test_an_address_that_only_takes_forms_has_a_page_with_the_way_back(as_admin):

@@ -25,6 +25,7 @@ from models_app.runtime.background import Background
 from models_app.runtime.demo import DemoFleet
 from models_app.runtime.lock import AlreadyRunning, data_folder_lock
 from models_app.runtime.part import Part
+from models_app.runtime.schema import WrongSchema, refuse_newer_schema
 from models_app.runtime.worker import EmbeddedWorker
 
 LEAVE_SECONDS = 3.0
@@ -50,12 +51,13 @@ class Command(BaseCommand):
                 self._run(listener)
         except AlreadyRunning as error:
             raise CommandError(f"{error} Stop it first, or choose another BERTH_DATA_DIR.") from None
-        except embedded.CannotListen as error:
+        except (embedded.CannotListen, WrongSchema) as error:
             raise CommandError(str(error)) from None
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
 
     def _run(self, listener: socket.socket) -> None:
+        refuse_newer_schema()
         call_command("migrate", verbosity=0, interactive=False)
         if connection.vendor == "sqlite":
             expire_leases()  # the lock on the data folder says that whoever held them is gone

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.contrib.auth import views
 from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
 
+from models_app.accounts import audit
+from models_app.accounts.roles import Via, actor
 from models_app.accounts.throttle import Throttled, begin_attempt, forgive_attempt
+
+log = logging.getLogger(__name__)
 
 
 class ThrottledForm(AuthenticationForm):
@@ -20,9 +28,14 @@ class ThrottledForm(AuthenticationForm):
         try:
             begin_attempt(name, address)
         except Throttled as throttled:
+            log.warning("a login from %s was refused: too many wrong passwords", address)
             self.add_error(None, str(throttled))
             return self.cleaned_data
-        cleaned = super().clean()
+        try:
+            cleaned = super().clean()
+        except ValidationError:
+            log.warning("a login from %s failed: %s", address, _whose(name))
+            raise
         forgive_attempt(name, address)
         return cleaned
 
@@ -32,3 +45,14 @@ class LoginView(views.LoginView):
 
     form_class = ThrottledForm
     redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Log in, and say so to the audit trail with the address."""
+        user = form.get_user()
+        audit.record(actor(user, Via.WEB), "account.log_in", user, address=self.request.META.get("REMOTE_ADDR", ""))
+        return super().form_valid(form)
+
+
+def _whose(name: str) -> str:
+    """A name that nobody has is not written down: people type their password there."""
+    return f"{name}'s password was wrong" if User.objects.filter(username=name).exists() else "nobody has that name"
