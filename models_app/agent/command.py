@@ -14,7 +14,7 @@ from models_app.agent import config, credentials
 from models_app.agent.codec import Malformed
 from models_app.agent.config import BadConfig, Config
 from models_app.agent.credentials import BadSecret, Credentials
-from models_app.agent.link import UNREACHED
+from models_app.agent.link import UNREACHED, words_of
 from models_app.agent.program import Agent
 from models_app.agent.proofs import BadToken, Token
 from models_app.agent.session import PanelRefused
@@ -58,7 +58,9 @@ def _enrol(chosen: Config) -> int:
             credentials.save(chosen.secret_file, before)
         raise
     except (*UNREACHED, Malformed) as error:
-        sys.stderr.write(f"No connection to the panel: {error}. The secret is kept; the agent's first run enrols it.\n")
+        sys.stderr.write(
+            f"No connection to the panel: {words_of(error)}. The secret is kept; the agent's first run enrols it.\n"
+        )
         return 1
     sys.stdout.write(f"The panel knows this machine as {host}. Start the agent now.\n")
     return 0

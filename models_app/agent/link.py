@@ -34,6 +34,16 @@ REFUSALS = {
 }
 
 
+def words_of(error: Exception) -> str:
+    """Why there is no connection, with what helps where the panel's certificate is not trusted."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({error.verify_message}). "
+            "If it comes from an authority of your own, name that in ca_file"
+        )
+    return str(error)
+
+
 class Link:
     """Keeps a session connected. ``wake`` is set whenever the session may have something to send."""
 
@@ -107,7 +117,7 @@ class Link:
         except Malformed as error:
             log.error("the panel and this agent do not understand each other: %s", error)
         except UNREACHED as error:
-            log.warning("no connection to the panel: %s", error)
+            log.warning("no connection to the panel: %s", words_of(error))
         if code in REFUSALS:
             log.error("the panel closed the connection: %s.", REFUSALS[code])
             return REFUSED_PAUSE_SECONDS * (1 + self._random_fraction())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from models_app.agent import config, credentials
 from models_app.agent.config import BadConfig, parse
 from models_app.agent.credentials import BadSecret, Credentials
 from models_app.agent.endpoints import Endpoints, Machine
-from models_app.agent.link import LONGEST_PAUSE_SECONDS, Link
+from models_app.agent.link import LONGEST_PAUSE_SECONDS, Link, words_of
 from models_app.agent.proofs import BadToken, Token
 from models_app.agent.session import AgentSession, Identity
 from models_app.agent.supervision.supervisor import Supervisor
@@ -144,3 +145,11 @@ def test_pauses_grow_up_to_a_bound_and_are_spread() -> None:
     assert longest == sorted(longest)
     assert (longest[0], longest[-1]) == (0.5, LONGEST_PAUSE_SECONDS)
     assert shortest == [pause / 2 for pause in longest]
+
+
+def test_a_certificate_that_is_not_trusted_is_told_with_what_helps() -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "unable to get local issuer certificate"
+    assert "unable to get local issuer certificate" in words_of(error)
+    assert words_of(error).endswith("ca_file")
+    assert words_of(ConnectionRefusedError("refused")) == "refused"

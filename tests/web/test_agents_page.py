@@ -37,6 +37,11 @@ def test_a_host_is_added_with_a_token_and_the_commands_that_use_it(as_admin, db)
     assert Host.objects.get().tags == ["behind NAT"]
 
 
+def test_an_authority_of_ones_own_is_named_behind_tls_only(as_admin, db):
+    assert "ca_file" not in as_admin.post(ADD, {"name": "gpu-1", "tags": ""}).content.decode()
+    assert "ca_file" in as_admin.post(ADD, {"name": "gpu-2", "tags": ""}, secure=True).content.decode()
+
+
 def test_the_token_is_in_no_command_that_a_shell_remembers(as_admin, db):
     shown = as_admin.post(ADD, {"name": "gpu-1", "tags": ""}).content.decode()
     assert not any(token_in(shown) in block for block in shown.split("<pre")[1:])
