@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 NEW_ENDPOINTS_SECONDS = 1.0
 REPEAT_SECONDS = 15.0
 """What has not changed is told again after this, as a sign of life."""
+REPEAT_FIRST_SECONDS = 1.0
+"""The first word on an endpoint is told again sooner: the panel may not have written down the endpoint when it came."""
 
 
 class Watch:
@@ -71,8 +73,8 @@ class Watch:
 
     def _tell(self, news: Observed, began: float) -> None:
         now = asyncio.get_running_loop().time()
-        before, told = self._told.get(news.endpoint, (None, 0.0))
-        if news != before or now - told >= REPEAT_SECONDS:
-            self._told[news.endpoint] = news, now
+        before, again_at = self._told.get(news.endpoint, (None, 0.0))
+        if news != before or now >= again_at:
+            self._told[news.endpoint] = news, now + (REPEAT_FIRST_SECONDS if before is None else REPEAT_SECONDS)
             self._session.say(Observed(news.endpoint, now - began, news.observation, news.failed))
             self._wake.set()

@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from models_app.agent.messages import Observed
 from models_app.agent.session import State
 from models_app.agent.watch import Watch
@@ -21,7 +23,7 @@ class Endpoints:
 
     def __init__(self) -> None:
         self.looks: Counter[str] = Counter()
-        self.has_looked_twice = asyncio.Event()
+        self.has_looked_twice, self.has_looked_often = asyncio.Event(), asyncio.Event()
 
     async def backend(self, name: str) -> Any:
         endpoints = self
@@ -31,13 +33,15 @@ class Endpoints:
                 endpoints.looks[name] += 1
                 if endpoints.looks[name] > 1:
                     endpoints.has_looked_twice.set()
+                if min(endpoints.looks[each] for each in endpoints.names) > 3:
+                    endpoints.has_looked_often.set()
                 return Observation()
 
         return Backend()
 
 
 class Session:
-    """That of an agent whose panel is away."""
+    """That of an agent."""
 
     state = State.CHALLENGED
     observe_seconds = 0.0
@@ -58,3 +62,17 @@ async def test_while_the_panel_is_away_only_managed_servers_are_looked_at_so_tha
     await asyncio.gather(watch, return_exceptions=True)
     assert set(endpoints.looks) == {"managed.0123"}
     assert session.said == []
+
+
+async def test_the_first_word_on_an_endpoint_is_told_again_soon_for_the_panel_may_not_have_known_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("models_app.agent.watch.REPEAT_FIRST_SECONDS", 0.0)
+    endpoints, session = Endpoints(), Session()
+    session.state = State.OPEN
+    watch = asyncio.create_task(Watch(endpoints, session, asyncio.Event()).run())  # type: ignore[arg-type]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await endpoints.has_looked_often.wait()
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    assert Counter(word.endpoint for word in session.said) == {"managed.0123": 2, "ollama": 2}
