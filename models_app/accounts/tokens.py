@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import OperationalError
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from models_app.accounts import audit
@@ -57,6 +57,11 @@ def revoke_token(actor: Actor, token: ApiToken) -> None:
     """End a token now. Revoking it twice changes nothing."""
     if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
         audit.record(actor, "token.revoke", token, owner=token.user.get_username())
+
+
+def unrevoked_tokens(beginning: str) -> QuerySet[ApiToken]:
+    """Those whose shown prefix begins so, and the one that is exactly this, as whoever finds a lost token has it."""
+    return ApiToken.objects.filter(Q(prefix__startswith=beginning) | Q(digest=_digest(beginning)), revoked_at=None)
 
 
 def find_token(secret: str) -> ApiToken | None:

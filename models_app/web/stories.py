@@ -130,7 +130,8 @@ def _phase(operation: Operation) -> str:
 def _progress(operation: Operation) -> str:
     if operation.progress_bytes is None:
         return ""
-    done = "downloaded" if operation.kind == Kind.PULL else "VRAM risen"
+    memory = "RAM" if set(operation.estimate.get("devices", ())) == {""} else "VRAM"
+    done = "downloaded" if operation.kind == Kind.PULL else f"{memory} risen"
     total = operation.progress_total_bytes
     about = "" if operation.kind == Kind.PULL else "about "
     return f"{done} {in_bytes(operation.progress_bytes)}" + (f" of {about}{in_bytes(total)}" if total else "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from models_app.accounts.models import ApiToken
 from models_app.accounts.tokens import find_token, may_write
@@ -54,7 +56,7 @@ def test_what_cannot_be_made_is_said(admin, member, arguments, why):
 
 
 def test_without_an_admin_the_command_says_how_to_get_one(db):
-    with pytest.raises(CommandError, match="no admin yet"):
+    with pytest.raises(CommandError, match=r"no admin yet: `manage\.py resetadmin`"):
         run("token", "create", "ci")
 
 
@@ -70,6 +72,25 @@ def test_revoke_takes_the_beginning_of_a_token(admin):
     secret = run("token", "create", "ci")
     run("token", "revoke", secret[:12])
     assert find_token(secret) is None
+
+
+def test_revoke_takes_a_whole_token_that_was_found_where_it_should_not_be(admin):
+    secret = run("token", "create", "ci")
+    run("token", "revoke", secret)
+    assert find_token(secret) is None
+
+
+def test_revoke_does_not_repeat_what_may_be_a_secret(admin):
+    secret = run("token", "create", "ci")
+    with pytest.raises(CommandError) as refused:
+        run("token", "revoke", secret[:-1])
+    assert secret[12:-1] not in str(refused.value)
+
+
+def test_list_tells_what_has_expired(admin):
+    run("token", "create", "ci", "--days", "1")
+    ApiToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert "expired" in run("token", "list")
 
 
 def test_revoke_refuses_to_guess(admin):

@@ -147,6 +147,11 @@ def test_a_running_operation_shows_how_far_it_is_and_can_be_cancelled(as_admin, 
     assert running.cancel_requested_at
 
 
+def test_a_load_into_host_ram_tells_what_has_risen_there(as_member):
+    OperationFactory(state="running", progress_bytes=4 * GIB, estimate={"devices": {"": 10 * GIB}})
+    assert "· RAM risen 4.0 GiB" in as_member.get("/operations/").content.decode()
+
+
 def test_a_waiting_operation_names_what_it_waits_for(as_member, db):
     first = OperationFactory(state="running")
     waiting = OperationFactory(state="queued", waiting_for=first)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from models_app.accounts.models import ApiToken
 from models_app.accounts.roles import Actor, Via
-from models_app.accounts.tokens import TokenRefused, create_token, revoke_token
+from models_app.accounts.tokens import TokenRefused, create_token, revoke_token, unrevoked_tokens
 
 
 class Command(BaseCommand):
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         create.add_argument("--user", help="its owner; the first admin when left out")
         create.add_argument("--days", type=_days, help="days until it expires; never when left out")
         verbs.add_parser("list", help="name, prefix, scope, owner, state")
-        verbs.add_parser("revoke", help="end a token").add_argument("prefix")
+        verbs.add_parser("revoke", help="end a token").add_argument("prefix", help="how it begins, or the whole of it")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
         verbs: dict[str, Callable[..., None]] = {"create": self._create, "list": self._list, "revoke": self._revoke}
@@ -44,13 +44,14 @@ class Command(BaseCommand):
 
     def _list(self, **_: Any) -> None:
         for row in ApiToken.objects.select_related("user"):
-            state = "revoked" if row.revoked_at else "active"
+            is_over = row.expires_at is not None and row.expires_at <= timezone.now()
+            state = "revoked" if row.revoked_at else "expired" if is_over else "active"
             self.stdout.write(f"{row.prefix}…  {row.scope:<5}  {state:<7}  {row.user.get_username()}  {row.name}")
 
     def _revoke(self, *, prefix: str, **_: Any) -> None:
-        found = list(ApiToken.objects.filter(prefix__startswith=prefix.rstrip("…"), revoked_at=None)[:2])
+        found = list(unrevoked_tokens(prefix.rstrip("…"))[:2])
         if len(found) != 1:
-            raise CommandError(f"{'No' if not found else 'More than one'} active token begins with {prefix!r}.")
+            raise CommandError(f"{'No' if not found else 'More than one'} active token begins with {prefix[:12]!r}.")
         revoke_token(_actor(), found[0])
         self.stdout.write(f"Revoked {found[0]}.")
 
@@ -77,5 +78,5 @@ def _owner(username: str | None) -> User:
     )
     first = admins.order_by("pk").first()
     if first is None:
-        raise CommandError("There is no admin yet. Start the panel once with `make up`.")
+        raise CommandError("There is no admin yet: `manage.py resetadmin` makes one.")
     return first
