@@ -24,8 +24,9 @@ import msgspec
 from django.conf import settings
 
 from models_app.agent.messages import CloseCode
+from models_app.agent_link.door import open_beside
 from models_app.agent_link.line import Line
-from models_app.agent_link.words import MOST_WAITING_BYTES, Closed, Opened, Said, ToPanel, Watched, Wire, Word
+from models_app.agent_link.words import MOST_WAITING_BYTES, Closed, Due, Opened, Said, ToPanel, Watched, Wire, Word
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,10 @@ class Apart:
             self._wire.close()
             self._wire = None
 
+    def _begin(self, loop: asyncio.AbstractEventLoop, work: str) -> None:
+        """A further work is due there, as another thread says."""
+        loop.call_soon_threadsafe(self._say, Due(work))
+
     def _say(self, word: Word) -> None:
         if self._wire is None:
             return
@@ -100,6 +105,7 @@ class Apart:
             return None
         wire = self._wire = Wire(ours)
         self._process = process
+        open_beside(partial(self._begin, asyncio.get_running_loop()))
         self._listening = asyncio.create_task(self._listen(wire, process))
         return wire
 
@@ -107,16 +113,23 @@ class Apart:
         began, end = time.monotonic(), partial(_end, process)
         atexit.register(end)
         try:
+            await self._listen_on(wire)
+            if self._wire is wire:
+                self._wire = None
+                await self._lost(time.monotonic() - began)
+            await asyncio.to_thread(end)
+            atexit.unregister(end)
+        finally:
+            if self._process is process:
+                open_beside(None)
+
+    async def _listen_on(self, wire: Wire) -> None:
+        try:
             async for word in wire.heard(_DECODER):
                 await self._hear(word)
         except Exception:
             log.exception("what the process that takes in what agents report said could not be heard")
             wire.close()
-        if self._wire is wire:
-            self._wire = None
-            await self._lost(time.monotonic() - began)
-        await asyncio.to_thread(end)
-        atexit.unregister(end)
 
     async def _lost(self, lived_seconds: float) -> None:
         """It has died: its agents come again, to another one or, where that does not last, to this process."""

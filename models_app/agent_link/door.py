@@ -1,7 +1,11 @@
-"""How other processes reach the one that holds an agent's socket. For a word that is lost, the rows are looked at."""
+"""How others reach the process that holds an agent's socket, and the one beside it.
+
+For a word to another process that is lost, the rows are looked at.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +19,7 @@ WATCHED_SECONDS = 10.0
 
 
 _held: set[int] = set()
+_begin_beside: Callable[[str], object] | None = None
 
 
 def hold(agent_id: int, *, is_open: bool) -> None:
@@ -25,6 +30,20 @@ def hold(agent_id: int, *, is_open: bool) -> None:
 def is_held(agent_id: int) -> bool:
     """Whether this process holds the agent's socket, so that it hears of the end of a command at once."""
     return agent_id in _held
+
+
+def open_beside(begin: Callable[[str], object] | None) -> None:
+    """A process beside this one begins works by their names from now on; ``None`` when it has ended."""
+    global _begin_beside
+    _begin_beside = begin
+
+
+def ask_beside(work: str) -> bool:
+    """Have the process beside this one do a work now, from any thread; whether there is such a process."""
+    begin = _begin_beside
+    if begin is not None:
+        begin(work)
+    return begin is not None
 
 
 def tell_commands(agent_id: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -15,7 +16,7 @@ from models_app.agent.messages import CloseCode, Observed, Samples, unpack
 from models_app.agent_link.inbox import Flood, Inbox
 from models_app.agent_link.intake import Intake, Stored
 from models_app.agent_link.tasks import run_in
-from models_app.agent_link.words import Closed, FromPanel, Happened, Opened, Refused, Said, Watched, Wire
+from models_app.agent_link.words import Closed, Due, FromPanel, Happened, Opened, Refused, Said, Watched, Wire
 from models_app.agent_link.words import Stored as SaidToBeStored
 from models_app.inventory.models import Host
 from models_app.telemetry.history.recorder import recorder
@@ -26,10 +27,11 @@ _DECODER = msgspec.msgpack.Decoder(FromPanel)
 
 
 class Recording:
-    """Takes in what the panel hands on over this socket."""
+    """Takes in what the panel hands on over this socket; ``begin`` gets the names of further works when they are due."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, begin: Callable[[str], None]) -> None:
         self._wire = Wire(end)
+        self._begin = begin
         self._intake = Intake(self._tell_stored)
         self._intake.are_many = True
         self._inboxes: dict[int, Inbox] = {}
@@ -57,6 +59,8 @@ class Recording:
                 self._intake.arrived(self._inboxes[word.line])
             case Closed():
                 self._close(word.line)
+            case Due():
+                self._begin(word.work)
 
     async def _open(self, word: Opened) -> None:
         try:

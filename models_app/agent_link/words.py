@@ -52,6 +52,12 @@ class Watched(Word):
     seconds: float
 
 
+class Due(Word):
+    """It is time for a work that is done beside, whose name this is."""
+
+    work: str
+
+
 class Stored(Word):
     """By line, the sequence up to which everything that came is stored."""
 
@@ -73,7 +79,7 @@ class Happened(Word):
     revision: int
 
 
-FromPanel: TypeAlias = Opened | Said | Closed | Watched
+FromPanel: TypeAlias = Opened | Said | Closed | Watched | Due
 ToPanel: TypeAlias = Stored | Refused | Happened
 W = TypeVar("W", bound=Word)
 

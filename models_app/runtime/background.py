@@ -7,8 +7,6 @@ hold up an operation for as long as they take together.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -17,7 +15,7 @@ from django.conf import settings
 from models_app.agent_link import absence
 from models_app.agent_link.absence import TICK_SECONDS as ABSENCE_SECONDS
 from models_app.alerts.delivery.worker import DELIVER_SECONDS, Deliverer
-from models_app.alerts.evaluator import EVALUATE_SECONDS, Evaluator
+from models_app.alerts.evaluator import EVALUATE_SECONDS
 from models_app.inventory.server_hosts import supervisor
 from models_app.inventory.watch import Watcher
 from models_app.operations.reconciler import Reconciler
@@ -25,13 +23,13 @@ from models_app.plans import rhythm as plans
 from models_app.plans.forgetting import FORGET_SECONDS, forget_old
 from models_app.plans.predicting import preload
 from models_app.plans.tasks import tell_again
+from models_app.runtime.beside import ALERTS, HISTORY, Tick, attempt, here_or_beside
 from models_app.runtime.part import Part
 from models_app.telemetry.collector import Collector
-from models_app.telemetry.history.maintenance import TICK_SECONDS, maintain
+from models_app.telemetry.history.maintenance import TICK_SECONDS
 from models_app.telemetry.history.recorder import FLUSH_SECONDS, recorder
 from models_app.telemetry.precedence import precedence
 
-log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 1.0
 SOLVES_SECONDS = 30.0
 PLANS_SECONDS = 1.0
@@ -39,8 +37,6 @@ PREDICT_SECONDS = 10.0
 SUPERVISE_SECONDS = 1.0
 EMBEDDED = "embedded"
 """The holder's name of the reconciler's lease: the lock on the data folder lets only one process use it."""
-
-Tick = Callable[[], Awaitable[None]]
 
 
 class Background(Part):
@@ -64,7 +60,7 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
     A tick that fails is logged and tried again at its next time.
     """
     collector, watcher = Collector(), Watcher()
-    evaluator, deliverer, servers = Evaluator(), Deliverer(), supervisor()
+    deliverer, servers = Deliverer(), supervisor()
 
     def while_leading(tick: Tick) -> Tick:
         async def tick_if_leading() -> None:
@@ -80,22 +76,22 @@ async def run(stop: asyncio.Event, reconciler: Reconciler) -> None:
         (SUPERVISE_SECONDS, while_leading(sync_to_async(servers.tick, thread_sensitive=False))),
         (ABSENCE_SECONDS, while_leading(sync_to_async(absence.tick))),
         (FLUSH_SECONDS, sync_to_async(recorder.flush_when_due)),
-        (TICK_SECONDS, while_leading(sync_to_async(maintain))),
+        (TICK_SECONDS, while_leading(here_or_beside(HISTORY))),
         (FORGET_SECONDS, while_leading(sync_to_async(forget_old))),
-        (EVALUATE_SECONDS, while_leading(evaluator.tick)),
+        (EVALUATE_SECONDS, while_leading(here_or_beside(ALERTS))),
         (DELIVER_SECONDS, while_leading(deliverer.tick)),
         (SOLVES_SECONDS, while_leading(sync_to_async(tell_again))),
         (PREDICT_SECONDS, while_leading(sync_to_async(preload))),
         (PLANS_SECONDS, while_leading(sync_to_async(plans.tick))),
     )
     try:
-        await _attempt(reconciler.tick)  # so that the others know at their first tick
+        await attempt(reconciler.tick)  # so that the others know at their first tick
         async with asyncio.TaskGroup() as group:
             for place, (period_seconds, tick) in enumerate(rhythms):
                 group.create_task(_every(period_seconds, tick, stop, place / len(rhythms)))
     finally:
-        await _attempt(sync_to_async(recorder.flush))
-        await _attempt(reconciler.resign)
+        await attempt(sync_to_async(recorder.flush))
+        await attempt(reconciler.resign)
         await watcher.aclose()
 
 
@@ -105,7 +101,7 @@ async def _every(period_seconds: float, tick: Tick, stop: asyncio.Event, first_a
     async with ThreadSensitiveContext():
         while not await _is_set_by(due, stop):
             await precedence.give_way_async()
-            await _attempt(tick)
+            await attempt(tick)
             due = max(due + period_seconds, loop.time())
 
 
@@ -115,10 +111,3 @@ async def _is_set_by(due: float, stop: asyncio.Event) -> bool:
         async with asyncio.timeout_at(due):
             await stop.wait()
     return stop.is_set()
-
-
-async def _attempt(tick: Tick) -> None:
-    try:
-        await tick()
-    except Exception:
-        log.exception("a background tick failed; it is tried again")

@@ -1,4 +1,4 @@
-"""The process that takes in what many agents report, beside the one that holds their sockets."""
+"""The process beside the one that holds agents' sockets: it takes in what many of them report, and does ``Works``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 from models_app import live
 from models_app.agent_link.apart import END_SECONDS
 from models_app.agent_link.recording import Recording
+from models_app.runtime.beside import Works
 from models_app.runtime.embedded import leave_within
 
 
@@ -18,7 +19,7 @@ async def take_in(end: socket.socket) -> None:
         signal.signal(number, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(100_000, 10, 50)
-    recording = Recording(end)
+    recording = Recording(end, Works().begin)
     if not live.is_shared():
         live.listen(recording.tell)
     await recording.serve()

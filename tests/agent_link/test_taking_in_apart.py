@@ -9,7 +9,7 @@ import asyncio
 import socket
 import subprocess
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -41,9 +41,10 @@ class Beside:
 
     def __init__(self) -> None:
         self.started: list[asyncio.Task[None]] = []
+        self.begin: Callable[[str], None] = lambda work: pytest.fail(f"{work} was not asked for")
 
     def spawn(self, end: socket.socket) -> subprocess.Popen[bytes]:
-        self.started.append(asyncio.ensure_future(Recording(end.dup()).serve()))
+        self.started.append(asyncio.ensure_future(Recording(end.dup(), self.begin).serve()))
         return cast("subprocess.Popen[bytes]", self)
 
     def wait(self, _: float) -> None:
@@ -54,7 +55,7 @@ class Beside:
 
 
 @pytest.fixture
-async def beside(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Beside]:
+async def process_beside(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Beside]:
     """No line is taken in by the switchboard's own process as long as there is another."""
     processes = Beside()
     monkeypatch.setattr(switchboard, "LINES_HERE", 0)
@@ -66,7 +67,7 @@ async def beside(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Beside]:
 
 
 async def test_samples_are_stored_there_and_confirmed_here(
-    panel_socket: PanelSocket, tmp_path: Path, beside: Beside
+    panel_socket: PanelSocket, tmp_path: Path, process_beside: Beside
 ) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
         await agent.say(Samples((sample(1), sample(2))))
@@ -75,10 +76,10 @@ async def test_samples_are_stored_there_and_confirmed_here(
         assert sorted(await sync_to_async(remembered)(agent.host)) == [1, 2]
         assert (await Agent.objects.aget()).committed == 2
         assert (await LatestSample.objects.aget()).sequence == 2
-    assert len(beside.started) == 1
+    assert len(process_beside.started) == 1
 
 
-@pytest.mark.usefixtures("beside")
+@pytest.mark.usefixtures("process_beside")
 async def test_what_an_endpoint_has_in_memory_is_recorded(panel_socket: PanelSocket, tmp_path: Path) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
         url = agent_url(agent.host.pk, "llama")
@@ -90,7 +91,7 @@ async def test_what_an_endpoint_has_in_memory_is_recorded(panel_socket: PanelSoc
         assert await Endpoint.objects.filter(url=url, state=Endpoint.State.ONLINE).aexists()
 
 
-@pytest.mark.usefixtures("beside")
+@pytest.mark.usefixtures("process_beside")
 async def test_who_looks_sees_a_sample_before_it_is_taken_in(
     panel_socket: PanelSocket, tmp_path: Path, goes_on: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +116,7 @@ async def test_who_looks_sees_a_sample_before_it_is_taken_in(
             goes_on.set()
 
 
-@pytest.mark.usefixtures("beside")
+@pytest.mark.usefixtures("process_beside")
 async def test_what_cannot_be_understood_closes_the_line(panel_socket: PanelSocket, tmp_path: Path) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
         await agent.say('["Samples",{"items":[{"sequence":"one"}]}]')
@@ -123,15 +124,15 @@ async def test_what_cannot_be_understood_closes_the_line(panel_socket: PanelSock
 
 
 async def test_when_the_process_dies_its_agents_come_again_and_are_taken_in_here(
-    panel_socket: PanelSocket, tmp_path: Path, beside: Beside
+    panel_socket: PanelSocket, tmp_path: Path, process_beside: Beside
 ) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
-        beside.die()
+        process_beside.die()
         assert await agent.end() == CloseCode.RESTARTED
     async with raw_agent(panel_socket, tmp_path, known=True) as agent:
         await agent.say(Samples((sample(1),)))
         await until(LatestSample.objects.filter(sequence=1).exists, "its sample")
-    assert len(beside.started) == 1
+    assert len(process_beside.started) == 1
 
 
 async def test_its_events_are_heard_by_who_listens_here() -> None:
