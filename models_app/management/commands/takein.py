@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from models_app.runtime.embedded import run
 from models_app.runtime.taking_in import take_in
 
 
@@ -19,4 +19,4 @@ class Command(BaseCommand):
         parser.add_argument("socket", type=int, help="the number of the open file")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asyncio.run(take_in(socket.socket(fileno=options["socket"])))
+        run(take_in(socket.socket(fileno=options["socket"])))

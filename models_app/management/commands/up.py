@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import shlex
@@ -66,7 +65,7 @@ class Command(BaseCommand):
         if not settings.DEMO:
             ensure_local_host()
         web = embedded.WebServer(self._announce)
-        crashed = asyncio.run(embedded.serve(web, listener, [*parts, EmbeddedWorker(), Background()]))
+        crashed = embedded.run(embedded.serve(web, listener, [*parts, EmbeddedWorker(), Background()]))
         if crashed:
             raise CommandError(f"The panel stopped because a part of it ended: {crashed}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from django.conf import settings
@@ -31,7 +30,7 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
         web = embedded.WebServer(self._announce)
-        asyncio.run(web.serve([listener]))
+        embedded.run(web.serve([listener]))
 
     def _see_to_an_admin(self) -> None:
         """A password is made only where a person reads it: what this prints goes to a log."""
