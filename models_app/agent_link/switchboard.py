@@ -61,6 +61,7 @@ class Switchboard:
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._gone: set[int] = set()
+        self._looked_at: set[Line] = set()
         self._seen_due = 0.0
         self._rows = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-agents")
         self._shown = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-shown")
@@ -102,6 +103,7 @@ class Switchboard:
         """Nothing more of it is taken in."""
         self._intake.remove(line)
         self._apart.remove(line)
+        self._looked_at.discard(line)
 
     def arrived(self, line: Line) -> None:
         """A line has news."""
@@ -127,8 +129,8 @@ class Switchboard:
     def _look_again(self, event: live.Event) -> None:
         """An endpoint has changed: what is known of it for a preview is old."""
         if event.topic is live.Topic.INVENTORY:
-            for line in self._apart.lines.values():
-                if line.is_watched and any(endpoint.pk == event.object_id for endpoint in line.memory.endpoints):
+            for line in self._looked_at:
+                if any(endpoint.pk == event.object_id for endpoint in line.memory.endpoints):
                     line.memory.rows_until = 0.0
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -166,6 +168,7 @@ class Switchboard:
                 was_watched = line.is_watched
                 line.watch(WATCHED_SECONDS)
                 if line.is_apart:
+                    self._looked_at.add(line)
                     self._apart.watched(line, WATCHED_SECONDS)
                 if not was_watched:
                     self._intake.arrived(line)

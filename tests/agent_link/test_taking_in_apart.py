@@ -117,6 +117,32 @@ async def test_who_looks_sees_a_sample_before_it_is_taken_in(
 
 
 @pytest.mark.usefixtures("process_beside")
+async def test_when_an_endpoint_has_changed_the_rows_of_its_host_are_read_again(
+    panel_socket: PanelSocket, tmp_path: Path
+) -> None:
+    async with raw_agent(panel_socket, tmp_path) as agent:
+        endpoint = await sync_to_async(EndpointFactory)(host=agent.host, url=agent_url(agent.host.pk, "llama"))
+        await agent.say(Samples((sample(1),)))
+        await until(LatestSample.objects.filter(sequence=1).exists, "a first sample")
+        looking = Looking(agent.host.pk)
+        fresh.listen(looking)
+        try:
+            await sync_to_async(watch)(agent.host.pk)
+            while (await agent.heard(Committed)).gather_seconds:
+                pass
+            await agent.say(Samples((sample(2),)))
+            await until(lambda: looking.sequences == [2], "the sample")
+        finally:
+            fresh.unlisten(looking)
+        memory = next(iter(switchboard.switchboard().lines.values())).memory
+        assert [row.pk for row in memory.endpoints] == [endpoint.pk]
+        await sync_to_async(live.publish)(live.Topic.INVENTORY, endpoint.pk + 1)
+        assert memory.rows_until
+        await sync_to_async(live.publish)(live.Topic.INVENTORY, endpoint.pk)
+        await until(lambda: memory.rows_until == 0.0, "that its rows are old")
+
+
+@pytest.mark.usefixtures("process_beside")
 async def test_what_cannot_be_understood_closes_the_line(panel_socket: PanelSocket, tmp_path: Path) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
         await agent.say('["Samples",{"items":[{"sequence":"one"}]}]')

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from models_app import live
+from models_app.agent_link.door import WATCHED
 from models_app.inventory.models import ManagedServer
 from models_app.operations.models import Operation
 from tests.factories import GIB, AlertFactory, EndpointFactory, HostFactory, OperationFactory
@@ -25,6 +27,15 @@ def test_it_shows_gpus_models_memory_and_servers(as_member):
     assert "llama3.1:8b" in page
     assert "Available 48.0 GiB of 64.0 GiB" in page
     assert rows.endpoint.name in page
+
+
+def test_who_opens_it_has_the_samples_come_at_once(as_member, monkeypatch, django_capture_on_commit_callbacks):
+    told = []
+    monkeypatch.setattr(live, "send_to", lambda _, message: told.append(message))
+    host = HostFactory()
+    with django_capture_on_commit_callbacks(execute=True):
+        words(as_member, host.pk)
+    assert told == [{"type": WATCHED, "host": host.pk}]
 
 
 def test_alerts_and_operations_of_other_hosts_are_elsewhere(as_member):

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from models_app.agent_link.door import watch
 from models_app.catalog.models import Installation
 from models_app.inventory import hosts
 from models_app.inventory.addresses import checked_url
@@ -54,6 +55,7 @@ def detail(request: HttpRequest, host_id: int) -> HttpResponse:
     page = host_page(found, read_newest(found))
     if page is None:
         raise Http404
+    watch(host_id)  # so that its samples come at once when the page's socket is there
     return render(request, "hosts/page.html", {"page": page, "screen": f"host-{host_id}"})
 
 
