@@ -121,7 +121,8 @@ async def test_when_an_endpoint_has_changed_the_rows_of_its_host_are_read_again(
     panel_socket: PanelSocket, tmp_path: Path
 ) -> None:
     async with raw_agent(panel_socket, tmp_path) as agent:
-        endpoint = await sync_to_async(EndpointFactory)(host=agent.host, url=agent_url(agent.host.pk, "llama"))
+        await agent.say(Announce((LocalEndpoint("llama", "ollama"),)))
+        endpoint = await until(Endpoint.objects.filter(url=agent_url(agent.host.pk, "llama")).first, "its row")
         await agent.say(Samples((sample(1),)))
         await until(LatestSample.objects.filter(sequence=1).exists, "a first sample")
         looking = Looking(agent.host.pk)
