@@ -27,8 +27,7 @@ web: install ## Grown up: one web process (needs DATABASE_URL and REDIS_URL)
 	@exec $(BIN)/python manage.py web
 
 worker: install ## Grown up: one worker
-	@exec $(BIN)/celery -A controlpanel worker --pool threads --concurrency $${BERTH_WORKER_CONCURRENCY:-8} --loglevel INFO \
-		--hostname $$$$@%h --without-gossip --without-mingle
+	@exec $(BIN)/python manage.py worker
 
 reconciler: install ## Grown up: the reconciler, which also samples this machine
 	@exec $(BIN)/python manage.py reconciler

@@ -36,7 +36,7 @@ def test_a_panel_in_one_process_does_not_start_on_a_newer_database() -> None:
         up.Command()._run(listener)
 
 
-@pytest.mark.parametrize("command", ["web", "reconciler"])
+@pytest.mark.parametrize("command", ["web", "worker", "reconciler"])
 def test_a_database_that_is_not_migrated_is_refused_by_each_of_several_processes(command: str, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     Applied.objects.filter(app="models_app").order_by("-name").first().delete()

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from socket import socket
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
 
 from models_app.accounts.first_admin import ensure_first_admin
 from models_app.management.commands.up import exposure_warning, reset_command
+from models_app.management.several import OneOfSeveral
 from models_app.runtime import embedded
-from models_app.runtime.schema import WrongSchema, refuse_other_schema
 
 
-class Command(BaseCommand):
+class Command(OneOfSeveral):
     help = "Serve pages, REST and websockets; worker and reconciler run in processes of their own."
+    listener: socket
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if not settings.REDIS_URL:
-            raise CommandError("REDIS_URL is empty: a single process is started by `manage.py up`.")
-        try:
-            refuse_other_schema()
-            self._see_to_an_admin()
-            listener = embedded.listen()
-        except (WrongSchema, embedded.CannotListen) as error:
-            raise CommandError(str(error)) from None
-        except OperationalError as error:
-            raise CommandError(f"The database cannot be used: {error}") from None
-        web = embedded.WebServer(self._announce)
-        embedded.run(web.serve([listener]))
-
-    def _see_to_an_admin(self) -> None:
+    def prepare(self) -> None:
         """A password is made only where a person reads it: what this prints goes to a log."""
         if settings.ADMIN_PASSWORD:
             ensure_first_admin()
         elif not User.objects.exists():
             self.stdout.write(f"Nobody can log in yet. This makes an admin and prints a password: {reset_command()}")
+        self.listener = embedded.listen()
+
+    def work(self) -> None:
+        """Serve."""
+        asyncio.run(embedded.WebServer(self._announce).serve([self.listener]))
 
     def _announce(self) -> None:
         self.stdout.write(f"Serving on {settings.HOST}:{settings.PORT}")
