@@ -19,5 +19,6 @@ class Command(OneOfSeveral):
     def work(self) -> None:
         """Take messages until a signal."""
         connections.close_all()
+        self.stdout.write("Working.")
         many = ("--concurrency", str(settings.WORKER_CONCURRENCY), "--hostname", f"{os.getpid()}@%h")
-        app.worker_main(["worker", *OPTIONS, *many])
+        app.worker_main(["--quiet", "worker", *OPTIONS, *many])
