@@ -10,8 +10,9 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from models_app.inventory.errors import InventoryRefused
-from models_app.inventory.guards import losses
+from models_app.inventory.guards import check_guard, check_unmanaged, losses
 from models_app.inventory.models import Endpoint, Host
+from models_app.operations.in_use import in_use
 from models_app.web.confirm import Question, ask
 from models_app.web.losses import loss_sentences
 
@@ -20,13 +21,28 @@ def ask_and_remove(request: HttpRequest, row: Host | Endpoint, remove: Callable[
     """Ask first; then remove, or say why not."""
     question = _question(row)
     if request.method != "POST":
-        return ask(request, question)
+        return ask(request, question, refusal=_objection(row))
     try:
         remove()
     except InventoryRefused as refused:
-        return ask(request, question, refusal=f"{refused.message} {refused.hint}".strip(), status=409)
+        return ask(request, question, refusal=_words(refused), status=409)
     messages.success(request, f"{row.name} is no longer in the list.")
     return redirect("hosts")
+
+
+def _objection(row: Host | Endpoint) -> str:
+    """Why the answer would change nothing, as far as that is known now; empty where nothing speaks against it."""
+    try:
+        for endpoint in row.endpoints.all() if isinstance(row, Host) else [row]:
+            check_unmanaged(endpoint)
+            check_guard(endpoint, in_use)
+    except InventoryRefused as refused:
+        return _words(refused)
+    return ""
+
+
+def _words(refused: InventoryRefused) -> str:
+    return f"{refused.message} {refused.hint}".strip()
 
 
 def say_who_was_silent(request: HttpRequest, name: str, silent: list[str], news: str = "") -> HttpResponse:

@@ -170,6 +170,13 @@ def test_a_server_at_work_is_not_removed(as_admin: Client, server: ManagedServer
     assert Endpoint.objects.exists()
 
 
+def test_the_question_whether_to_remove_its_host_says_at_once_what_is_in_the_way(
+    as_admin: Client, server: ManagedServer
+) -> None:
+    for address in (f"/hosts/{server.endpoint.host_id}/remove/", f"/endpoints/{server.endpoint_id}/remove/"):
+        assert "Remove it as a managed server" in as_admin.get(address).content.decode()
+
+
 def test_it_is_not_removed_or_readdressed_as_a_mere_endpoint(as_admin: Client, server: ManagedServer) -> None:
     answer = as_admin.post(f"/endpoints/{server.endpoint_id}/remove/", {"confirmed": "1"})
     assert "is a server that Berth runs" in answer.content.decode()
