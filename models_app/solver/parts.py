@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from models_app.solver.patterns import Floats
-from models_app.solver.programme import EVER_SO_MANY, CountAt, Counts
+from models_app.solver.programme import ANYWHERE, EVER_SO_MANY, CountAt, Counts, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,6 @@ class Part:
 
     def halves(self) -> tuple[Counts, Counts]:
         """The counts below and above the cut."""
-        at, below = self.fractional or (("", ""), 0)
+        at, below = self.fractional or ((Kind.SERVED, "", ANYWHERE), 0)
         fewest, most = self.counts.get(at, (0, EVER_SO_MANY))
         return {**self.counts, at: (fewest, below)}, {**self.counts, at: (below + 1, most)}

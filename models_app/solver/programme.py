@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
@@ -24,9 +25,26 @@ from models_app.solver.types import Device, Endpoint, Problem, Rule, Scope
 MOST_MODELS_COUNTED = 6
 """Of a GPU: the table of its patterns has a layer for each."""
 Terms = dict[Hashable, float]
-CountAt = tuple[str, str | None]
-"""A demand and an endpoint, or ``ANYWHERE``: where instances that are split over several GPUs are counted."""
-ANYWHERE = None
+
+
+class Kind(StrEnum):
+    """What instances of a demand are counted by."""
+
+    SERVED = "served"
+    """All of them."""
+    SPILLED = "spilled"
+    """With layers left to the CPU."""
+    SPLIT = "split"
+    """Over several GPUs."""
+    HERE = "here"
+    """On one endpoint."""
+    SPLIT_HERE = "split here"
+    """Over several GPUs of one endpoint."""
+
+
+CountAt = tuple[Kind, str, str]
+"""A kind, a demand, and an endpoint or ``ANYWHERE``."""
+ANYWHERE = ""
 Counts = Mapping[CountAt, tuple[int, int]]
 """The fewest and the most."""
 EVER_SO_MANY = 1000
@@ -40,6 +58,14 @@ class Column:
     terms: Terms
     most: float
     choice: int | None = None
+
+
+@dataclass(slots=True)
+class Count:
+    """The seats and the columns that count instances of a kind, one each."""
+
+    seats: list[int] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
 
 
 class Programme:
@@ -70,11 +96,7 @@ class Programme:
         }
         self.classes = list(self._classes())
         self.columns += self._of_sets.values()
-        self.splits: dict[CountAt, list[int]] = defaultdict(list)
-        for number, column in enumerate(self.columns):
-            if column.choice is not None and (choice := self.choices[column.choice]).size > 1:
-                self.splits[choice.demand.name, ANYWHERE].append(number)
-                self.splits[choice.demand.name, choice.endpoint.id].append(number)
+        self.counts = self._counts()
         self._place = {name: at for at, name in enumerate(self._limits)}
         self.limits = np.array(list(self._limits.values()), float)
         self.seat_worth = np.array([value for value, _ in self._seats], float)
@@ -90,14 +112,27 @@ class Programme:
     def counted(self, at: CountAt) -> tuple[int, int]:
         """The places of two rows, added when first asked for: the instances are not below a number, not above another."""
         if at not in self._counted:
-            columns = np.zeros(len(self.columns))
-            columns[self.splits[at]] = 1.0
+            seats, columns = np.zeros(len(self.seat_rows)), np.zeros(len(self.columns))
+            seats[self.counts[at].seats] = columns[self.counts[at].columns] = 1.0
             self._counted[at] = len(self.limits), len(self.limits) + 1
             self.limits = np.append(self.limits, [0.0, EVER_SO_MANY])
-            self.seat_rows = np.column_stack((self.seat_rows, *np.zeros((2, len(self.seat_rows)))))
+            self.seat_rows = np.column_stack((self.seat_rows, -seats, seats))
             self.column_rows = np.column_stack((self.column_rows, -columns, columns))
             self.swap_rows = np.column_stack((self.swap_rows, *np.zeros((2, len(self.classes)))))
         return self._counted[at]
+
+    def _counts(self) -> dict[CountAt, Count]:
+        """The instances that a part may count: those on one GPU by their seats, others by their columns."""
+        counts: dict[CountAt, Count] = defaultdict(Count)
+        for seat, at in enumerate(self.seat_choice):
+            if self.choices[at].size == 1:
+                for name in _counted_by(self.choices[at]):
+                    counts[name].seats.append(seat)
+        for number, column in enumerate(self.columns):
+            if column.choice is not None:
+                for name in _counted_by(self.choices[column.choice]):
+                    counts[name].columns.append(number)
+        return dict(counts)
 
     def swaps(self, seats: Iterable[Seat]) -> bool:
         """Whether there is a swap space among them."""
@@ -235,6 +270,17 @@ class Programme:
             for name, value in terms.items():
                 matrix[at, self._place[name]] = value
         return matrix
+
+
+def _counted_by(choice: Choice) -> Iterator[CountAt]:
+    demand, endpoint = choice.demand.name, choice.endpoint.id
+    yield Kind.SERVED, demand, ANYWHERE
+    yield Kind.HERE, demand, endpoint
+    if choice.option.spills:
+        yield Kind.SPILLED, demand, ANYWHERE
+    if choice.size > 1:
+        yield Kind.SPLIT, demand, ANYWHERE
+        yield Kind.SPLIT_HERE, demand, endpoint
 
 
 def _size(seat: Seat) -> int:

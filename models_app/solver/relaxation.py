@@ -18,7 +18,7 @@ from ortools.linear_solver import pywraplp
 from models_app.solver.dominance import Choices
 from models_app.solver.parts import Part
 from models_app.solver.patterns import Floats, Pattern, dearest
-from models_app.solver.programme import ANYWHERE, CountAt, Counts, Programme
+from models_app.solver.programme import Count, CountAt, Counts, Kind, Programme
 from models_app.solver.result import Goal
 from models_app.solver.seating import seated
 from models_app.solver.types import Assignment, Problem
@@ -32,8 +32,8 @@ PRICE_OF_A_COUNT = 1000.0
 SECONDS_A_ROUND, SECONDS_A_SEAT, SECONDS_A_PATTERN = 1e-3, 4e-6, 3e-6
 """What the programme and its prices take, so that the work is bounded without a clock."""
 NOISE = 1e-6
-TOTALS_FIRST = 100
-"""To split a model or not says more than where, among hosts that are alike."""
+CUT_FIRST = {Kind.SERVED: 3.0, Kind.SPILLED: 3.0, Kind.SPLIT: 2.0, Kind.SPLIT_HERE: 1.5, Kind.HERE: 1.0}
+"""Whether a model is served, spilled or split says more than where, among hosts that are alike."""
 WHOLE = 1e-4
 """A count that is so near to a whole number is one."""
 _PARAMETERS = "use_preprocessing: false use_dual_simplex: false use_scaling: false"
@@ -48,6 +48,7 @@ class Relaxation:
         self._weights = {demand.name: demand.weight for demand in problem.demands}
         self.programme = Programme(problem, choices, goal, floors)
         self._made: list[set[tuple[int, ...]]] = [set() for _ in self.programme.classes]
+        self._patterns: list[tuple[tuple[int, ...], Any]] = []
         self._duals: Floats = np.zeros(len(self.programme.limits))
         self._counts: Counts = {}
         self._limits = self.programme.limits
@@ -114,25 +115,35 @@ class Relaxation:
 
     def _count(self, at: CountAt) -> None:
         """Adds the rows that count instances, if the linear programme does not have them."""
+        count = self.programme.counts.get(at, Count())
+        counted = frozenset(count.seats)
         for place, sign in zip(self.programme.counted(at), (-1.0, 1.0), strict=True):
             if place < len(self._rows):
                 continue
             row = self._lp.Constraint(-math.inf, float(self.programme.limits[place]))
             self._rows.append(row)
-            for column in self.programme.splits.get(at, []):
+            for column in count.columns:
                 row.SetCoefficient(self._columns[column], sign)
+            for taken, variable in self._patterns:
+                if instances := len(counted.intersection(taken)):
+                    row.SetCoefficient(variable, sign * instances)
             if sign < 0:
                 self._breakable(row, PRICE_OF_A_COUNT)
 
     def _fractional(self) -> tuple[CountAt, int] | None:
-        """The count of split instances that is farthest from whole, by weight."""
+        """The count of instances that is farthest from whole, by weight and by what it says."""
         if self._lp.Solve() != pywraplp.Solver.OPTIMAL:
             return None
+        sitting = np.zeros(len(self.programme.seat_worth))
+        for taken, variable in self._patterns:
+            if (share := variable.solution_value()) > NOISE:
+                sitting[list(taken)] += share
+        columns = np.array([variable.solution_value() for variable in self._columns])
         found, farthest = None, 0.0
-        for at, columns in self.programme.splits.items():
-            count = sum(self._columns[column].solution_value() for column in columns)
+        for at, counted in self.programme.counts.items():
+            count = float(sitting[counted.seats].sum() + columns[counted.columns].sum())
             off = abs(count - round(count))
-            weighted = off * self._weights[at[0]] * (TOTALS_FIRST if at[1] is ANYWHERE else 1)
+            weighted = off * self._weights[at[1]] * CUT_FIRST[at[0]]
             if off > WHOLE and weighted > farthest:
                 found, farthest = (at, math.floor(count)), weighted
         return found
@@ -168,4 +179,5 @@ class Relaxation:
         variable = self._column(programme.seat_worth[at].sum(), terms, math.inf)
         self._shares[number].SetCoefficient(variable, 1.0)
         self._made[number].add(tuple(at))
+        self._patterns.append((tuple(at), variable))
         return True

@@ -9,6 +9,7 @@ import pytest
 from models_app.solver.packing import PackingModel
 from models_app.solver.parts import Part
 from models_app.solver.placement import place
+from models_app.solver.programme import Kind
 from models_app.solver.reach import pool_reaching
 from models_app.solver.relaxation import Relaxation
 from models_app.solver.result import Goal
@@ -50,7 +51,7 @@ def test_the_optimum_is_in_one_half_whatever_the_cut(seed: int) -> None:
     pins, residency, quality = place(problem, 1.0, wall_seconds=60).values[:3]
     relaxation = relaxed(problem, Goal.QUALITY, {Goal.PINS: pins, Goal.RESIDENCY: residency})
     root = relaxation.part()
-    for at in relaxation.programme.splits:
+    for at in relaxation.programme.counts:
         halves = halved(relaxation, replace(root, fractional=(at, 0)))
         assert max(half.bound for half in halves) >= quality - 1e-6
         assert max(best_of(relaxation, half, quality) for half in halves) >= quality
@@ -73,6 +74,6 @@ def test_a_cut_takes_away_what_half_a_split_model_seemed_to_be_worth() -> None:
     narrow = Demand("narrow", (Option("narrow", (800,)),), priority=1, replicas=2)
     relaxation = relaxed(Problem(devices, (endpoint,), (wide, narrow)), Goal.RESIDENCY, {})
     root = relaxation.part()
-    without, with_it = halved(relaxation, replace(root, fractional=(("wide", "server"), 0)))
+    without, with_it = halved(relaxation, replace(root, fractional=((Kind.SPLIT_HERE, "wide", "server"), 0)))
     assert without.bound == pytest.approx(2 * 48)
     assert with_it.bound == pytest.approx(48)
