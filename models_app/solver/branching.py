@@ -30,12 +30,12 @@ SHARE_OF_A_PART = 0.2
 """Of what is left, what bounding a part may take."""
 PATTERNS_AT_ONCE = (500, 1500, 2500, 4000, 8000, 16_000)
 """How many a pool may have when a part is searched the first time, the second and so on."""
-SECONDS_OF_A_POOL, SECONDS_A_PATTERN = 1e-2, 4e-5
+SECONDS_OF_A_POOL, SECONDS_A_PATTERN = 4e-3, 4e-5
 """What it takes to list patterns and to build a programme of them."""
 SECONDS_OF_A_LOOK = 0.3
 """What choosing among a pool may take."""
-LEAST_COVERED = 0.05
-"""Of what lies between the bound and what is known: where as many patterns settle less, seats get further."""
+FEW_PATTERNS = 200
+"""Choosing among so many is faster than to cut their part."""
 
 
 class Branching:
@@ -50,31 +50,28 @@ class Branching:
     def run(self, root: Part, until: float) -> None:
         """The best patterns first; then the part of the highest bound, until none is left or only so much work."""
         pool = self._pool(root)
-        if pool.elsewhere >= root.bound - NOISE:
-            return
-        self._add(self._searched(root, pool, until))
+        self._add(self._searched(root, pool, until) if pool.elsewhere < root.bound - NOISE else root)
         while self._parts and self._known.work > until + LEAST_SECONDS:
             part = heapq.heappop(self._parts)[-1]
             self._drop_to(part.bound)
             if self._known.proven(self._at):
                 return
-            if not self._go_on(part, until):
-                self._push(part)
-                break
+            self._go_on(part, until)
         self._drop_to(self._parts[0][-1].bound if self._parts else self._value)
 
-    def _go_on(self, part: Part, until: float) -> bool:
-        """Searches a part if that settles it or it cannot be cut, else cuts it. Whether there was hope in that."""
-        pool = self._pool(part)
-        complete = pool.elsewhere < self._value + 1 - NOISE
-        hopeless = part.priced - pool.elsewhere < LEAST_COVERED * (part.priced - self._value)
-        if hopeless and not complete and not (part.fractional and part.counts):
-            return False
-        if complete or part.fractional is None:
-            self._add(self._searched(part, pool, until))
-        else:
+    def _go_on(self, part: Part, until: float) -> None:
+        """Searches a part if few patterns are left of it or it cannot be cut, else cuts it."""
+        if part.fractional is not None and part.counts:
+            pool = self._pool(part, FEW_PATTERNS)
+            if pool.elsewhere >= self._value + 1 - NOISE:
+                self._halve(part, until)
+                return
+        elif part.fractional is not None:
             self._halve(part, until)
-        return True
+            return
+        else:
+            pool = self._pool(part)
+        self._add(self._searched(part, pool, until))
 
     def _add(self, part: Part) -> None:
         """Keeps a part that may hold something better."""
@@ -94,16 +91,17 @@ class Branching:
             self._known.spend(self._relaxation.seconds - before)
             self._add(self._relaxation.part())
 
-    def _pool(self, part: Part) -> Pool:
+    def _pool(self, part: Part, most: int | None = None) -> Pool:
         """The best patterns of a part, more of them each time that it is searched."""
-        most = PATTERNS_AT_ONCE[min(part.searched, len(PATTERNS_AT_ONCE) - 1)]
+        most = most or PATTERNS_AT_ONCE[min(part.searched, len(PATTERNS_AT_ONCE) - 1)]
         pool = pool_reaching(self._relaxation.programme, part, self._value + 1, most)
-        self._known.spend(SECONDS_OF_A_POOL + SECONDS_A_PATTERN * len(pool))
+        self._known.spend(SECONDS_OF_A_POOL)
         return pool
 
     def _searched(self, part: Part, pool: Pool, until: float) -> Part:
         """Takes the best placement of a pool, if it is better. What is left of the part."""
         known, programme = self._known, self._relaxation.programme
+        known.spend(SECONDS_A_PATTERN * len(pool))
         begin = seated(programme, known.assignments)
         model = PackingModel(programme, pool.patterns, programme.limits_of(part.counts), begin)
         model.cp.add(model.worth <= rounded_down(part.bound + NOISE))

@@ -46,7 +46,9 @@ class Narrowing:
             return
         self._drop_to(self._relaxation.bound)
         root = self._relaxation.part()
-        if self._goal is Goal.QUALITY and self._gpus() > FEW_GPUS:
+        if self._goal is not Goal.QUALITY:
+            self._seats(root, self._known.work - 0.4 * (self._known.work - until))
+        if not self._settled() and self._gpus() > FEW_GPUS:
             Branching(self._known, self._at, self._goal, self._relaxation).run(root, until)
         if not self._settled():
             self._seats(root, until)

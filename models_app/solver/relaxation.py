@@ -32,7 +32,7 @@ PRICE_OF_A_COUNT = 1000.0
 SECONDS_A_ROUND, SECONDS_A_SEAT, SECONDS_A_PATTERN = 1e-3, 4e-6, 3e-6
 """What the programme and its prices take, so that the work is bounded without a clock."""
 NOISE = 1e-6
-CUT_FIRST = {Kind.SERVED: 3.0, Kind.SPILLED: 3.0, Kind.SPLIT: 2.0, Kind.SPLIT_HERE: 1.5, Kind.HERE: 1.0}
+CUT_FIRST = {Kind.SERVED: 1e4, Kind.SPILLED: 1e4, Kind.SPLIT: 100.0, Kind.SPLIT_HERE: 3.0, Kind.HERE: 1.0}
 """Whether a model is served, spilled or split says more than where, among hosts that are alike."""
 WHOLE = 1e-4
 """A count that is so near to a whole number is one."""
