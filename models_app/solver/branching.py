@@ -61,17 +61,15 @@ class Branching:
 
     def _go_on(self, part: Part, until: float) -> None:
         """Searches a part if few patterns are left of it or it cannot be cut, else cuts it."""
-        if part.fractional is not None and part.counts:
-            pool = self._pool(part, FEW_PATTERNS)
-            if pool.elsewhere >= self._value + 1 - NOISE:
-                self._halve(part, until)
-                return
-        elif part.fractional is not None:
-            self._halve(part, until)
+        if not part.bounded:
+            self._add(self._bounded(part, until))
             return
+        pool = self._pool(part, FEW_PATTERNS if part.fractional else None)
+        if part.fractional is None or (part.counts and pool.elsewhere < self._value + 1 - NOISE):
+            self._add(self._searched(part, pool, until))
         else:
-            pool = self._pool(part)
-        self._add(self._searched(part, pool, until))
+            for half in part.halves():
+                self._push(half)
 
     def _add(self, part: Part) -> None:
         """Keeps a part that may hold something better."""
@@ -82,14 +80,13 @@ class Branching:
         """By the whole number below the bound; among equals the newest, which is nearest to a placement."""
         heapq.heappush(self._parts, (-rounded_down(part.bound + NOISE), -next(self._number), part))
 
-    def _halve(self, part: Part, until: float) -> None:
-        for counts in part.halves():
-            self._relaxation.turn_to(counts, part)
-            before = self._relaxation.seconds
-            most = before + SHARE_OF_A_PART * (self._known.work - until)
-            self._relaxation.tighten(most, self._value, self._known.ends)
-            self._known.spend(self._relaxation.seconds - before)
-            self._add(self._relaxation.part())
+    def _bounded(self, part: Part, until: float) -> Part:
+        """A part that was cut off another, with a bound of its own."""
+        self._relaxation.turn_to(part.counts, part)
+        before = self._relaxation.seconds
+        self._relaxation.tighten(before + SHARE_OF_A_PART * (self._known.work - until), self._value, self._known.ends)
+        self._known.spend(self._relaxation.seconds - before)
+        return self._relaxation.part()
 
     def _pool(self, part: Part, most: int | None = None) -> Pool:
         """The best patterns of a part, more of them each time that it is searched."""

@@ -26,13 +26,19 @@ class Part:
     counts: Counts
     fractional: tuple[CountAt, int] | None
     searched: int = 0
+    bounded: bool = True
 
     def below(self, bound: float) -> Part:
         """What is left after a search that found or ruled out what is above a bound."""
         return replace(self, bound=min(self.bound, bound), searched=self.searched + 1)
 
-    def halves(self) -> tuple[Counts, Counts]:
-        """The counts below and above the cut."""
+    def halves(self) -> tuple[Part, Part]:
+        """What is below and above the cut, not yet with bounds of their own."""
         at, below = self.fractional or ((Kind.SERVED, "", ANYWHERE), 0)
         fewest, most = self.counts.get(at, (0, EVER_SO_MANY))
-        return {**self.counts, at: (fewest, below)}, {**self.counts, at: (below + 1, most)}
+        lower = {**self.counts, at: (fewest, below)}
+        upper = {**self.counts, at: (below + 1, most)}
+        return self._with(lower), self._with(upper)
+
+    def _with(self, counts: Counts) -> Part:
+        return replace(self, counts=counts, fractional=None, searched=0, bounded=False)

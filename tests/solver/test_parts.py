@@ -38,8 +38,8 @@ def best_of(relaxation: Relaxation, part: Part, least: int) -> int:
 
 def halved(relaxation: Relaxation, part: Part) -> list[Part]:
     halves = []
-    for counts in part.halves():
-        relaxation.turn_to(counts, part)
+    for half in part.halves():
+        relaxation.turn_to(half.counts, half)
         relaxation.tighten(relaxation.seconds + PLENTY, -1)
         halves.append(relaxation.part())
     return halves
