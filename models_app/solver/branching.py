@@ -1,38 +1,32 @@
-"""Quality proven among whole patterns: the best of them first, then in parts (branch and price).
+"""A goal proven among whole patterns, in parts (branch and price).
 
-CP-SAT chooses among the few hundred patterns that lose least by the prices of the bound (``reach.py``). That finds a
-placement that is nearly always better than what is known, and lowers the bound to what any other pattern may reach. If
-both do not meet, a part is cut in two by how many instances of a demand are split over several GPUs, for models that are
-split are what the bound knows least about (Barnhart and others, 1998); always the part with the highest bound. A part of
-which all patterns are few, or whose programme splits whole numbers, is searched. The highest bound of all parts that are
-left is the bound of all.
+A part of all placements is cut in two by how many instances of a demand are somewhere, or served at all; always the part
+with the highest bound (Barnhart and others, 1998). A part of which all patterns are few, or whose programme counts whole
+numbers only, is searched: CP-SAT chooses among the patterns that lose least by the prices of the bound (``reach.py``). The
+highest bound of all parts that are left is the bound of all.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from itertools import count
 from math import floor as rounded_down
 
-from ortools.sat.python import cp_model
-
-from models_app.solver.greedy import upgraded
-from models_app.solver.packing import PackingModel
+from models_app.solver.looks import look_at_patterns
 from models_app.solver.parts import Part
 from models_app.solver.reach import Pool, pool_reaching
 from models_app.solver.relaxation import NOISE, Relaxation
 from models_app.solver.result import Goal
-from models_app.solver.seating import seated
-from models_app.solver.standing import LEAST_SECONDS, SOLVED, Standing, brisk_solver
-from models_app.solver.unpacking import unpacked
+from models_app.solver.standing import LEAST_SECONDS, Standing
 
 SHARE_OF_A_PART = 0.2
 """Of what is left, what bounding a part may take."""
 PATTERNS_AT_ONCE = (500, 1500, 2500, 4000, 8000, 16_000)
 """How many a pool may have when a part is searched the first time, the second and so on."""
-SECONDS_OF_A_POOL, SECONDS_A_PATTERN = 4e-3, 4e-5
-"""What it takes to list patterns and to build a programme of them."""
-SECONDS_OF_A_LOOK = 0.3
+SECONDS_OF_A_POOL = 4e-3
+"""What it takes to list patterns."""
+SECONDS_OF_A_LOOK = 0.1
 """What choosing among a pool may take."""
 FEW_PATTERNS = 200
 """Choosing among so many is faster than to cut their part."""
@@ -46,12 +40,11 @@ class Branching:
         self._relaxation = relaxation
         self._parts: list[tuple[int, int, Part]] = []
         self._number = count()
+        self._push(relaxation.part())
 
-    def run(self, root: Part, until: float) -> None:
-        """The best patterns first; then the part of the highest bound, until none is left or only so much work."""
-        pool = self._pool(root)
-        self._add(self._searched(root, pool, until) if pool.elsewhere < root.bound - NOISE else root)
-        while self._parts and self._known.work > until + LEAST_SECONDS:
+    def run(self, until: float, enough: Callable[[], bool] = bool) -> None:
+        """Goes on with the part of the highest bound, until none is left, only so much work, or it is ``enough``."""
+        while self._parts and self._known.work > until + LEAST_SECONDS and not enough():
             part = heapq.heappop(self._parts)[-1]
             self._drop_to(part.bound)
             if self._known.proven(self._at):
@@ -59,13 +52,19 @@ class Branching:
             self._go_on(part, until)
         self._drop_to(self._parts[0][-1].bound if self._parts else self._value)
 
+    def pool(self, part: Part, most: int | None = None) -> Pool:
+        """The best patterns of a part, more of them each time that it is searched."""
+        most = most or PATTERNS_AT_ONCE[min(part.searched, len(PATTERNS_AT_ONCE) - 1)]
+        self._known.spend(SECONDS_OF_A_POOL)
+        return pool_reaching(self._relaxation.programme, part, self._value + 1, most)
+
     def _go_on(self, part: Part, until: float) -> None:
-        """Searches a part if few patterns are left of it or it cannot be cut, else cuts it."""
+        """Bounds a part; searches it if few patterns are left of it or it cannot be cut, else cuts it."""
         if not part.bounded:
             self._add(self._bounded(part, until))
             return
-        pool = self._pool(part, FEW_PATTERNS if part.fractional else None)
-        if part.fractional is None or (part.counts and pool.elsewhere < self._value + 1 - NOISE):
+        pool = self.pool(part, FEW_PATTERNS if part.fractional else None)
+        if part.fractional is None or pool.elsewhere < self._value + 1 - NOISE:
             self._add(self._searched(part, pool, until))
         else:
             for half in part.halves():
@@ -88,27 +87,15 @@ class Branching:
         self._known.spend(self._relaxation.seconds - before)
         return self._relaxation.part()
 
-    def _pool(self, part: Part, most: int | None = None) -> Pool:
-        """The best patterns of a part, more of them each time that it is searched."""
-        most = most or PATTERNS_AT_ONCE[min(part.searched, len(PATTERNS_AT_ONCE) - 1)]
-        pool = pool_reaching(self._relaxation.programme, part, self._value + 1, most)
-        self._known.spend(SECONDS_OF_A_POOL)
-        return pool
-
     def _searched(self, part: Part, pool: Pool, until: float) -> Part:
         """Takes the best placement of a pool, if it is better. What is left of the part."""
-        known, programme = self._known, self._relaxation.programme
-        known.spend(SECONDS_A_PATTERN * len(pool))
-        begin = seated(programme, known.assignments)
-        model = PackingModel(programme, pool.patterns, programme.limits_of(part.counts), begin)
-        model.cp.add(model.worth <= rounded_down(part.bound + NOISE))
-        model.cp.maximize(model.worth)
-        solver = packer()
-        status = known.solve(model.cp, min(SECONDS_OF_A_LOOK, known.work - until), solver)
-        if status in SOLVED:
-            known.take(upgraded(known.problem, unpacked(model, solver.value)))
-            return part.below(max(solver.best_objective_bound, pool.elsewhere))
-        return part.below(pool.elsewhere if status == cp_model.INFEASIBLE else part.bound)
+        known = self._known
+        look = look_at_patterns(known, self._relaxation.programme, part, pool)
+        status = known.solve(look.model, min(SECONDS_OF_A_LOOK, known.work - until), look.solver)
+        if (found := look.placement(status)) is not None:
+            known.take(found)
+        bound = look.bound(status)
+        return part.below(part.bound if bound is None else bound)
 
     def _drop_to(self, bound: float) -> None:
         self._known.bound(self._at, self._goal, rounded_down(bound + NOISE))
@@ -116,11 +103,3 @@ class Branching:
     @property
     def _value(self) -> int:
         return self._known.values[self._at]
-
-
-def packer() -> cp_model.CpSolver:
-    """With the whole linear relaxation at once, and its cuts: a packing is decided by them."""
-    solver = brisk_solver()
-    solver.parameters.add_lp_constraints_lazily = False
-    solver.parameters.add_zero_half_cuts = True
-    return solver

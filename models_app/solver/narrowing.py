@@ -1,25 +1,24 @@
 """A maximised goal from the top: a bound, then the placements just below it, among the few things that can be in them.
 
 A window is what lies between a value and the bound. If it holds a placement, the best there is the best of all; if not, the
-bound drops to the window's lower end. Windows are searched among the seats that are not ruled out for them. For quality on
-many GPUs whole patterns are looked at before (``branching.py``).
+bound drops to the window's lower end. Windows are searched among the seats that are not ruled out for them. On many GPUs
+CP-SAT does so on one core, while whole patterns lower the bound on another (``branching.py``).
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from math import floor as rounded_down
 from math import isfinite
 
 from ortools.sat.python import cp_model
 
 from models_app.solver.branching import Branching
-from models_app.solver.greedy import upgraded
+from models_app.solver.looks import Look, look_at_patterns, look_at_seats
 from models_app.solver.parts import Part
-from models_app.solver.reach import choices_reaching
-from models_app.solver.reading import read
 from models_app.solver.relaxation import NOISE, Relaxation
 from models_app.solver.result import Goal
-from models_app.solver.standing import LEAST_SECONDS, SOLVED, Standing, building_seconds, look_within, thorough_solver
+from models_app.solver.standing import LEAST_SECONDS, Standing
 
 SHARE_OF_THE_BOUND = 0.5
 """Of a goal's work, what its bound may take before the search begins."""
@@ -27,6 +26,8 @@ FEW_GPUS = 4
 """With no more, windows of seats settle more than patterns."""
 FIRST_WINDOW = 0.3
 """Of what lies between the value and its bound."""
+FIRST_ROUND = 0.06
+"""The work of the first round on two cores; each further one has twice as much."""
 
 
 class Narrowing:
@@ -35,6 +36,7 @@ class Narrowing:
     def __init__(self, known: Standing, at: int, goal: Goal) -> None:
         self._known, self._at, self._goal = known, at, goal
         self._relaxation = Relaxation(known.problem, known.left(goal), goal, known.floors(at))
+        self._window = 1.0
 
     def run(self, work: float) -> None:
         """Spends no more than ``work``."""
@@ -45,12 +47,13 @@ class Narrowing:
         if not isfinite(self._relaxation.bound):
             return
         self._drop_to(self._relaxation.bound)
+        if self._settled():
+            return
         root = self._relaxation.part()
-        if self._goal is not Goal.QUALITY:
-            self._seats(root, self._known.work - 0.4 * (self._known.work - until))
-        if not self._settled() and self._gpus() > FEW_GPUS:
-            Branching(self._known, self._at, self._goal, self._relaxation).run(root, until)
-        if not self._settled():
+        self._window = max(1.0, FIRST_WINDOW * (root.bound - self._value))
+        if self._gpus() > FEW_GPUS:
+            self._on_two_cores(root, until)
+        else:
             self._seats(root, until)
 
     def _gpus(self) -> int:
@@ -58,27 +61,57 @@ class Narrowing:
 
     def _seats(self, root: Part, until: float) -> None:
         """Windows of seats, each twice as wide as the one before."""
-        window = max(1.0, FIRST_WINDOW * (root.bound - self._value))
-        while not self._settled() and self._known.work > until + LEAST_SECONDS:
-            self._look(root, max(self._value + 1, min(self._bound, rounded_down(root.bound - window) + 1)), until)
-            window *= 2
+        known = self._known
+        while not self._settled() and known.work > until + LEAST_SECONDS:
+            look = self._next_window(root)
+            if known.work > until:
+                self._take(look, known.solve(look.model, known.work - until, look.solver))
 
-    def _look(self, root: Part, least: int, until: float) -> None:
-        """Searches a window of seats."""
-        known, solver = self._known, thorough_solver()
-        choices = choices_reaching(self._relaxation.programme, root, least)
-        known.spend(building_seconds(choices))
-        if known.work <= until:
-            return
-        model = known.model(self._at, self._goal, choices)
-        look_within(model.cp, model.goal[self._goal], least, self._bound)
-        status = known.solve(model.cp, known.work - until, solver)
-        if status in SOLVED:
-            known.take(read(model, solver.value))
-            known.take(upgraded(known.problem, known.assignments))
-            self._drop_to(solver.best_objective_bound)
-        elif status == cp_model.INFEASIBLE:
-            self._drop_to(least - 1)
+    def _on_two_cores(self, root: Part, until: float) -> None:
+        """CP-SAT looks at seats and at patterns in turn, while parts are bounded: rounds, each twice as long."""
+        known, beside = self._known, self._known.twin()
+        branching = Branching(beside, self._at, self._goal, self._relaxation)
+        patterns, work = self._goal is Goal.QUALITY, FIRST_ROUND
+        while not self._settled() and known.work > until + LEAST_SECONDS:
+            if patterns:
+                look = look_at_patterns(known, self._relaxation.programme, root, branching.pool(root))
+            else:
+                look = self._next_window(root)
+            self._round(look, branching, beside, min(work, known.work - until))
+            patterns, work = not patterns, 2 * work
+
+    def _round(self, look: Look, branching: Branching, beside: Standing, work: float) -> None:
+        """Both for so much work. What CP-SAT settles comes first, so that the answer does not depend on who is faster."""
+        known = self._known
+        known.limit(look.solver, work)
+        beside.work = known.work
+        beside.take(known.assignments)
+        with ThreadPoolExecutor(max_workers=1) as other_core:
+            answer = other_core.submit(look.solver.solve, look.model)
+            branching.run(known.work - work, lambda: look.exact and answer.done() and answer.result() == cp_model.OPTIMAL)
+            if beside.proven(self._at) and not look.exact:
+                look.solver.stop_search()
+        spent = known.work - beside.work
+        if not (beside.proven(self._at) and not look.exact):
+            self._take(look, answer.result())
+            seconds = look.solver.response_proto.deterministic_time
+            spent = seconds if self._settled() else max(seconds, spent)
+        if not self._settled():
+            known.take(beside.assignments)
+            known.bound(self._at, self._goal, beside.bounds[self._at])
+        known.spend(spent)
+
+    def _next_window(self, root: Part) -> Look:
+        """Twice as wide as the one before."""
+        least = max(self._value + 1, min(self._bound, rounded_down(root.bound - self._window) + 1))
+        self._window *= 2
+        return look_at_seats(self._known, self._at, self._goal, self._relaxation.programme, root, least)
+
+    def _take(self, look: Look, status: cp_model.CpSolverStatus) -> None:
+        if (found := look.placement(status)) is not None:
+            self._known.take(found)
+        if (bound := look.bound(status)) is not None:
+            self._drop_to(bound)
 
     def _drop_to(self, bound: float) -> None:
         self._known.bound(self._at, self._goal, rounded_down(bound + NOISE))

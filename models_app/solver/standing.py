@@ -7,6 +7,7 @@ problem has the same answer on any machine that is fast enough; the wall clock o
 from __future__ import annotations
 
 import time
+from copy import copy
 
 from ortools.sat.python import cp_model
 
@@ -54,6 +55,12 @@ class Standing:
         reached = self.values[at]
         self.bounds[at] = max(tighter, reached) if goal.maximised else min(tighter, reached)
 
+    def twin(self) -> Standing:
+        """One that goes on by itself from here."""
+        other = copy(self)
+        other.bounds = list(self.bounds)
+        return other
+
     def spend(self, work: float) -> None:
         """Takes work off what is left."""
         self.work -= work
@@ -79,11 +86,16 @@ class Standing:
 
     def solve(self, model: cp_model.CpModel, work: float, solver: cp_model.CpSolver) -> cp_model.CpSolverStatus:
         """Solves within so much work, and takes off what it took."""
-        solver.parameters.max_time_in_seconds = max(LEAST_SECONDS, self.ends - time.monotonic())
-        solver.parameters.max_deterministic_time = max(LEAST_SECONDS, work) / SECONDS_OF_WORK
+        self.limit(solver, work)
         status = solver.solve(model)
         self.spend(solver.response_proto.deterministic_time * SECONDS_OF_WORK)
         return status
+
+
+    def limit(self, solver: cp_model.CpSolver, work: float) -> None:
+        """Allows so much work, and no more than the clock does."""
+        solver.parameters.max_time_in_seconds = max(LEAST_SECONDS, self.ends - time.monotonic())
+        solver.parameters.max_deterministic_time = max(LEAST_SECONDS, work) / SECONDS_OF_WORK
 
 
 def thorough_solver() -> cp_model.CpSolver:
