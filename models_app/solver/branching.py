@@ -32,6 +32,10 @@ FEW_PATTERNS = 200
 """Choosing among so many is faster than to cut their part."""
 
 
+NEARLY = 1.5
+"""Of what few patterns lost in the part that this one was cut off: how much more they may lose here, so that they are listed."""
+
+
 class Branching:
     """The parts of a goal's placements that may hold something better than what is known."""
 
@@ -63,12 +67,18 @@ class Branching:
         if not part.bounded:
             self._add(self._bounded(part, until))
             return
-        pool = self.pool(part, FEW_PATTERNS if part.fractional else None)
-        if part.fractional is None or pool.elsewhere < self._value + 1 - NOISE:
-            self._add(self._searched(part, pool, until))
-        else:
-            for half in part.halves():
-                self._push(half)
+        if part.fractional is None:
+            self._add(self._searched(part, self.pool(part), until))
+            return
+        lost = part.few_lose
+        if part.priced - self._value - 1 < NEARLY * lost:
+            pool = self.pool(part, FEW_PATTERNS)
+            if pool.elsewhere < self._value + 1 - NOISE:
+                self._add(self._searched(part, pool, until))
+                return
+            lost = part.priced - pool.elsewhere
+        for half in part.halves(lost):
+            self._push(half)
 
     def _add(self, part: Part) -> None:
         """Keeps a part that may hold something better."""

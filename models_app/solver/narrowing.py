@@ -26,7 +26,7 @@ FEW_GPUS = 4
 """With no more, windows of seats settle more than patterns."""
 FIRST_WINDOW = 0.3
 """Of what lies between the value and its bound."""
-FIRST_ROUND = 0.06
+FIRST_ROUND = {Goal.PINS: 0.08, Goal.RESIDENCY: 0.08, Goal.QUALITY: 0.3}
 """The work of the first round on two cores; each further one has twice as much."""
 
 
@@ -71,7 +71,7 @@ class Narrowing:
         """CP-SAT looks at seats and at patterns in turn, while parts are bounded: rounds, each twice as long."""
         known, beside = self._known, self._known.twin()
         branching = Branching(beside, self._at, self._goal, self._relaxation)
-        patterns, work = self._goal is Goal.QUALITY, FIRST_ROUND
+        patterns, work = self._goal is Goal.QUALITY, FIRST_ROUND[self._goal]
         while not self._settled() and known.work > until + LEAST_SECONDS:
             if patterns:
                 look = look_at_patterns(known, self._relaxation.programme, root, branching.pool(root))

@@ -6,6 +6,7 @@ lower one, and with at least the upper one. Every placement of the part is in on
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from models_app.solver.patterns import Floats
@@ -27,18 +28,19 @@ class Part:
     fractional: tuple[CountAt, int] | None
     searched: int = 0
     bounded: bool = True
+    few_lose: float = math.inf
 
     def below(self, bound: float) -> Part:
         """What is left after a search that found or ruled out what is above a bound."""
         return replace(self, bound=min(self.bound, bound), searched=self.searched + 1)
 
-    def halves(self) -> tuple[Part, Part]:
+    def halves(self, few_lose: float = math.inf) -> tuple[Part, Part]:
         """What is below and above the cut, not yet with bounds of their own."""
         at, below = self.fractional or ((Kind.SERVED, "", ANYWHERE), 0)
         fewest, most = self.counts.get(at, (0, EVER_SO_MANY))
         lower = {**self.counts, at: (fewest, below)}
         upper = {**self.counts, at: (below + 1, most)}
-        return self._with(lower), self._with(upper)
+        return self._with(lower, few_lose), self._with(upper, few_lose)
 
-    def _with(self, counts: Counts) -> Part:
-        return replace(self, counts=counts, fractional=None, searched=0, bounded=False)
+    def _with(self, counts: Counts, few_lose: float) -> Part:
+        return replace(self, counts=counts, fractional=None, searched=0, bounded=False, few_lose=few_lose)

@@ -51,6 +51,7 @@ class Relaxation:
         self._patterns: list[tuple[tuple[int, ...], Any]] = []
         self._duals: Floats = np.zeros(len(self.programme.limits))
         self._counts: Counts = {}
+        self._few_lose = math.inf
         self._limits = self.programme.limits
         self._build()
 
@@ -102,12 +103,13 @@ class Relaxation:
 
     def part(self) -> Part:
         """What is bounded now."""
-        return Part(self.bound, self.bound, self._duals, self._counts, self._fractional())
+        return Part(self.bound, self.bound, self._duals, self._counts, self._fractional(), few_lose=self._few_lose)
 
     def turn_to(self, counts: Counts, part: Part) -> None:
         """Goes on with what of a part has such counts; the bound of the part holds for it too."""
         for at in counts:
             self._count(at)
+        self._few_lose = part.few_lose
         self._counts, self._limits = counts, self.programme.limits_of(counts)
         self.bound, self._duals = part.priced, self.programme.padded(part.duals)
         for row, limit in zip(self._rows, self._limits, strict=True):
