@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import count
 from math import floor as rounded_down
 
-from models_app.solver.looks import look_at_patterns
+from models_app.solver.looks import PATTERNS_AT_ONCE, SECONDS_OF_A_POOL, look_at_patterns
 from models_app.solver.parts import Part
 from models_app.solver.reach import Pool, pool_reaching
 from models_app.solver.relaxation import NOISE, Relaxation
@@ -22,10 +22,6 @@ from models_app.solver.standing import LEAST_SECONDS, Standing
 
 SHARE_OF_A_PART = 0.2
 """Of what is left, what bounding a part may take."""
-PATTERNS_AT_ONCE = (500, 1500, 2500, 4000, 8000, 16_000)
-"""How many a pool may have when a part is searched the first time, the second and so on."""
-SECONDS_OF_A_POOL = 4e-3
-"""What it takes to list patterns."""
 SECONDS_OF_A_LOOK = 0.1
 """What choosing among a pool may take."""
 FEW_PATTERNS = 200
@@ -56,7 +52,7 @@ class Branching:
             self._go_on(part, until)
         self._drop_to(self._parts[0][-1].bound if self._parts else self._value)
 
-    def pool(self, part: Part, most: int | None = None) -> Pool:
+    def _pool(self, part: Part, most: int | None = None) -> Pool:
         """The best patterns of a part, more of them each time that it is searched."""
         most = most or PATTERNS_AT_ONCE[min(part.searched, len(PATTERNS_AT_ONCE) - 1)]
         self._known.spend(SECONDS_OF_A_POOL)
@@ -68,11 +64,11 @@ class Branching:
             self._add(self._bounded(part, until))
             return
         if part.fractional is None:
-            self._add(self._searched(part, self.pool(part), until))
+            self._add(self._searched(part, self._pool(part), until))
             return
         lost = part.few_lose
         if part.priced - self._value - 1 < NEARLY * lost:
-            pool = self.pool(part, FEW_PATTERNS)
+            pool = self._pool(part, FEW_PATTERNS)
             if pool.elsewhere < self._value + 1 - NOISE:
                 self._add(self._searched(part, pool, until))
                 return
@@ -101,10 +97,7 @@ class Branching:
         """Takes the best placement of a pool, if it is better. What is left of the part."""
         known = self._known
         look = look_at_patterns(known, self._relaxation.programme, part, pool)
-        status = known.solve(look.model, min(SECONDS_OF_A_LOOK, known.work - until), look.solver)
-        if (found := look.placement(status)) is not None:
-            known.take(found)
-        bound = look.bound(status)
+        bound = look.taken(known, min(SECONDS_OF_A_LOOK, known.work - until))
         return part.below(part.bound if bound is None else bound)
 
     def _drop_to(self, bound: float) -> None:

@@ -1,4 +1,9 @@
-"""Questions to CP-SAT: the best placement of a window of seats, or of a pool of patterns, and what the answer proves."""
+"""Questions to CP-SAT: the best placement of a window of seats, or of a pool of patterns, and what the answer proves.
+
+A window is what lies between a value and the bound. If it holds a placement, the best there is the best of all; if not, the
+bound drops to the window's lower end. Windows are searched among the seats that are not ruled out for them. For a pool see
+``reach.py``.
+"""
 
 from __future__ import annotations
 
@@ -12,39 +17,49 @@ from models_app.solver.greedy import upgraded
 from models_app.solver.packing import PackingModel
 from models_app.solver.parts import Part
 from models_app.solver.programme import Programme
-from models_app.solver.reach import Pool, choices_reaching
+from models_app.solver.reach import Pool, choices_reaching, pool_reaching
 from models_app.solver.reading import read
 from models_app.solver.relaxation import NOISE
 from models_app.solver.result import Goal
 from models_app.solver.seating import seated
-from models_app.solver.standing import SOLVED, Standing, brisk_solver, building_seconds, look_within, thorough_solver
+from models_app.solver.standing import (
+    LEAST_SECONDS,
+    SOLVED,
+    Standing,
+    brisk_solver,
+    building_seconds,
+    look_within,
+    thorough_solver,
+)
 from models_app.solver.types import Assignment
 from models_app.solver.unpacking import unpacked
 
-SECONDS_A_PATTERN = 4e-5
-"""What it takes to build a programme of patterns."""
+PATTERNS_AT_ONCE = (500, 1500, 2500, 4000, 8000, 16_000)
+"""How many a pool may have when a part is searched the first time, the second and so on."""
+SECONDS_OF_A_POOL, SECONDS_A_PATTERN = 4e-3, 4e-5
+"""What it takes to list patterns, and to build a programme of them."""
+SECONDS_OF_A_LOOK = 0.3
+"""What choosing among a pool may take."""
+LEAST_COVERED = 0.05
+"""Of what lies between the bound and what is known: where as many patterns settle less, seats get further."""
+FIRST_WINDOW = 0.3
+"""Of what lies between the value and its bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A model to maximise, and how to read it. What it does not have is worth no more than ``elsewhere``.
-
-    ``exact`` where the model has every rule, so that its optimum is one.
-    """
+    """A model to maximise, and how to read it. What it does not have is worth no more than ``elsewhere``."""
 
     model: cp_model.CpModel
     solver: cp_model.CpSolver
     reading: Callable[[], tuple[Assignment, ...]]
     elsewhere: float
-    exact: bool
 
-    def placement(self, status: cp_model.CpSolverStatus) -> tuple[Assignment, ...] | None:
-        """What was found, if anything was."""
-        return self.reading() if status in SOLVED else None
-
-    def bound(self, status: cp_model.CpSolverStatus) -> float | None:
-        """What nothing is worth more than, if the answer says so."""
+    def taken(self, known: Standing, work: float) -> float | None:
+        """Solves within so much work, and keeps what is better. What nothing is worth more than, if the answer says so."""
+        status = known.solve(self.model, work, self.solver)
         if status in SOLVED:
+            known.take(self.reading())
             return max(self.solver.best_objective_bound, self.elsewhere)
         return self.elsewhere if status == cp_model.INFEASIBLE else None
 
@@ -56,7 +71,7 @@ def look_at_seats(known: Standing, at: int, goal: Goal, programme: Programme, ro
     known.spend(building_seconds(choices))
     model = known.model(at, goal, choices)
     look_within(model.cp, model.goal[goal], least, known.bounds[at])
-    return Look(model.cp, solver, lambda: upgraded(known.problem, read(model, solver.value)), least - 1, exact=True)
+    return Look(model.cp, solver, lambda: upgraded(known.problem, read(model, solver.value)), least - 1)
 
 
 def look_at_patterns(known: Standing, programme: Programme, part: Part, pool: Pool) -> Look:
@@ -67,9 +82,61 @@ def look_at_patterns(known: Standing, programme: Programme, part: Part, pool: Po
     model.cp.add(model.worth <= rounded_down(part.bound + NOISE))
     model.cp.maximize(model.worth)
     solver = _packer()
-    return Look(
-        model.cp, solver, lambda: upgraded(known.problem, unpacked(model, solver.value)), pool.elsewhere, exact=False
-    )
+    return Look(model.cp, solver, lambda: upgraded(known.problem, unpacked(model, solver.value)), pool.elsewhere)
+
+
+class Looks:
+    """A goal by pools, each larger than the one before, and by windows, each twice as wide. ``stop`` ends it early."""
+
+    def __init__(self, known: Standing, at: int, goal: Goal, programme: Programme, root: Part) -> None:
+        self._known, self._at, self._goal = known, at, goal
+        self._programme, self._root = programme, root
+        self._solver: cp_model.CpSolver | None = None
+        self._stopped = False
+
+    def run(self, until: float, *, pools: bool) -> None:
+        """Until the goal is settled or only so much work is left."""
+        if pools:
+            self._pools(until)
+        gap = self._root.bound - self._value
+        window = max(1.0, FIRST_WINDOW * gap)
+        while self._go_on(until):
+            least = max(self._value + 1, min(self._known.bounds[self._at], rounded_down(self._root.bound - window) + 1))
+            look = look_at_seats(self._known, self._at, self._goal, self._programme, self._root, least)
+            self._answer(look, self._known.work - until)
+            window *= 2
+
+    def stop(self) -> None:
+        """Ends what runs on another core."""
+        self._stopped = True
+        if self._solver is not None:
+            self._solver.stop_search()
+
+    def _pools(self, until: float) -> None:
+        """While each settles something of what is left."""
+        for most in PATTERNS_AT_ONCE:
+            if not self._go_on(until):
+                return
+            pool = pool_reaching(self._programme, self._root, self._value + 1, most)
+            self._known.spend(SECONDS_OF_A_POOL)
+            if self._root.bound - pool.elsewhere < LEAST_COVERED * (self._root.bound - self._value):
+                return
+            look = look_at_patterns(self._known, self._programme, self._root, pool)
+            self._answer(look, min(SECONDS_OF_A_LOOK, self._known.work - until))
+
+    def _answer(self, look: Look, work: float) -> None:
+        if work > 0:
+            self._solver = look.solver
+            bound = look.taken(self._known, work)
+            if bound is not None and not self._stopped:
+                self._known.bound(self._at, self._goal, rounded_down(bound + NOISE))
+
+    def _go_on(self, until: float) -> bool:
+        return not (self._known.proven(self._at) or self._stopped) and self._known.work > until + LEAST_SECONDS
+
+    @property
+    def _value(self) -> int:
+        return self._known.values[self._at]
 
 
 def _packer() -> cp_model.CpSolver:
