@@ -1,9 +1,10 @@
 """P5: placement on random and hand-made fleets up to 16 GPUs × 60 demands, against the greedy allocation.
 
-Every answer goes through the independent checker. Seconds are of the processor, model building and greedy start included,
-for the clock of a shared machine says little; they are taken when the first two goals (residency, quality) are done.
+Every answer goes through the independent checker. Seconds include model building and the greedy start; they are taken when
+the first two goals (residency, quality) are done, by the clock and of the processor: two cores are used, and the clock of a
+shared machine says little. ``proven`` is within the second of work that the solver counts itself.
 
-    python -m benchmarks.placement [fleets]
+    python -m benchmarks.placement [fleets [every [first]]]
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from benchmarks.fleets import problem
 from benchmarks.handmade_fleets import FLEETS, handmade
@@ -27,24 +29,33 @@ PATIENCE_SECONDS = 30.0
 TWO_GOALS = (Goal.PINS, Goal.RESIDENCY, Goal.QUALITY)
 
 
+Times = tuple[float, float]
+"""By the clock, and of the processor."""
+
+
 class Watch:
-    """The processor time at which the goals after the first two begin."""
+    """The time at which the goals after the first two begin."""
 
     def __init__(self) -> None:
-        self.until = 0.0
+        self.until: Times | None = None
         improve = Search._improve
 
         def watched(search: Search, at: int, goal: Goal) -> None:
             if goal not in TWO_GOALS and not self.until:
-                self.until = time.process_time()
+                self.until = now()
             improve(search, at, goal)
 
         Search._improve = watched  # type: ignore[method-assign]
 
-    def place(self, fleet: Problem, seconds: float, wall_seconds: float) -> tuple[Placement, float]:
-        self.until, begun = 0.0, time.process_time()
+    def place(self, fleet: Problem, seconds: float, wall_seconds: float) -> tuple[Placement, Times]:
+        self.until, begun = None, now()
         placement = place(fleet, seconds, wall_seconds)
-        return placement, (self.until or time.process_time()) - begun
+        clock, processor = self.until or now()
+        return placement, (clock - begun[0], processor - begun[1])
+
+
+def now() -> Times:
+    return time.monotonic(), time.process_time()
 
 
 def fleets(count: int) -> Iterator[tuple[str, Problem]]:
@@ -52,12 +63,12 @@ def fleets(count: int) -> Iterator[tuple[str, Problem]]:
     yield from ((f"random {seed}", problem(seed)) for seed in range(count))
 
 
-def main(count: int) -> None:
+def main(count: int, every: int = 1, first: int = 0) -> None:
     watch, counts = Watch(), Counter[str]()
     by_size: dict[str, Counter[str]] = {}
     gaps: list[float] = []
-    for name, fleet in fleets(count):
-        placement, seconds = watch.place(fleet, LIMIT_SECONDS, PATIENCE_SECONDS)
+    for name, fleet in islice(fleets(count), first, None, every):
+        placement, (clock, processor) = watch.place(fleet, LIMIT_SECONDS, PATIENCE_SECONDS)
         wrong = violations(fleet, placement)
         assert not wrong, (name, wrong)
         assert not better(placement.baseline, placement.values), name
@@ -70,7 +81,8 @@ def main(count: int) -> None:
             "greedy beaten": better(placement.values, placement.baseline),
             "beaten in residency or quality": placement.values[:first_three] != placement.baseline[:first_three],
             "proven": proven,
-            "proven within 1 s": proven and seconds <= LIMIT_SECONDS,
+            "by the clock within 1 s": proven and clock <= LIMIT_SECONDS,
+            "of the processor within 1 s": proven and processor <= LIMIT_SECONDS,
         }
         for fact in (fact for fact, holds in facts.items() if holds):
             counts[fact] += 1
@@ -97,4 +109,4 @@ def large(watch: Watch) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
+    main(*(int(given) for given in sys.argv[1:] or ["500"]))

@@ -29,7 +29,7 @@ FEW_PATTERNS = 200
 
 
 NEARLY = 1.5
-"""Of what few patterns lost in the part that this one was cut off: how much more they may lose here, so that they are listed."""
+"""How much more than in the part that it was cut off few patterns may have to lose here, so that they are listed."""
 
 
 class Branching:

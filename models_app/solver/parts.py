@@ -18,7 +18,8 @@ class Part:
     """The placements with such ``counts``: what bounds them, and where to cut.
 
     ``priced`` is what the prices ``duals`` say, from which losses count; a search may have lowered the ``bound`` since.
-    ``fractional`` is a count between two whole numbers, and the lower of them; ``None`` if there is none.
+    ``fractional`` is a count between two whole numbers, and the lower of them; ``None`` if there is none. ``few_lose`` is
+    what patterns lose at most, about, of which there are few.
     """
 
     bound: float

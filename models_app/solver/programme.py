@@ -142,6 +142,13 @@ class Programme:
         """A name that all demands have in common of which a GPU takes only one: those that are kept apart, or one alone."""
         return self._apart.get(demand, demand)
 
+    def counting(self) -> tuple[Floats, Floats]:
+        """A row for each count: of the seats, and of the columns."""
+        seats, columns = (np.zeros((len(self.counts), len(listed))) for listed in (self.seat_choice, self.columns))
+        for row, count in enumerate(self.counts.values()):
+            seats[row, count.seats] = columns[row, count.columns] = 1.0
+        return seats, columns
+
     def limits_of(self, counts: Counts) -> Floats:
         """The limits of all rows where instances have such counts."""
         limits = self.limits.copy()

@@ -45,7 +45,6 @@ class Relaxation:
     def __init__(self, problem: Problem, choices: Choices, goal: Goal, floors: Mapping[Goal, int]) -> None:
         self.bound = math.inf
         self.seconds = 0.0
-        self._weights = {demand.name: demand.weight for demand in problem.demands}
         self.programme = Programme(problem, choices, goal, floors)
         self._made: list[set[tuple[int, ...]]] = [set() for _ in self.programme.classes]
         self._patterns: list[tuple[tuple[int, ...], Any]] = []
@@ -53,6 +52,8 @@ class Relaxation:
         self._counts: Counts = {}
         self._few_lose = math.inf
         self._limits = self.programme.limits
+        self._counting = self.programme.counting()
+        self._says = np.array([CUT_FIRST[kind] * problem.demand[name].weight for kind, name, _ in self.programme.counts])
         self._build()
 
     def _build(self) -> None:
@@ -141,14 +142,12 @@ class Relaxation:
             if (share := variable.solution_value()) > NOISE:
                 sitting[list(taken)] += share
         columns = np.array([variable.solution_value() for variable in self._columns])
-        found, farthest = None, 0.0
-        for at, counted in self.programme.counts.items():
-            count = float(sitting[counted.seats].sum() + columns[counted.columns].sum())
-            off = abs(count - round(count))
-            weighted = off * self._weights[at[1]] * CUT_FIRST[at[0]]
-            if off > WHOLE and weighted > farthest:
-                found, farthest = (at, math.floor(count)), weighted
-        return found
+        counts = self._counting[0] @ sitting + self._counting[1] @ columns[: len(self.programme.columns)]
+        off = np.abs(counts - np.round(counts))
+        if not np.any(off > WHOLE):
+            return None
+        farthest = int(np.argmax(np.where(off > WHOLE, off * self._says, 0.0)))
+        return list(self.programme.counts)[farthest], math.floor(counts[farthest])
 
     def _price(self, duals: Floats) -> bool:
         """Bounds by these prices, and adds the dearest pattern of each class. Whether any was new."""

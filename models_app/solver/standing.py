@@ -91,7 +91,6 @@ class Standing:
         self.spend(solver.response_proto.deterministic_time * SECONDS_OF_WORK)
         return status
 
-
     def limit(self, solver: cp_model.CpSolver, work: float) -> None:
         """Allows so much work, and no more than the clock does."""
         solver.parameters.max_time_in_seconds = max(LEAST_SECONDS, self.ends - time.monotonic())
