@@ -18,7 +18,7 @@ from models_app.solver.parts import Part
 from models_app.solver.reach import Pool, pool_reaching
 from models_app.solver.relaxation import NOISE, Relaxation
 from models_app.solver.result import Goal
-from models_app.solver.standing import LEAST_SECONDS, Standing
+from models_app.solver.standing import Standing
 
 SHARE_OF_A_PART = 0.2
 """Of what is left, what bounding a part may take."""
@@ -44,13 +44,9 @@ class Branching:
 
     def run(self, until: float, enough: Callable[[], bool] = bool) -> None:
         """Goes on with the part of the highest bound, until none is left, only so much work, or it is ``enough``."""
-        while self._parts and self._known.work > until + LEAST_SECONDS and not enough():
-            part = heapq.heappop(self._parts)[-1]
-            self._drop_to(part.bound)
-            if self._known.proven(self._at):
-                return
-            self._go_on(part, until)
-        self._drop_to(self._parts[0][-1].bound if self._parts else self._value)
+        while self._parts and self._known.goes_on(self._at, until) and not enough():
+            self._go_on(heapq.heappop(self._parts)[-1], until)
+            self._drop_to(self._parts[0][-1].bound if self._parts else self._value)
 
     def _pool(self, part: Part, most: int | None = None) -> Pool:
         """The best patterns of a part, more of them each time that it is searched."""

@@ -23,7 +23,6 @@ from models_app.solver.relaxation import NOISE
 from models_app.solver.result import Goal
 from models_app.solver.seating import seated
 from models_app.solver.standing import (
-    LEAST_SECONDS,
     SOLVED,
     Standing,
     brisk_solver,
@@ -125,14 +124,14 @@ class Looks:
             self._answer(look, min(SECONDS_OF_A_LOOK, self._known.work - until))
 
     def _answer(self, look: Look, work: float) -> None:
-        if work > 0:
+        if work > 0 and not self._stopped:
             self._solver = look.solver
             bound = look.taken(self._known, work)
-            if bound is not None and not self._stopped:
+            if bound is not None:
                 self._known.bound(self._at, self._goal, rounded_down(bound + NOISE))
 
     def _go_on(self, until: float) -> bool:
-        return not (self._known.proven(self._at) or self._stopped) and self._known.work > until + LEAST_SECONDS
+        return not self._stopped and self._known.goes_on(self._at, until)
 
     @property
     def _value(self) -> int:

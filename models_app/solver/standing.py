@@ -65,6 +65,10 @@ class Standing:
         """Takes work off what is left."""
         self.work -= work
 
+    def goes_on(self, at: int, until: float) -> bool:
+        """Whether a goal is open, and there is more work and time left than so much."""
+        return not self.proven(at) and self.work > until + LEAST_SECONDS and time.monotonic() < self.ends
+
     def floors(self, at: int) -> dict[Goal, int]:
         """What the goals before this one reached."""
         return dict(zip(list(Goal)[:at], self.values, strict=False))

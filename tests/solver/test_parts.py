@@ -49,12 +49,21 @@ def halved(relaxation: Relaxation, part: Part) -> list[Part]:
 def test_the_optimum_is_in_one_half_whatever_the_cut(seed: int) -> None:
     problem = small_problem(seed)
     pins, residency, quality = place(problem, 1.0, wall_seconds=60).values[:3]
-    relaxation = relaxed(problem, Goal.QUALITY, {Goal.PINS: pins, Goal.RESIDENCY: residency})
-    root = relaxation.part()
-    for at in relaxation.programme.counts:
-        halves = halved(relaxation, replace(root, fractional=(at, 0)))
-        assert max(half.bound for half in halves) >= quality - 1e-6
-        assert max(best_of(relaxation, half, quality) for half in halves) >= quality
+    for goal, best, floors in (
+        (Goal.RESIDENCY, residency, {Goal.PINS: pins}),
+        (Goal.QUALITY, quality, {Goal.PINS: pins, Goal.RESIDENCY: residency}),
+    ):
+        relaxation = relaxed(problem, goal, floors)
+        root = relaxation.part()
+        for at in relaxation.programme.counts:
+            halves = halved(relaxation, replace(root, fractional=(at, 0)))
+            assert max(half.bound for half in halves) >= best - 1e-6
+            assert max(best_of(relaxation, half, best) for half in halves) >= best
+
+
+def test_small_problems_count_instances_of_every_kind() -> None:
+    relaxations = [relaxed(small_problem(seed), Goal.RESIDENCY, {}) for seed in SEEDS[:20]]
+    assert {kind for relaxation in relaxations for kind, _, _ in relaxation.programme.counts} == set(Kind)
 
 
 @pytest.mark.parametrize("seed", range(245, 255))
