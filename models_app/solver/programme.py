@@ -2,8 +2,8 @@
 
 Every constraint is Σ terms ≤ limit. The seat of a choice for one GPU stands for the instance itself; seats of a set of
 GPUs are tied to a column for its instances. It is a relaxation: an instance may be a fraction, demands that belong together
-share a host at most, host RAM of swapped models is not counted, and a swap space counts as a model by the share of GPUs
-that have one. Over 200 lines, for rows, seats and columns are one matrix.
+share a host at most, host RAM of swapped models is counted where it is much, and a swap space counts as a model by the
+share of GPUs that have one. Over 200 lines, for rows, seats and columns are one matrix.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ ANYWHERE = ""
 Counts = Mapping[CountAt, tuple[int, int]]
 """The fewest and the most."""
 EVER_SO_MANY = 1000
+LARGE_IN_RAM = 0.2
+"""Of a pool: what swaps and takes less of it is not counted there."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class Programme:
         }
         self._waiting = {self.apart(demand.name) for demand in problem.demands if not demand.always_on}
         self._shared = shared_variants(problem)
+        self._large_in_ram = self._swapped_in_ram()
         self._instances = [self._instance(choice, floors) for choice in self.choices]
         for rule in problem.rules:
             self._rule(rule)
@@ -169,14 +172,30 @@ class Programme:
         demand, endpoint = choice.demand, choice.endpoint
         terms: Terms = {self._row(("demand", demand.name), demand.replicas): 1.0}
         if choice.ram is not None and not choice.swapped:
-            room = max(1, self.problem.device[choice.ram].usable_bytes)
-            unified = sum(choice.option.device_bytes) if choice.devices == (choice.ram,) else 0
-            terms[self._row(("ram", choice.ram), 1.0)] = (choice.option.host_ram_bytes + unified) / room
+            terms[self._row(("ram", choice.ram), 1.0)] = self._share_of_ram(choice)
+        for name in self._large_in_ram.get(choice.ram, ()):
+            if not choice.swapped or name == demand.name:
+                terms[self._row(("ram", choice.ram, name), 1.0)] = self._share_of_ram(choice)
         if not endpoint.copies and (demand.replicas > 1 or choice.option.variant in self._shared):
             terms[self._row(("once", endpoint.id, choice.option.variant), 1.0)] = 1.0
         if endpoint.max_models is not None and not choice.swapped:
             terms[self._row(("models", endpoint.id), endpoint.max_models)] = 1.0
         return terms | {("floor", goal): -float(worth(goal, choice)) for goal in floors}
+
+    def _share_of_ram(self, choice: Choice) -> float:
+        """Of the host RAM, or of the one pool of unified memory."""
+        room = max(1, self.problem.device[choice.ram or ""].usable_bytes)
+        unified = sum(choice.option.device_bytes) if choice.devices == (choice.ram,) else 0
+        return (choice.option.host_ram_bytes + unified) / room
+
+    def _swapped_in_ram(self) -> dict[str | None, set[str]]:
+        """By pool, the demands that take much of it where they swap: each has to fit beside what stays."""
+        found: dict[str | None, set[str]] = defaultdict(set)
+        for choice in self.choices:
+            single = choice.swapped and choice.ram is not None and choice.demand.replicas == 1
+            if single and self._share_of_ram(choice) > LARGE_IN_RAM:
+                found[choice.ram].add(choice.demand.name)
+        return found
 
     def _rule(self, rule: Rule) -> None:
         """Together: one host for all. Apart on hosts: the shares of their instances on a host are one at most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from ortools.sat.python import cp_model
@@ -15,8 +16,8 @@ from models_app.solver.placement import place
 from models_app.solver.reach import choices_reaching
 from models_app.solver.relaxation import Relaxation
 from models_app.solver.result import Goal
-from models_app.solver.types import DeviceKind, DeviceSets, Endpoint, Problem
-from tests.solver.problems import gpu, small_problem, wants
+from models_app.solver.types import Demand, DeviceKind, DeviceSets, Endpoint, Option, Problem
+from tests.solver.problems import gpu, one_host, small_problem, wants
 
 PLENTY = 60.0
 
@@ -80,3 +81,13 @@ def test_unified_memory_counts_both_halves_of_a_model() -> None:
         demands.append(type(demand)(demand.name, (option,)))
     problem = Problem((unified,), (endpoint,), tuple(demands))
     assert relaxed(problem, Goal.RESIDENCY, {}).bound < 2 * 12
+
+
+def test_a_large_model_that_swaps_has_to_fit_into_host_ram_beside_what_stays() -> None:
+    devices, endpoints = one_host(1000, ram=1000)
+    spilled = Option("half", (100,), host_ram_bytes=600, gpu_layers=9)
+    staying = Demand("staying", (spilled,))
+    waiting = [Demand(name, (replace(spilled, variant=name),), always_on=False) for name in ("one", "other")]
+    assert relaxed(Problem(devices, endpoints, tuple(waiting)), Goal.RESIDENCY, {}).bound == pytest.approx(2 * 4)
+    both = relaxed(Problem(devices, endpoints, (staying, *waiting)), Goal.RESIDENCY, {})
+    assert both.bound == pytest.approx((2 + 2 / 3) * 4)
