@@ -112,13 +112,14 @@ class Looks:
             self._solver.stop_search()
 
     def _pools(self, until: float) -> None:
-        """While each settles something of what is left."""
-        for most in PATTERNS_AT_ONCE:
+        """The first if it settles anything, for it finds much; larger ones while each settles enough of what is left."""
+        for number, most in enumerate(PATTERNS_AT_ONCE):
             if not self._go_on(until):
                 return
             pool = pool_reaching(self._programme, self._root, self._value + 1, most)
             self._known.spend(SECONDS_OF_A_POOL)
-            if self._root.bound - pool.elsewhere < LEAST_COVERED * (self._root.bound - self._value):
+            enough = LEAST_COVERED * (self._root.bound - self._value) if number else NOISE
+            if self._root.bound - pool.elsewhere < enough:
                 return
             look = look_at_patterns(self._known, self._programme, self._root, pool)
             self._answer(look, min(SECONDS_OF_A_LOOK, self._known.work - until))
