@@ -39,6 +39,10 @@ class Known:
             return True
         return sample.boot_id == self.boot_id and sample.sequence > self.sequence
 
+    def holds(self, sample: HostSample) -> bool:
+        """Whether this is the newest sample."""
+        return (self.boot_id, self.sequence) == (sample.boot_id, sample.sequence)
+
     def remember(self, sample: HostSample) -> None:
         """This is the newest sample now; its points are added to the rings in place."""
         self.recent = with_points(self.recent or {}, self.taken_at, sample)

@@ -13,12 +13,21 @@ from models_app.telemetry.known import Known, Newest
 
 
 def show(newest: Newest) -> None:
-    """Show a sample to who looks at its host in this process; not before the host's row has been read once."""
-    if fresh.is_wanted(newest.host.pk):
-        shown = newest.known.shown = _ahead_of(newest.known)
-        if shown.recent is not None and shown.is_news(newest.sample):
-            shown.remember(newest.sample)
-            fresh.show(replace(newest, known=shown).latest())
+    """Show a sample to who looks at its host in this process; not before the host's row has been read once.
+
+    The row may hold it already, written meanwhile by the process beside.
+    """
+    if not fresh.is_wanted(newest.host.pk):
+        return
+    known, sample = newest.known, newest.sample
+    before, shown = known.shown, _ahead_of(known)
+    known.shown = shown
+    if shown.recent is None or (before is not None and not before.is_news(sample)):
+        return
+    if shown.is_news(sample):
+        shown.remember(sample)
+    if shown.holds(sample):
+        fresh.show(replace(newest, known=shown).latest())
 
 
 def _ahead_of(known: Known) -> Known:

@@ -77,6 +77,21 @@ def test_after_a_pause_they_go_on_from_the_row(newest: Newest, looking: Looking)
     assert list(looking.told[-1].recent.values()) == [[100, 101, 102, 103]]
 
 
+def test_a_sample_whose_row_was_written_first_is_shown_all_the_same(newest: Newest, looking: Looking) -> None:
+    show(after(newest, 1))
+    write(after(newest, 2))
+    for _ in range(2):
+        show(after(newest, 2))
+    assert looking.sequences == [2, 3]
+    assert list(looking.told[-1].recent.values()) == [[100, 102]]
+
+
+def test_what_is_older_than_the_row_is_not_shown(newest: Newest, looking: Looking) -> None:
+    write(after(newest, 2))
+    show(after(newest, 1))
+    assert looking.told == []
+
+
 def test_an_older_sample_is_not_shown(newest: Newest, looking: Looking) -> None:
     for second in (2, 1, 2):
         show(after(newest, second))
