@@ -22,12 +22,10 @@ from models_app.solver.standing import Standing
 
 SHARE_OF_A_PART = 0.2
 """Of what is left, what bounding a part may take."""
-SECONDS_OF_A_LOOK = 0.1
+SECONDS_OF_A_SEARCH = 0.1
 """What choosing among a pool may take."""
 FEW_PATTERNS = 200
 """Choosing among so many is faster than to cut their part."""
-
-
 NEARLY = 1.5
 """How much more than in the part that it was cut off few patterns may have to lose here, so that they are listed."""
 
@@ -93,7 +91,7 @@ class Branching:
         """Takes the best placement of a pool, if it is better. What is left of the part."""
         known = self._known
         look = look_at_patterns(known, self._relaxation.programme, part, pool)
-        bound = look.taken(known, min(SECONDS_OF_A_LOOK, known.work - until))
+        bound = look.taken(known, min(SECONDS_OF_A_SEARCH, known.work - until))
         return part.below(part.bound if bound is None else bound)
 
     def _drop_to(self, bound: float) -> None:

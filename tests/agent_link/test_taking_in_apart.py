@@ -29,7 +29,7 @@ from models_app.inventory.models import Endpoint, LoadedModel
 from models_app.inventory.routes import agent_url
 from models_app.telemetry import fresh
 from models_app.telemetry.models import LatestSample
-from tests.agent_link.test_agents_over_a_socket import raw_agent, remembered, sample
+from tests.agent_link.test_agents_over_a_socket import RawAgent, raw_agent, remembered, sample
 from tests.fixtures.agents import PanelSocket, until
 from tests.telemetry.test_showing_before_writing import Looking
 
@@ -64,6 +64,13 @@ async def process_beside(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Besid
     for each in processes.started:
         each.cancel()
     await asyncio.gather(*processes.started, return_exceptions=True)
+
+
+async def looked_at(agent: RawAgent) -> None:
+    """Somebody looks at its host, and it has been told to send at once."""
+    await sync_to_async(watch)(agent.host.pk)
+    while (await agent.heard(Committed)).gather_seconds:
+        pass
 
 
 async def test_samples_are_stored_there_and_confirmed_here(
@@ -103,9 +110,7 @@ async def test_who_looks_sees_a_sample_before_it_is_taken_in(
         looking = Looking(agent.host.pk)
         fresh.listen(looking)
         try:
-            await sync_to_async(watch)(agent.host.pk)
-            while (await agent.heard(Committed)).gather_seconds:
-                pass
+            await looked_at(agent)
             await agent.say(Samples((sample(2, now - timedelta(seconds=1)),)))
             await agent.say(Samples((sample(3, uuid="GPU-of-another"),)), Samples((sample(4, now),)))
             await until(lambda: looking.sequences == [2, 4], "the samples of its own GPU")
@@ -128,9 +133,7 @@ async def test_when_an_endpoint_has_changed_the_rows_of_its_host_are_read_again(
         looking = Looking(agent.host.pk)
         fresh.listen(looking)
         try:
-            await sync_to_async(watch)(agent.host.pk)
-            while (await agent.heard(Committed)).gather_seconds:
-                pass
+            await looked_at(agent)
             await agent.say(Samples((sample(2),)))
             await until(lambda: looking.sequences == [2], "the sample")
         finally:
