@@ -16,6 +16,7 @@ def record(actor: Actor, action: str, subject: Model | None = None, **detail: An
         user_id=actor.user_id,
         actor_name=actor.name,
         via=actor.via.value,
+        address=actor.address,
         action=action,
         object_type=subject._meta.model_name or "" if subject else "",
         object_id=subject.pk if subject else None,

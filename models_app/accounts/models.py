@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from models_app.accounts.roles import MOST_ADDRESS
+
 
 class ApiToken(models.Model):
     """A bearer token, stored as a hash; ``prefix`` lets people recognise it. It acts as ``user`` within its scope.
@@ -36,12 +38,16 @@ class ApiToken(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One action of a person, a token or the panel itself. Entries are only ever added, until they are old."""
+    """One action of a person, a token or the panel itself. Entries are only ever added, until they are old.
+
+    ``address`` is the client's, where a request asked for the action.
+    """
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     actor_name = models.CharField(max_length=150)
     via = models.CharField(max_length=12)
+    address = models.CharField(max_length=MOST_ADDRESS, blank=True)
     action = models.CharField(max_length=60)
     object_type = models.CharField(max_length=40, blank=True)
     object_id = models.BigIntegerField(null=True)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
+from django.http import HttpRequest
+
+MOST_ADDRESS = 45
+"""Characters of the longest IP address: IPv6 with IPv4 at its end. A proxy may pass on anything."""
 
 
 class Role(StrEnum):
@@ -28,11 +32,12 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, for operations and the audit trail."""
+    """Who acts, for operations and the audit trail; ``address`` is the client's, where a request asked for it."""
 
     user_id: int | None
     name: str
     via: Via
+    address: str = ""
 
 
 PANEL = Actor(None, "Berth", Via.PANEL)
@@ -67,6 +72,12 @@ def set_role(user: User, role: Role) -> None:
         user.save(update_fields=["is_superuser", "is_staff"])
 
 
-def actor(user: User, via: Via) -> Actor:
+def actor(user: User, via: Via, address: str = "") -> Actor:
     """The actor that a signed-in user or the owner of a token is."""
-    return Actor(user.pk, user.get_username(), via)
+    return Actor(user.pk, user.get_username(), via, address)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Where a request came from: what a proxy of ``BERTH_PROXIES`` says, else the other end of the connection."""
+    address: str = request.META.get("REMOTE_ADDR") or ""
+    return address[:MOST_ADDRESS]

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja.security import HttpBearer, SessionAuth
 
 from models_app.accounts.models import ApiToken
-from models_app.accounts.roles import Actor, Via, actor, is_admin, is_member
+from models_app.accounts.roles import Actor, Via, actor, client_address, is_admin, is_member
 from models_app.accounts.tokens import find_token, may_write
 from models_app.api.errors import Problem, respond
 
@@ -32,7 +32,7 @@ class Token(HttpBearer):
         if not self._reads and request.method not in READING and not may_write(found):
             raise Problem(403, "read_only", _why_read_only(found))
         request.user = found.user
-        return actor(found.user, Via.API)
+        return actor(found.user, Via.API, client_address(request))
 
 
 class Session(SessionAuth):
@@ -48,7 +48,7 @@ class Session(SessionAuth):
             return None
         if not self._reads and request.method not in READING and not is_admin(user):
             raise Problem(403, "forbidden", "Only admins may change anything.")
-        return actor(user, Via.WEB)
+        return actor(user, Via.WEB, client_address(request))
 
 
 AUTH = [Token(), Session()]

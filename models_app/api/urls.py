@@ -21,6 +21,7 @@ from models_app.api import (
     alert_rules,
     alerts,
     applied_plans,
+    audit,
     demands,
     endpoints,
     errors,
@@ -111,6 +112,7 @@ for prefix, router in (
     ("demands", applied_plans.demands),
     ("schedules", schedules.router),
     ("load-times", load_times.router),
+    ("audit-entries", audit.router),
 ):
     api.add_router(f"v1/{prefix}", router)
 

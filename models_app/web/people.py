@@ -7,7 +7,7 @@ from typing import cast
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from models_app.accounts.roles import Actor, Via, actor
+from models_app.accounts.roles import Actor, Via, actor, client_address
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -17,4 +17,4 @@ def signed_in(request: HttpRequest) -> User:
 
 def acting(request: HttpRequest) -> Actor:
     """The user as the one who acts."""
-    return actor(signed_in(request), Via.WEB)
+    return actor(signed_in(request), Via.WEB, client_address(request))

@@ -75,3 +75,10 @@ def test_what_an_entry_holds_is_never_taken_for_markup(as_admin, admin):
     shown = results(as_admin)
     assert "<script>alert" not in shown
     assert "&lt;b&gt;" in shown
+
+
+def test_what_is_asked_for_is_shown_with_the_address_it_was_asked_from(as_admin):
+    as_admin.post(reverse("user_new"), {"username": "zoe", "role": "member"}, REMOTE_ADDR="2001:db8::7")
+    shown = results(as_admin, q="2001:db8::7")
+    assert "account.create" in shown
+    assert "<small>2001:db8::7</small>" in shown

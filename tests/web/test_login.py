@@ -169,7 +169,7 @@ def test_logins_are_told_with_the_address_and_no_name_that_nobody_has(client, me
     ]
     attempt(client, "max", PASSWORD, "10.0.0.7")
     entry = AuditEntry.objects.get(action="account.log_in")
-    assert (entry.user, entry.detail) == (member, {"address": "10.0.0.7"})
+    assert (entry.user, entry.address) == (member, "10.0.0.7")
 
 
 def test_an_address_that_only_takes_forms_has_a_page_with_the_way_back(as_admin):

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods
 
 from models_app.accounts import users
 from models_app.accounts.models import ApiToken
-from models_app.accounts.roles import is_admin
+from models_app.accounts.roles import client_address, is_admin
 from models_app.accounts.throttle import Throttled, begin_attempt, forgive_attempt
 from models_app.accounts.tokens import TokenRefused, create_token, revoke_token
 from models_app.accounts.users import AccountRefused
@@ -42,7 +42,7 @@ def account(request: HttpRequest) -> HttpResponse:
 def _change_password(request: HttpRequest, form: ChangePasswordForm) -> bool:
     """Guesses at the current password count as those at the login: a browser left open gives nobody more of them."""
     user = signed_in(request)
-    attempt = (user.get_username(), request.META.get("REMOTE_ADDR", ""))
+    attempt = (user.get_username(), client_address(request))
     try:
         begin_attempt(*attempt)
         users.change_password(acting(request), user, form.cleaned_data["current"], form.cleaned_data["new"])

@@ -17,7 +17,7 @@ from models_app.web.listing import Filter, Listing
 LISTING = Listing[AuditEntry](
     sorts={"at": "at", "actor": "actor_name", "action": "action"},
     default_sort="-at",
-    searches=("actor_name", "action", "object_name"),
+    searches=("actor_name", "action", "object_name", "address"),
     filters={"action": "action", "actor": "actor_name", "via": "via"},
 )
 VIA = Filter(

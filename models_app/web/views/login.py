@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 
 from models_app.accounts import audit
-from models_app.accounts.roles import Via, actor
+from models_app.accounts.roles import Via, actor, client_address
 from models_app.accounts.throttle import Throttled, begin_attempt, forgive_attempt
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class ThrottledForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """Refuse without looking at the password once there were too many failures."""
         name = self.cleaned_data.get("username", "")
-        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+        address = client_address(self.request) if self.request else ""
         try:
             begin_attempt(name, address)
         except Throttled as throttled:
@@ -49,7 +49,7 @@ class LoginView(views.LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         """Log in, and say so to the audit trail with the address."""
         user = form.get_user()
-        audit.record(actor(user, Via.WEB), "account.log_in", user, address=self.request.META.get("REMOTE_ADDR", ""))
+        audit.record(actor(user, Via.WEB, client_address(self.request)), "account.log_in", user)
         return super().form_valid(form)
 
 

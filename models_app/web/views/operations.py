@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import cast
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from models_app.accounts.roles import Via, actor, is_admin
+from models_app.accounts.roles import is_admin
 from models_app.inventory.models import Endpoint, LoadedModel, Residency
 from models_app.inventory.references import row_id
 from models_app.operations.models import Operation
@@ -24,6 +22,7 @@ from models_app.operations.requests import Request, request_cancel, set_pinned, 
 from models_app.web.access import admin_required, member_required
 from models_app.web.confirm import Question, ask, in_dialog
 from models_app.web.load_form import LoadForm
+from models_app.web.people import acting, signed_in
 from models_app.web.templatetags.berth import short_name
 from models_app.web.views import operation_pages
 from models_app.web.views.keep_alive import form_response
@@ -60,7 +59,7 @@ def _request(request: HttpRequest) -> Request:
         raise RequestRefused("invalid_kind", f"There is no operation of the kind “{kind[:40]}”.", field="kind")
     asked = Request(
         Kind(kind),
-        actor(cast(User, request.user), Via.WEB),
+        acting(request),
         _endpoint(data.get("endpoint", "")),
         data.get("model", ""),
         load_anyway=bool(data.get("load_anyway")),
@@ -89,7 +88,7 @@ def _check_whose(request: HttpRequest, asked: Request) -> None:
         return
     loaded = LoadedModel.objects.filter(endpoint=asked.endpoint, name=asked.model).first()
     owner = Residency.objects.filter(endpoint=asked.endpoint, name=asked.model, lost_at=None).first()
-    if loaded and (owner is None or owner.requested_by != cast(User, request.user).get_username()):
+    if loaded and (owner is None or owner.requested_by != signed_in(request).get_username()):
         by = owner.requested_by if owner else "another client"
         message = f"{asked.model} on {asked.endpoint.name} was loaded by {by}, not by you. Requests under way may fail."
         raise RequestRefused("loaded_by_another", message, status=409, loaded=loaded)
@@ -156,7 +155,7 @@ def cancel(request: HttpRequest, operation_id: int) -> HttpResponse:
     """Stop an operation that has not ended."""
     operation = get_object_or_404(Operation.objects.select_related("endpoint__host"), pk=operation_id)
     try:
-        request_cancel(actor(cast(User, request.user), Via.WEB), operation)
+        request_cancel(acting(request), operation)
     except RequestRefused as refused:
         return confirm(request, refused)
     return done(request, f"Cancelling {operation.get_kind_display().lower()} {operation.model_name}.", "./..")
@@ -169,7 +168,7 @@ def loaded_model(request: HttpRequest, loaded_id: int) -> HttpResponse:
     row = get_object_or_404(LoadedModel.objects.select_related("endpoint__host"), pk=loaded_id)
     pinned = request.POST.get("pinned") == "on"
     try:
-        set_pinned(actor(cast(User, request.user), Via.WEB), row.endpoint, row.name, pinned)
+        set_pinned(acting(request), row.endpoint, row.name, pinned)
     except RequestRefused as refused:
         return confirm(request, refused)
     told = f"{row.name} is {'pinned' if pinned else 'no longer pinned'}."
