@@ -5,8 +5,7 @@ from __future__ import annotations
 from django.utils import timezone
 
 from models_app.agent_link import commands
-from models_app.agent_link.commands import AWAY_AFTER
-from models_app.agent_link.models import Agent
+from models_app.agent_link.models import AWAY_AFTER, Agent
 from models_app.agent_link.waiting import away_error
 from models_app.inventory.models import Endpoint
 from models_app.inventory.observe import record_failure

@@ -26,13 +26,11 @@ from django.utils import timezone
 from models_app.agent import codec
 from models_app.agent.messages import Ask, Done, Failed
 from models_app.agent_link.door import tell_commands
-from models_app.agent_link.models import Agent, AgentCommand
+from models_app.agent_link.models import AWAY_AFTER, Agent, AgentCommand
 from models_app.backends.protocol import Progress
 
 State = AgentCommand.State
 
-AWAY_AFTER = timedelta(seconds=10)
-"""Without a word, after which an agent counts as away."""
 KEPT_FOR = timedelta(hours=1)
 MOST_LINES = 500
 QUESTIONS = frozenset(

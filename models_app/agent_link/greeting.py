@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from models_app.agent.messages import VERSION, CloseCode, Hello, Welcome
@@ -16,7 +17,7 @@ from models_app.agent_link import keys
 from models_app.agent_link.commands import settle_after_greeting
 from models_app.agent_link.door import tell_gone
 from models_app.agent_link.enrolment import Refused
-from models_app.agent_link.models import Agent
+from models_app.agent_link.models import AWAY_AFTER, NOT_LET_IN, Agent
 from models_app.inventory.models import Host
 from models_app.live import Topic, publish
 
@@ -37,7 +38,15 @@ class Greeted:
 
 
 def greet(hello: Hello, panel_nonce: str, connection: str, now: datetime) -> Greeted:
-    """Let the agent in by ``connection``; an earlier socket of it closes. Raises ``Refused``."""
+    """Let the agent in by ``connection``; an earlier socket of it closes. Raises ``Refused``, which its row says."""
+    try:
+        return _let_in(hello, panel_nonce, connection, now)
+    except Refused as refused:
+        _say_why(hello.key_id, refused.code, now)
+        raise
+
+
+def _let_in(hello: Hello, panel_nonce: str, connection: str, now: datetime) -> Greeted:
     if hello.version != VERSION:
         raise Refused(CloseCode.VERSION, f"an agent of version {hello.version}")
     with transaction.atomic():
@@ -54,6 +63,14 @@ def greet(hello: Hello, panel_nonce: str, connection: str, now: datetime) -> Gre
         if was_away:
             publish(Topic.INVENTORY)
     return Greeted(agent, agent.host, _welcome(agent, hello, panel_nonce), unwanted)
+
+
+def _say_why(key_id: str, code: int, now: datetime) -> None:
+    """Nobody who merely knows an id can say so of an agent that is connected."""
+    told = NOT_LET_IN[code]
+    away = Agent.objects.filter(key_id=key_id, revoked_at=None).exclude(problem=told)
+    if away.filter(Q(connection="") | Q(last_seen_at__lt=now - AWAY_AFTER)).update(problem=told):
+        publish(Topic.INVENTORY)
 
 
 def leave(agent_id: int, connection: str) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from django.db import models
+from datetime import timedelta
 
+from django.db import models
+from django.utils import timezone
+
+from models_app.agent.messages import CloseCode
 from models_app.inventory.models import Host
 
 LEAST_SKEW_SECONDS = 2.0
+AWAY_AFTER = timedelta(seconds=10)
+"""Without a word, after which an agent counts as away."""
+NOT_LET_IN = {
+    CloseCode.REFUSED: "It asks to be let in, and its secret is refused: choose “Enrol again”, and use the new token there.",
+    CloseCode.VERSION: "It asks to be let in, and its program is of another version than the panel: install the panel's there.",
+}
 
 
 class Enrolment(models.Model):
@@ -32,7 +42,8 @@ class Agent(models.Model):
 
     ``boot_id`` and ``committed`` are the process that reported last and the greatest sequence of it that is stored.
     ``connection`` names the socket that speaks for it, empty where there is none. ``clock_skew_seconds`` is how far its
-    wall clock was ahead of the panel's when it connected. ``problem`` says what of its reports was refused, and why.
+    wall clock was ahead of the panel's when it connected. ``problem`` says what of its reports was refused, and why, or why it is
+    not let in.
     """
 
     host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="agent")
@@ -56,6 +67,16 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return f"agent of {self.host}"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a socket speaks for it. One of a panel that was killed stays in the row, and says nothing more."""
+        return bool(self.connection) and self.last_seen_at is not None and timezone.now() - self.last_seen_at <= AWAY_AFTER
+
+    @property
+    def is_turned_away(self) -> bool:
+        """Whether it came since it was connected last, and was not let in."""
+        return self.problem in NOT_LET_IN.values()
 
     @property
     def skew_seconds(self) -> float:

@@ -19,9 +19,9 @@ from models_app.agent.codec import Malformed
 from models_app.agent.failures import error_of
 from models_app.agent.messages import Failed
 from models_app.agent_link import commands
-from models_app.agent_link.commands import AWAY_AFTER, State
+from models_app.agent_link.commands import State
 from models_app.agent_link.door import is_held
-from models_app.agent_link.models import Agent, AgentCommand
+from models_app.agent_link.models import AWAY_AFTER, Agent, AgentCommand
 from models_app.backends.errors import BackendError, BadAnswer, TimedOut, Unreachable
 from models_app.backends.protocol import Progress
 
@@ -47,9 +47,8 @@ def away_error(agent: Agent | None, host: str) -> Unreachable | None:
     seen = agent.last_seen_at
     if seen is None or timezone.now() - seen > AWAY_AFTER:
         since = f" since {seen:%Y-%m-%d %H:%M:%S} UTC" if seen else ""
-        return Unreachable(
-            f"The agent on {host} is away{since}.", hint=f"Check that it runs on {host} and reaches the panel."
-        )
+        hint = agent.problem if agent.is_turned_away else f"Check that it runs on {host} and reaches the panel."
+        return Unreachable(f"The agent on {host} is away{since}.", hint=hint)
     return None
 
 

@@ -130,7 +130,7 @@ def agent_out(row: Agent) -> AgentOut:
         host_id=row.host_id,
         hostname=row.hostname,
         program=row.program,
-        is_connected=bool(row.connection),
+        is_connected=row.is_connected,
         connected_at=row.connected_at,
         last_seen_at=row.last_seen_at,
         clock_skew_seconds=row.clock_skew_seconds,

@@ -7,7 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from models_app.agent.messages import Hello
 from models_app.agent.proofs import TOKEN
+from models_app.agent_link.enrolment import Refused
+from models_app.agent_link.greeting import greet
 from models_app.agent_link.models import Agent, Enrolment
 from models_app.inventory.models import Host
 from tests.factories import HostFactory
@@ -65,10 +68,30 @@ def test_a_name_that_is_taken_keeps_what_was_typed(as_admin, db):
 def test_the_page_says_how_the_agent_is(as_member, agent):
     shown = as_member.get("/hosts/").content.decode()
     assert "Agent away" in shown
-    Agent.objects.update(connection="x", clock_skew_seconds=2520.0, problem="It reports GPU-x.")
+    Agent.objects.update(connection="x", last_seen_at=timezone.now(), clock_skew_seconds=2520.0, problem="It reports GPU-x.")
     shown = as_member.get("/hosts/").content.decode()
     for words in ("Agent connected", "gpu-1.example", "42 min", "ahead", "corrected", "It reports GPU-x."):
         assert words in shown
+
+
+def test_an_agent_of_a_panel_that_was_killed_is_away(as_member, agent):
+    Agent.objects.update(connection="a socket of the panel before")
+    assert "Agent away" in as_member.get("/hosts/").content.decode()
+
+
+def test_an_agent_whose_secret_is_refused_is_away_with_the_reason_and_what_to_do(as_admin, agent):
+    with pytest.raises(Refused):
+        greet(Hello("k", "0" * 64, "boot", "proof", timezone.now()), "1" * 64, "connection", timezone.now())
+    shown = as_admin.get("/hosts/").content.decode()
+    assert "Agent away" in shown
+    assert "its secret is refused: choose “Enrol again”" in shown
+
+
+def test_nobody_can_say_so_of_an_agent_that_is_connected(agent):
+    Agent.objects.update(connection="x", last_seen_at=timezone.now())
+    with pytest.raises(Refused):
+        greet(Hello("k", "0" * 64, "boot", "proof", timezone.now()), "1" * 64, "connection", timezone.now())
+    assert not Agent.objects.get().problem
 
 
 def test_a_host_with_an_agent_is_enrolled_again_only_when_that_is_meant(as_admin, agent):
