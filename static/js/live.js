@@ -5,6 +5,7 @@
 const NOT_SIGNED_IN = 4401;
 const NO_ROLE = 4403;
 const STALE_AFTER = 3500;
+const LONGEST_SILENCE = 20000;
 const LONGEST_PAUSE = 15000;
 const QUIET_MINUTE = 60000;
 
@@ -25,10 +26,11 @@ export function startLive({ afterChange }) {
 class Live {
   constructor(status, afterChange) {
     this.status = status;
+    [this.words, this.age] = status.firstElementChild.children;
     this.afterChange = afterChange;
     this.pageRevision = Number(status.dataset.revision);
     this.revision = null;
-    this.heardAt = Date.now();
+    this.heardAt = this.openedAt = Date.now();
     this.failures = 0;
     this.misfits = 0;
     this.misfitAt = 0;
@@ -41,6 +43,7 @@ class Live {
   connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.socket = new WebSocket(`${scheme}://${location.host}/live/${this.status.dataset.socket}/`);
+    this.socket.onopen = () => (this.openedAt = Date.now());
     this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
     this.socket.onclose = ({ code }) => this.closed(code);
   }
@@ -53,7 +56,7 @@ class Live {
     }
     this.failures += 1;
     const pause = Math.min(LONGEST_PAUSE, 500 * 2 ** Math.min(this.failures, 6)) * (0.5 + Math.random() / 2);
-    this.say("lost", "reconnecting");
+    this.say("lost", "reconnecting", this.silence());
     this.timer = setTimeout(() => this.connect(), pause);
   }
 
@@ -157,22 +160,28 @@ class Live {
   }
 
   watch() {
-    if (this.socket.readyState !== WebSocket.OPEN) return;
-    const silence = Date.now() - this.heardAt;
-    if (silence > STALE_AFTER) this.say("stale", `stale for ${lasting(silence / 1000)}`);
-    if (silence > 20000) this.socket.close();
+    const silence = this.silence();
+    if (this.status.dataset.state === "lost") this.say("lost", "reconnecting", silence);
+    else if (silence > STALE_AFTER) this.say("stale", "stale", silence);
+    const isDeaf = Math.min(silence, Date.now() - this.openedAt) > LONGEST_SILENCE;
+    if (isDeaf && this.socket.readyState === WebSocket.OPEN) this.socket.close();
   }
 
-  say(state, words) {
+  silence() {
+    return Date.now() - this.heardAt;
+  }
+
+  // The words are read out when they change; for how long it has been so is counted beside them.
+  say(state, words, silence = 0) {
     if (this.status.dataset.state !== state) this.status.dataset.state = state;
-    if (this.status.textContent !== words) this.status.textContent = words;
+    if (this.words.textContent !== words) this.words.textContent = words;
+    this.age.textContent = silence >= 1000 ? ` for ${lasting(silence / 1000)}` : "";
   }
 }
 
-// In steps: it is read out at each change.
 function lasting(seconds) {
-  if (seconds >= 60) return `${Math.floor(seconds / 60)} min`;
-  return `${seconds < 10 ? 4 : 10 * Math.floor(seconds / 10)} s`;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  return seconds < 3600 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
 }
 
 function morph(element, html) {
