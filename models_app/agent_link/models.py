@@ -14,8 +14,8 @@ LEAST_SKEW_SECONDS = 2.0
 AWAY_AFTER = timedelta(seconds=10)
 """Without a word, after which an agent counts as away."""
 NOT_LET_IN = {
-    CloseCode.REFUSED: "It asks to be let in, and its secret is refused: choose “Enrol again”, and use the new token there.",
-    CloseCode.VERSION: "It asks to be let in, and its program is of another version than the panel: install the panel's there.",
+    CloseCode.REFUSED: "It asks to be let in, and its secret is refused: choose “Enrol again”, and use the token there.",
+    CloseCode.VERSION: "Its program is not of the panel's version, so it is not let in: install the panel's there.",
 }
 
 
@@ -42,8 +42,8 @@ class Agent(models.Model):
 
     ``boot_id`` and ``committed`` are the process that reported last and the greatest sequence of it that is stored.
     ``connection`` names the socket that speaks for it, empty where there is none. ``clock_skew_seconds`` is how far its
-    wall clock was ahead of the panel's when it connected. ``problem`` says what of its reports was refused, and why, or why it is
-    not let in.
+    wall clock was ahead of the panel's when it connected. ``problem`` says what of its reports was refused and why, or why
+    it is not let in.
     """
 
     host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="agent")

@@ -51,14 +51,16 @@ def just_made(actor: Actor, name: str = "") -> Plan | None:
 def require_applicable(plan: Plan) -> None:
     """Raises ``RequestRefused`` (409) unless the plan may be applied now.
 
-    Codes: ``plan_not_solved``, ``plan_is_what_if``, ``plan_impossible``, ``plan_stale`` with the difference, which is also
-    written down.
+    Codes: ``plan_not_solved``, ``plan_is_what_if``, ``plan_places_nothing``, ``plan_impossible``, ``plan_stale`` with the
+    difference, which is also written down.
     """
     if plan.state not in (Plan.State.DRAFT, Plan.State.STALE):
         raise RequestRefused("plan_not_solved", f"{plan} is {plan.get_state_display().lower()}.", status=409)
     if plan.is_what_if:
         message = f"{plan} supposes GPUs that are not there, or that are: it can be looked at, not applied."
         raise RequestRefused("plan_is_what_if", message, status=409)
+    if plan.places_nothing:
+        raise RequestRefused("plan_places_nothing", f"{plan} places nothing: there is nothing to apply.", status=409)
     if plan.impossible:
         names = ", ".join(row["model"] for row in plan.impossible)
         message = f"There is no way to {plan}: no order of steps can load {names} within the limits."

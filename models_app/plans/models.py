@@ -116,6 +116,11 @@ class Plan(models.Model):
         return bool(self.goals) and all(goal["value"] == goal["bound"] for goal in self.goals)
 
     @property
+    def places_nothing(self) -> bool:
+        """Whether none of its demands is met anywhere: there is nothing that applying it could bring about."""
+        return not any(instance["demand"] for instance in self.instances)
+
+    @property
     def is_what_if(self) -> bool:
         """Whether it supposes GPUs that are not there, or that are there and removed: it can never be applied."""
         return bool(self.changes.get("added_gpus") or self.changes.get("removed_gpus"))

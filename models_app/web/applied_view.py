@@ -26,9 +26,10 @@ class AppliedView:
     @property
     def can_apply(self) -> bool:
         """Whether to offer it; reality is asked once somebody does."""
-        is_solved = self.plan.state in (Plan.State.DRAFT, Plan.State.STALE)
+        plan = self.plan
+        is_solved = plan.state in (Plan.State.DRAFT, Plan.State.STALE)
         is_under_way = self.operation is not None and self.operation.is_active
-        return is_solved and not is_under_way and not self.plan.is_what_if and not self.plan.impossible
+        return is_solved and not (is_under_way or plan.is_what_if or plan.impossible or plan.places_nothing)
 
 
 def applied_view(plan: Plan) -> AppliedView:

@@ -68,7 +68,9 @@ def test_a_name_that_is_taken_keeps_what_was_typed(as_admin, db):
 def test_the_page_says_how_the_agent_is(as_member, agent):
     shown = as_member.get("/hosts/").content.decode()
     assert "Agent away" in shown
-    Agent.objects.update(connection="x", last_seen_at=timezone.now(), clock_skew_seconds=2520.0, problem="It reports GPU-x.")
+    Agent.objects.update(
+        connection="x", last_seen_at=timezone.now(), clock_skew_seconds=2520.0, problem="It reports GPU-x."
+    )
     shown = as_member.get("/hosts/").content.decode()
     for words in ("Agent connected", "gpu-1.example", "42 min", "ahead", "corrected", "It reports GPU-x."):
         assert words in shown

@@ -65,6 +65,26 @@ def test_what_is_unloaded_is_listed(as_admin, host: OneHost, plan: Plan) -> None
     assert "phi4:14b (another client&#x27;s) leaves" in text(as_admin, "plan_apply", second.pk)
 
 
+def test_a_plan_that_places_nothing_is_not_offered_to_be_applied(as_admin, host: OneHost) -> None:
+    host.install("deepseek-r1:671b", parameter_count=671_000_000_000, file_size_bytes=400 * 1024**3)
+    save_demand(ADA, {"name": "chat", "model": "deepseek-r1:671b", "on_demand": False})
+    nothing = request_plan(ADA)
+    solve_plan(nothing.pk)
+    shown = text(as_admin, "plan", nothing.pk)
+    assert "There is nothing to apply." in shown
+    assert reverse("plan_apply", args=[nothing.pk]) not in shown
+    answer = as_admin.post(reverse("plan_apply", args=[nothing.pk]), {"confirmed": "1"})
+    assert (answer.status_code, Plan.objects.get(pk=nothing.pk).state) == (409, "draft")
+
+
+def test_a_plan_that_moves_nothing_is_offered_as_the_active_one(as_admin, host: OneHost, plan: Plan) -> None:
+    Plan.objects.update(steps=[])
+    assert "Make it the active plan…" in text(as_admin, "plan", plan.pk)
+    asked = text(as_admin, "plan_apply", plan.pk)
+    assert "Everything is as it has it already." in asked
+    assert "What is loaded" not in asked
+
+
 def test_a_refusal_keeps_what_was_ticked_and_says_why(as_admin, plan: Plan, host: OneHost) -> None:
     host.sample(others_gib=(12,))
     answer = as_admin.post(reverse("plan_apply", args=[plan.pk]), {"confirmed": "1", "enforce": "on"})
