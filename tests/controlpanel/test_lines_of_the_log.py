@@ -77,3 +77,27 @@ def test_what_is_not_ready_is_told_once_with_the_reason(client: Client, caplog: 
     assert first.getMessage() == "No worker has been seen for a while: /readyz"
     terse = OneLine()
     assert [bool(terse.filter(one)) for one in (first, again)] == [True, False]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/no-such-page/", "/api/v1/hosts/4711", "/api/v1/no-such-list"])
+def test_what_a_client_asks_for_in_vain_is_no_warning(
+    as_admin: Client, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    assert as_admin.get(address).status_code == 404
+    lines = [one for one in caplog.records if OneLine().filter(one)]
+    assert {one.levelname for one in lines} <= {"INFO"}
+
+
+@pytest.mark.django_db
+def test_a_failed_csrf_check_stays_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert Client(enforce_csrf_checks=True).post("/login/").status_code == 403
+    (line,) = (one for one in caplog.records if OneLine().filter(one))
+    assert (line.name, line.levelname) == ("django.security.csrf", "WARNING")
+
+
+def test_clients_mistakes_are_not_told_where_only_warnings_are(caplog: pytest.LogCaptureFixture) -> None:
+    line = logging.LogRecord("django.request", logging.WARNING, __file__, 1, "Not Found: /x", (), None)
+    line.status_code = 404
+    caplog.set_level(logging.WARNING, logger="django.request")
+    assert not OneLine().filter(line)

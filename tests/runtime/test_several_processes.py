@@ -226,6 +226,7 @@ def test_without_redis_requests_are_kept_and_done_when_it_is_back(house: House) 
     assert wait_for(house.web.readiness, "the missing Redis to be named")["queue"] == "Redis does not answer."
     operation = house.load(SMALL)
     house.redis.enter_context(redis_server(house.redis_port))
+    wait_for(lambda: "Redis answers again" in house.reconciler.log.read_text(), "the return to be told")
     assert house.web.ended(operation)["state"] == "succeeded"
     with live_socket(house.other_web) as socket:
         operation = house.load(MIDDLE)
