@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from socket import socket
 
 from django.conf import settings
@@ -28,7 +27,7 @@ class Command(OneOfSeveral):
 
     def work(self) -> None:
         """Serve."""
-        asyncio.run(embedded.WebServer(self._announce).serve([self.listener]))
+        embedded.run(embedded.WebServer(self._announce).serve([self.listener]))
 
     def _announce(self) -> None:
         self.stdout.write(f"Serving on {settings.HOST}:{settings.PORT}")
