@@ -25,7 +25,7 @@ def checked_name(name: str, kind: type[Model], subject: Model | None = None) -> 
         raise InventoryRefused("name_invalid", f"A name is printable text of at most {MAX_NAME_LENGTH} characters.", "name")
     others = kind._default_manager.filter(name__iexact=name).exclude(pk=subject.pk if subject else None)
     if others.exists():
-        raise InventoryRefused("name_taken", f"There is already a {kind._meta.verbose_name} called “{name}”.", "name")
+        raise InventoryRefused("name_taken", f"Another {kind._meta.verbose_name} is called “{name}” already.", "name")
     return name
 
 

@@ -190,5 +190,5 @@ async def _retry(job: Job, failure: Failure) -> None:
     pause_seconds = BACK_OFF_SECONDS**job.operation.attempt
     job.say(f"{failure.message} Trying again in {pause_seconds} s.")
     due_at = timezone.now() + timedelta(seconds=pause_seconds)
-    columns = {"phase": f"waiting to try again: {failure.code}"}
+    columns = {"phase": "waiting to try again"}
     await job.database(records.put_back, job.lease, due_at, job.taken_news(), columns)

@@ -64,6 +64,11 @@ class EndpointForm(RefusableForm):
         widget=forms.TextInput(attrs=PLAIN),
     )
 
+    def clean_url(self) -> str:
+        """The address; people type ``gpu-1:11434``, as they set OLLAMA_HOST."""
+        typed = str(self.cleaned_data["url"]).strip()
+        return typed if "://" in typed else f"http://{typed}"
+
     @property
     def chosen_kind(self) -> BackendKind | None:
         """The program, where one was named."""

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from models_app.inventory.models import Gpu
 from models_app.operations.models import Operation, OperationStep
-from models_app.web.templatetags.berth import in_bytes, rate, span
+from models_app.web.templatetags.berth import in_bytes, rate, short_name, span
 
 State, Kind, Action = Operation.State, Operation.Kind, OperationStep.Action
 RECENT = 6
@@ -86,7 +86,7 @@ def _story(operation: Operation, gpus: Sequence[Gpu]) -> Story:
     icon, tone = _LOOKS[state]
     return Story(
         id=operation.pk,
-        verb=operation.get_kind_display(),
+        verb=_verb(operation),
         model=operation.model_name,
         where=operation.endpoint.name if operation.endpoint else "several steps",
         gpus=_gpu_names(operation, gpus) if operation.kind in Operation.MOVES_MEMORY else "",
@@ -104,6 +104,14 @@ def _story(operation: Operation, gpus: Sequence[Gpu]) -> Story:
     )
 
 
+def _verb(operation: Operation) -> str:
+    """What stands before the model's name: Load, or of a swap what makes way for it."""
+    verb, gone = operation.get_kind_display(), [short_name(name) for name in operation.unload]
+    if operation.kind != Kind.SWAP or not gone:
+        return verb
+    return f"{verb} {gone[0]} for" if len(gone) == 1 else f"{verb} {gone[0]} and {len(gone) - 1} more for"
+
+
 def _gpu_names(operation: Operation, gpus: Sequence[Gpu]) -> str:
     """Where it was admitted, else what it holds, else the only GPU that there is."""
     concerned = set(operation.estimate.get("devices", ())) or {held.gpu.uuid for held in operation.reservations.all()}
@@ -113,12 +121,18 @@ def _gpu_names(operation: Operation, gpus: Sequence[Gpu]) -> str:
 
 def _sentence(operation: Operation) -> str:
     if operation.state == State.FAILED:
-        return operation.error_message or "Failed."
+        return f"{operation.error_message or 'Failed.'}{_put_back(operation)}"
     if operation.state == State.SUCCEEDED:
         return _outcome(operation)
     if operation.state == State.CANCELLED:
-        return operation.error_message or "Cancelled; nothing was left behind."
+        return f"{operation.error_message or 'Cancelled; nothing was left behind.'}{_put_back(operation)}"
     return " · ".join(part for part in (_phase(operation), _progress(operation)) if part)
+
+
+def _put_back(operation: Operation) -> str:
+    """What had made way, and whether it is there again."""
+    back, lost = (" and ".join(map(short_name, operation.result.get(part, ()))) for part in ("restored", "not_restored"))
+    return (f" Put back: {back}." if back else "") + (f" Could not be put back: {lost}." if lost else "")
 
 
 def _phase(operation: Operation) -> str:

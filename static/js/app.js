@@ -116,4 +116,23 @@ function tick() {
 setInterval(tick, 1000);
 tick();
 
-const live = startLive({ afterChange: tick });
+// ── what a load would take and leave is reckoned anew once operations have changed it: not while somebody is at its
+// fields, and not where it stands beside a refusal with its way on ──
+const CALM = 500;
+let calm = 0;
+
+function reckonAnew() {
+  const form = document.querySelector("#load-panel form");
+  const fields = form?.querySelector(".fields");
+  if (!fields?.querySelector("[name=endpoint]") || fields.contains(document.activeElement)) return;
+  if (!form.querySelector("[role=alert], .submit [name]")) htmx.trigger(fields, "change");
+}
+
+const live = startLive({
+  afterChange(topics) {
+    tick();
+    if (!topics.includes("operation")) return;
+    clearTimeout(calm);
+    calm = setTimeout(reckonAnew, CALM);
+  },
+});

@@ -81,7 +81,7 @@ class Live {
     if (hasGap || fit.includes(false)) this.startAfresh();
     else if (isOld) this.refetch();
     else this.refetchWhere(topics);
-    this.afterChange();
+    this.afterChange(topics);
   }
 
   // Fragments bring themselves up to date; a page that fetches itself may have missed something before the socket opened.
@@ -151,7 +151,7 @@ class Live {
       const fresh = element.id && page.getElementById(element.id);
       if (fresh) morph(element, fresh.outerHTML);
     }
-    this.afterChange();
+    this.afterChange([]);
   }
 
   // After a click: the socket brings the rest, unless it is away.

@@ -109,6 +109,12 @@ def test_what_another_client_loads_appears_by_itself(admin: Page, ollama_process
     steps.expect_same_document(admin)
 
 
+def test_the_fit_beside_a_load_is_reckoned_anew_once_it_is_done(admin: Page, ollama_process: str) -> None:
+    steps.open_fleet(admin)
+    steps.load(admin, OTHER)
+    expect(admin.locator("#load-panel")).to_contain_text("It is in memory there already")
+
+
 def test_on_paper_there_is_what_is_loaded_and_nothing_to_press(admin: Page, ollama_process: str) -> None:
     load_elsewhere(ollama_process, OTHER)
     steps.open_fleet(admin)

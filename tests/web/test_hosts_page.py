@@ -104,6 +104,11 @@ def test_a_refused_connection_says_what_to_do(as_admin, nobody_there):
     assert "server on this machine, or correct the port" in found
 
 
+def test_an_address_may_be_typed_without_its_scheme(as_admin, served, ollama):
+    shown = as_admin.post(ADD, entry(served(ollama).removeprefix("http://"), test="1")).content.decode()
+    assert "It answers:" in shown
+
+
 def test_testing_without_an_address_asks_for_one(as_admin, db):
     assert "Enter an address." in report(as_admin, "")
 
@@ -193,7 +198,7 @@ def test_a_name_that_is_taken_comes_back_with_its_reason(as_admin, db):
     host = HostFactory(name="old")
     answer = as_admin.post(reverse("host_edit", args=[host.pk]), {"name": "Atlas", "tags": ""})
     assert answer.status_code == 422
-    assert "There is already a host called “Atlas”." in answer.content.decode()
+    assert "Another host is called “Atlas” already." in answer.content.decode()
     assert 'value="Atlas"' in answer.content.decode()
 
 

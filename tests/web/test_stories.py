@@ -61,3 +61,11 @@ def test_a_load_tells_its_own_bytes_where_another_model_made_way():
     times = {"started_at": began, "finished_at": began + timedelta(seconds=4)}
     OperationStep.objects.create(**step, **times, before_bytes=12 * GIB, after_bytes=8 * GIB)
     assert stories([row])[0].sentence == "loaded 5.0 GiB in 4.0 s; measured per process."
+
+
+def test_a_swap_names_what_makes_way_and_what_came_back():
+    result = {"restored": ["phi4:14b"], "not_restored": ["qwen3:8b"]}
+    columns = {"kind": "swap", "state": "failed", "error_message": "It was not loaded.", "unload": ["phi4:14b", "qwen3:8b"]}
+    (story,) = stories([OperationFactory(model_name="gemma3:12b", result=result, **columns)])
+    assert story.verb == "Swap phi4:14b and 1 more for"
+    assert story.sentence == "It was not loaded. Put back: phi4:14b. Could not be put back: qwen3:8b."

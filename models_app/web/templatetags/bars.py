@@ -59,6 +59,9 @@ _LABELS = {
     SegmentKind.SWAP: _Label(20, 101, is_dark=True),
     SegmentKind.OTHER: _Label(10, 101),
 }
+_CHARACTERS_A_PERCENT = 1.2
+"""Of a bar of 895 pixels, in the label's bold type."""
+_LEAST_CHARACTERS = 5
 _TITLES = {
     SegmentKind.DRIVER: "Driver-reserved",
     SegmentKind.WEIGHTS: "{name}",
@@ -77,8 +80,8 @@ def bar_parts(segments: Sequence[Segment], total: int, colours: Mapping[int, int
 
 
 def _bar_part(part: Segment, total: int, colours: Mapping[int, int]) -> str:
-    name = escape(short_name(part.name))
-    title = _TITLES.get(part.kind, "Unexplained").format(name=name)
+    name = short_name(part.name)
+    title = _TITLES.get(part.kind, "Unexplained").format(name=escape(name))
     hatch = '<rect class="hatch" width="100%" height="28"/>' if part.kind in _HATCHED else ""
     return (
         f'<svg x="{percent_of(part.offset_bytes, total)}" width="{percent_of(part.size_bytes, total)}" height="28" '
@@ -94,7 +97,13 @@ def _label(part: Segment, total: int, name: str) -> str:
         return ""
     looks = " ".join(look for look, has in (("dark", label.is_dark), ("roomy", share < label.roomy)) if has)
     place = 8 if part.kind == SegmentKind.KV else 9
-    return f'<text class="{looks}" x="{place}" y="18.5">{label.words.format(name=name)}</text>'
+    return f'<text class="{looks}" x="{place}" y="18.5">{escape(_fitting(label.words.format(name=name), share))}</text>'
+
+
+def _fitting(words: str, share: float) -> str:
+    """The words as far as there is room for them in so many percent of a wide screen's bar."""
+    most = max(_LEAST_CHARACTERS, int(share * _CHARACTERS_A_PERCENT) - 2)
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 @register.filter
