@@ -16,7 +16,7 @@ from django.utils import timezone
 from models_app.backends.errors import BackendError
 from models_app.backends.protocol import Backend
 from models_app.inventory.connect import backend_for
-from models_app.inventory.discovery import discover
+from models_app.inventory.discovery import discover, forget_passing
 from models_app.inventory.managed import absence
 from models_app.inventory.models import Endpoint, Gpu, Host, ManagedServer
 from models_app.inventory.observe import look_and_record, record_failure
@@ -171,6 +171,7 @@ async def _discover() -> None:
     try:
         for host in await sync_to_async(_local_hosts)():
             await discover(host)
+            await sync_to_async(forget_passing)(host)
     except Exception:
         log.exception("the search for servers on this machine failed")
 

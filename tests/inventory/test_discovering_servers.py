@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
-from models_app.inventory.discovery import discover
+from models_app.accounts import audit
+from models_app.accounts.models import AuditEntry
+from models_app.inventory.discovery import A_MOMENT, discover, forget_passing
 from models_app.inventory.endpoints import add_endpoint, remove_endpoint
 from models_app.inventory.hosts import ensure_local_host
 from models_app.inventory.models import Endpoint, Host
 from models_app.probes.listeners import find_listeners
 from models_app.simulation.faults import Fault
+from tests.factories import EndpointFactory, InstallationFactory, OperationFactory
 from tests.inventory.conftest import ADA
 
 Listening = Callable[..., None]
@@ -71,3 +76,46 @@ async def test_another_program_on_a_well_known_port_is_passed_over(
     listening(ollama_simulator, router_simulator)
     ollama_simulator.server.faults.add(Fault.GARBAGE)
     assert [endpoint.mode for endpoint in await discover(here)] == ["router"]
+
+
+# ── there for a moment only ──────────────────────────────────────────────────
+
+
+def passer_by(
+    host: Host, there_for: timedelta = timedelta(minutes=3), gone_for: timedelta = timedelta(minutes=2)
+) -> Endpoint:
+    """A server that was found, was there for a while, and does not answer any more."""
+    seen = timezone.now() - gone_for
+    endpoint: Endpoint = EndpointFactory(host=host, discovered=True, state="unreachable", last_seen_at=seen)
+    InstallationFactory(endpoint=endpoint)
+    Endpoint.objects.filter(pk=endpoint.pk).update(created_at=seen - there_for)
+    return endpoint
+
+
+@pytest.fixture
+def local(db: None) -> Host:
+    return ensure_local_host()
+
+
+def test_a_server_that_was_there_for_a_moment_is_forgotten_and_may_be_found_again(local: Host) -> None:
+    endpoint = passer_by(local)
+    forget_passing(local)
+    assert not Endpoint.objects.exists()
+    entry = AuditEntry.objects.get(action="endpoint.forget")
+    assert (entry.actor_name, entry.object_name) == ("Berth", endpoint.name)
+    local.refresh_from_db()
+    assert local.dismissed_ports == []
+
+
+def test_one_that_served_for_longer_or_may_come_back_at_once_is_not(local: Host) -> None:
+    passer_by(local, there_for=A_MOMENT + timedelta(minutes=1))
+    passer_by(local, gone_for=timedelta(seconds=20))
+    forget_passing(local)
+    assert Endpoint.objects.count() == 2
+
+
+def test_one_that_somebody_used_or_changed_is_not(local: Host) -> None:
+    OperationFactory(endpoint=passer_by(local))
+    audit.record(ADA, "endpoint.update", passer_by(local))
+    forget_passing(local)
+    assert Endpoint.objects.count() == 2
