@@ -81,11 +81,9 @@ async def test_another_program_on_a_well_known_port_is_passed_over(
 # ── there for a moment only ──────────────────────────────────────────────────
 
 
-def passer_by(
-    host: Host, there_for: timedelta = timedelta(minutes=3), gone_for: timedelta = timedelta(minutes=2)
-) -> Endpoint:
+def passer_by(host: Host, there_for: timedelta = timedelta(minutes=3), gone_seconds: int = 120) -> Endpoint:
     """A server that was found, was there for a while, and does not answer any more."""
-    seen = timezone.now() - gone_for
+    seen = timezone.now() - timedelta(seconds=gone_seconds)
     endpoint: Endpoint = EndpointFactory(host=host, discovered=True, state="unreachable", last_seen_at=seen)
     InstallationFactory(endpoint=endpoint)
     Endpoint.objects.filter(pk=endpoint.pk).update(created_at=seen - there_for)
@@ -109,7 +107,7 @@ def test_a_server_that_was_there_for_a_moment_is_forgotten_and_may_be_found_agai
 
 def test_one_that_served_for_longer_or_may_come_back_at_once_is_not(local: Host) -> None:
     passer_by(local, there_for=A_MOMENT + timedelta(minutes=1))
-    passer_by(local, gone_for=timedelta(seconds=20))
+    passer_by(local, gone_seconds=20)
     forget_passing(local)
     assert Endpoint.objects.count() == 2
 
