@@ -157,7 +157,8 @@ def _write(
         row.operation, row.position = operation, position
     ApplyStep.objects.bulk_create(rows)
     why = f", after operation {follows.pk}" if follows else ""
-    OperationLog.objects.create(operation=operation, text=f"Asked for by {actor.name}{why}: {len(rows)} steps.")
+    steps = f"{len(rows)} step{'s' * (len(rows) != 1)}"
+    OperationLog.objects.create(operation=operation, text=f"Asked for by {actor.name}{why}: {steps}.")
     audit.record(
         actor, "operation.apply", operation, steps=[str(row) for row in rows], follows=follows.pk if follows else None
     )

@@ -14,6 +14,8 @@ from html import unescape
 from typing import TypedDict
 
 _TOKEN = re.compile(r"""<(?:[^"'>]|"[^"]*"|'[^']*')*>|[^<]+""")
+_NO_TOKEN = re.compile(r"<(?![A-Za-z/])|[\r\0]")
+"""What a browser reads otherwise than this does: a bare ``<`` is text to it, and a comment is no element."""
 _ATTRIBUTE = re.compile(r"""([^\s=/]+)(?:="([^"]*)")?""")
 _KEPT_BY_THE_READER = {"input", "select", "option", "textarea", "details", "dialog"}
 """What a reader has typed, chosen or opened is not what the attributes of these say."""
@@ -33,7 +35,7 @@ class Patch(TypedDict):
 def patch(before: str, after: str) -> Patch | None:
     """What makes ``before`` into ``after``; ``None`` where that takes more than texts and attributes."""
     old, new = _tokens(before), _tokens(after)
-    if len(old) != len(new) or "\r" in after or "\0" in after:
+    if len(old) != len(new) or _NO_TOKEN.search(after):
         return None
     texts: list[tuple[int, str]] = []
     attributes: list[tuple[int, str, str]] = []

@@ -8,6 +8,12 @@ from models_app.operations.memory_bar import Segment, SegmentKind
 from models_app.web.templatetags.bars import bar_parts
 
 
+def test_little_is_told_in_words_that_are_no_markup():
+    """A page takes a bare “<” for text; who numbers the fragment's elements took what followed for one."""
+    part = Segment(kind=SegmentKind.KV, name="phi4:14b", offset_bytes=0, size_bytes=10_000, hue=0)
+    assert "<title>phi4:14b: KV cache, by its shape: &lt; 1 MiB</title>" in bar_parts([part], 10**9, {})
+
+
 def label(name: str, percent: int) -> str:
     part = Segment(kind=SegmentKind.WEIGHTS, name=name, offset_bytes=0, size_bytes=percent, hue=0)
     return bar_parts([part], 100, {}).partition("<text")[2].partition(">")[2].partition("</text>")[0]

@@ -87,6 +87,7 @@ def test_texts_and_attributes_are_patched(was: str, now: str) -> None:
         ('value="a"', 'value="b"'),
         ('id="one"', 'id="two"'),
         ("7.0", "7\r\n0"),
+        ("7.0", "< 1"),
         ("<b>7.0</b>", "7.0<b></b>"),
         ('class="op"', 'hx-get="/a/"'),
     ],

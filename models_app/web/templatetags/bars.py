@@ -81,11 +81,11 @@ def bar_parts(segments: Sequence[Segment], total: int, colours: Mapping[int, int
 
 def _bar_part(part: Segment, total: int, colours: Mapping[int, int]) -> str:
     name = short_name(part.name)
-    title = _TITLES.get(part.kind, "Unexplained").format(name=escape(name))
+    title = escape(f"{_TITLES.get(part.kind, 'Unexplained').format(name=name)}: {in_bytes(part.size_bytes)}")
     hatch = '<rect class="hatch" width="100%" height="28"/>' if part.kind in _HATCHED else ""
     return (
         f'<svg x="{percent_of(part.offset_bytes, total)}" width="{percent_of(part.size_bytes, total)}" height="28" '
-        f'class="{colour(part.hue, colours)}"><title>{title}: {in_bytes(part.size_bytes)}</title>'
+        f'class="{colour(part.hue, colours)}"><title>{title}</title>'
         f'<rect class="{part.kind}" width="100%" height="28"/>{hatch}{_label(part, total, name)}'
         '<rect class="edge" x="100%" width="2" height="28" transform="translate(-1.5)"/></svg>'
     )
