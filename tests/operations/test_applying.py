@@ -276,7 +276,7 @@ def test_a_pinned_model_is_unloaded_only_when_confirmed(ollama: Stage) -> None:
 def test_an_apply_tells_its_story_and_leaves_a_trail(ollama: Stage) -> None:
     operation = work(ollama, ask(ollama, load(ollama, SMALL)))
     asked, loaded = log_of(operation)
-    assert asked == "Asked for by ada: 1 steps."
+    assert asked == "Asked for by ada: 1 step."
     assert loaded.startswith(f"Load {SMALL} on {ollama.endpoint.name}: done, ")
     entry = AuditEntry.objects.get(action="operation.apply")
     assert entry.detail["steps"] == [f"load {SMALL} on {ollama.endpoint.name}"]
