@@ -14,6 +14,8 @@ from models_app.web.hub import NO_ROLE, NOT_SIGNED_IN, hub
 from models_app.web.viewer import Viewer
 
 POLICY_VIOLATION = 1008
+WHOLE = b"whole"
+"""By this query a page asks for whole fragments."""
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -33,7 +35,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         elif standing.role is None:
             await self.close(NO_ROLE)
         else:
-            self.viewer = Viewer(self._screen(), login, standing.role, self._transmit, self._hang_up)
+            takes_patches = self.scope["query_string"] != WHOLE
+            way = self._transmit, self._hang_up
+            self.viewer = Viewer(self._screen(), login, standing.role, *way, takes_patches=takes_patches)
             hub().join(self.viewer)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:  # noqa: ARG002

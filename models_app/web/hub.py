@@ -244,14 +244,19 @@ class Hub:
     def _send(self, key: tuple[str, Role], screen: Screen, revision: int, topics: list[str]) -> None:
         before = self._sent.get(key, Screen())
         self._sent[key] = screen
-        changes = screen.since(before).message(revision, self._revision, topics)
-        everything = ""
+        patches = screen.since(before).message(revision, self._revision, topics)
+        fragments = everything = ""
         for viewer in self._viewers:
             if (viewer.screen, viewer.role) != key:
                 continue
             if viewer.wants_everything:
                 everything = everything or screen.whole().message(revision, None, topics)
-            viewer.offer(everything if viewer.wants_everything else changes)
+                viewer.offer(everything)
+            elif viewer.takes_patches:
+                viewer.offer(patches)
+            else:
+                fragments = fragments or screen.since(before, in_patches=False).message(revision, self._revision, topics)
+                viewer.offer(fragments)
 
     async def _check_everybody(self) -> None:
         began = time.monotonic()

@@ -36,14 +36,14 @@ class Screen:
         """The same with a newer text of those fragments that it has."""
         return Screen({name: fragments.get(name, html) for name, html in self.fragments.items()}, self.lists)
 
-    def since(self, before: Screen) -> Change:
-        """Only what differs from ``before``, of each fragment as little as it takes."""
+    def since(self, before: Screen, *, in_patches: bool = True) -> Change:
+        """Only what differs from ``before``, of each fragment as little as it takes, or whole fragments."""
         change = Change(lists={name: ids for name, ids in self.lists.items() if before.lists.get(name) != ids})
         for name, html in self.fragments.items():
             known = before.fragments.get(name)
             if known == html:
                 continue
-            small = patch(known, html) if known is not None else None
+            small = patch(known, html) if in_patches and known is not None else None
             if small is None:
                 change.fragments[name] = html
             else:

@@ -16,13 +16,21 @@ Sending = Coroutine[Any, Any, None]
 class Viewer:
     """One open socket. While one message is on its way, it holds at most one more.
 
-    ``transmit`` and ``hang_up`` give a message or a close code to the socket; they wait where the browser is slow.
+    ``transmit`` and ``hang_up`` give a message or a close code to the socket; they wait where the browser is slow. A page
+    that something else keeps changing, a translator perhaps, is sent whole fragments: patches would not fit it.
     """
 
     def __init__(
-        self, screen: str, login: Login, role: Role, transmit: Callable[[str], Sending], hang_up: Callable[[int], Sending]
+        self,
+        screen: str,
+        login: Login,
+        role: Role,
+        transmit: Callable[[str], Sending],
+        hang_up: Callable[[int], Sending],
+        *,
+        takes_patches: bool = True,
     ) -> None:
-        self.screen, self.login, self.role = screen, login, role
+        self.screen, self.login, self.role, self.takes_patches = screen, login, role, takes_patches
         self.wants_everything = True
         self._transmit, self._hang_up = transmit, hang_up
         self._message: str | None = None

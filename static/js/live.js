@@ -8,6 +8,7 @@ const STALE_AFTER = 3500;
 const LONGEST_SILENCE = 20000;
 const LONGEST_PAUSE = 15000;
 const QUIET_MINUTE = 60000;
+const MOST_MISFITS = 2;
 
 const MORPH = {
   morphStyle: "outerHTML",
@@ -42,7 +43,8 @@ class Live {
 
   connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.socket = new WebSocket(`${scheme}://${location.host}/live/${this.status.dataset.socket}/`);
+    const query = this.misfits >= MOST_MISFITS ? "?whole" : "";
+    this.socket = new WebSocket(`${scheme}://${location.host}/live/${this.status.dataset.socket}/${query}`);
     this.socket.onopen = () => (this.openedAt = Date.now());
     this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
     this.socket.onclose = ({ code }) => this.closed(code);
@@ -91,8 +93,8 @@ class Live {
     return old && document.querySelector("[data-live-on]") !== null;
   }
 
-  // Something is missing, or a patch did not fit: a new socket begins with everything. It waits longer each time, should
-  // something else keep changing the page; after a quiet minute that is forgotten.
+  // Something is missing, or a patch did not fit: a new socket begins with everything. It waits longer each time, and where
+  // something else keeps changing the page, asks for whole fragments; after a quiet minute that is forgotten.
   startAfresh() {
     this.misfits += 1;
     this.misfitAt = Date.now();

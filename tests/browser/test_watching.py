@@ -81,6 +81,24 @@ def test_a_page_that_was_kept_up_by_patches_is_as_a_fresh_one(admin: Page, membe
     steps.expect_same_document(member)
 
 
+LIKE_A_TRANSLATOR = """() => setInterval(() => {
+    for (const text of document.querySelectorAll("article.host h2:not(:has(font))"))
+        text.append(document.createElement("font"));
+}, 50)"""
+
+
+def test_a_page_that_an_extension_keeps_changing_is_kept_up_all_the_same(admin: Page, ollama_process: str) -> None:
+    """Patches do not fit it, so that it asks for whole fragments in the end."""
+    steps.open_fleet(admin)
+    with admin.expect_websocket(lambda socket: socket.url.endswith("?whole"), timeout=steps.MOVE_MILLISECONDS) as asking:
+        admin.evaluate(LIKE_A_TRANSLATOR)
+    load_elsewhere(ollama_process, MODEL)
+    expect(steps.row(admin, MODEL)).to_be_visible()
+    load_elsewhere(ollama_process, OTHER)
+    expect(steps.row(admin, OTHER)).to_be_visible()
+    assert not asking.value.is_closed()
+
+
 def test_a_changed_keep_alive_shows_at_once(admin: Page) -> None:
     steps.open_fleet(admin)
     steps.load(admin, MODEL)

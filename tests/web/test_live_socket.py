@@ -38,12 +38,15 @@ PATIENCE = 10
 class Browser:
     """One socket, with the cookies of a signed-in client."""
 
-    def __init__(self, client: Client, screen: str = "fleet", origin: bytes = b"http://localhost") -> None:
+    def __init__(
+        self, client: Client, screen: str = "fleet", origin: bytes = b"http://localhost", query: bytes = b""
+    ) -> None:
         cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items()).encode()
         path = f"/live/{screen}/"
         headers = [(b"origin", origin), (b"host", b"localhost"), (b"cookie", cookie)]
         self.socket = ApplicationCommunicator(
-            application, {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+            application,
+            {"type": "websocket", "path": path, "query_string": query, "headers": headers, "subprotocols": []},
         )
 
     async def __aenter__(self) -> Browser:
@@ -128,6 +131,19 @@ async def test_the_first_message_is_the_whole_screen(rows, as_member):
         "fleet-operations": ["no-operations"],
         "fleet-alerts": ["no-alarms"],
     }
+
+
+async def test_a_page_that_patches_do_not_fit_is_sent_whole_fragments_beside_others(rows, as_member):
+    name = f"host-{rows.host.pk}"
+    async with Browser(as_member) as patched, Browser(as_member, query=b"whole") as whole:
+        for browser in (patched, whole):
+            await browser.message()
+        await in_database(record, rows, 9 * GIB)
+        await in_database(publish, Topic.TELEMETRY)
+        assert name in (await patched.message_with(name))["patches"]
+        change = await whole.message_with(name)
+    assert change["patches"] == {}
+    assert change["fragments"][name].startswith("<article")
 
 
 async def test_the_socket_of_a_host_sends_that_host_alone(rows, as_member):
