@@ -27,7 +27,7 @@ REDIS_URL = env.text("REDIS_URL", "", "`redis://host:6379/0` for several process
 
 def _secret_key() -> str:
     """The key from the environment, else one made once in the data folder (mode 600)."""
-    given = env.text("BERTH_SECRET_KEY", "", "Signs sessions; empty for a key generated once in the data folder.")
+    given = env.text("BERTH_SECRET_KEY", "", "Signs sessions, encrypts keys; empty for one made once in the data folder.")
     if given:
         return given
     path = DATA_DIR / "secret-key"
@@ -50,6 +50,9 @@ def _write_secret_key(path: Path) -> None:
 
 
 SECRET_KEY = _secret_key()
+SECRET_KEY_FALLBACKS = env.words(
+    "BERTH_SECRET_KEY_FALLBACKS", "", "Earlier secret keys, comma-separated: what was made with them is still read."
+)
 DEBUG = env.flag("BERTH_DEBUG", False, "Django's debug pages. Never in production.")
 DEMO = env.flag("BERTH_DEMO", False, "Marks every page as a simulated fleet; set by `make demo`.")
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from controlpanel.encrypted import Unreadable
 from models_app.backends import detect
 from models_app.backends.address import AddressPolicy
-from models_app.backends.errors import BackendError, Busy
+from models_app.backends.errors import BackendError, Busy, Unauthorized
 from models_app.backends.http import Limits
 from models_app.backends.names import OLLAMA_REGISTRY
 from models_app.backends.protocol import Backend, BackendKind, EndpointInfo
 from models_app.inventory.managed import is_managed, managed_backend
 from models_app.inventory.models import Endpoint, Gpu
 from models_app.inventory.routes import route_to
+
+KEY_AGAIN = "Enter the key again, at Hosts → Edit."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,9 @@ def policy() -> AddressPolicy:
 
 
 def backend_for(endpoint: Endpoint) -> Backend:
-    """The backend for a row; nothing is asked of it. Close it when done. Raises ``AddressRefused``.
+    """The backend for a row; nothing is asked of it. Close it when done.
+
+    Raises ``AddressRefused``, and ``Unauthorized`` where the stored key cannot be read.
 
     Reads the GPUs of an Ollama's host or how a server is started, so it is called outside of event loops.
     """
@@ -45,7 +50,8 @@ def backend_for(endpoint: Endpoint) -> Backend:
 
 def canonical_name(endpoint: Endpoint, name: str) -> str:
     """The endpoint's own form of a model's name. Raises ``InvalidName`` and ``AddressRefused``."""
-    return (_own_backend(endpoint) or _direct_backend(endpoint, {})).canonical(name)
+    keyless = detect.backend_for  # no call is made
+    return (_own_backend(endpoint) or keyless(endpoint.mode, endpoint.url, **_settings(""))).canonical(name)
 
 
 def _own_backend(endpoint: Endpoint) -> Backend | None:
@@ -90,6 +96,8 @@ async def _model_count(backend: Backend) -> int:
 
 
 def _settings(api_key: str, gpu_index: dict[str, int] | None = None) -> detect.Settings:
+    if isinstance(api_key, Unreadable):
+        raise Unauthorized("The stored API key cannot be read: the panel has another secret key now.", hint=KEY_AGAIN)
     return {
         "api_key": api_key,
         "gpu_index": gpu_index or {},

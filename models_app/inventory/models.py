@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from controlpanel.encrypted import EncryptedField
 from models_app.backends.protocol import BackendKind, ModelState, ServerState
 from models_app.probes.types import GpuState, PoolKind
 
@@ -72,7 +73,7 @@ class Endpoint(models.Model):
     kind = models.CharField(max_length=20, choices=[(k.value, k.value) for k in BackendKind])
     mode = models.CharField(max_length=10, blank=True)
     url = models.CharField(max_length=255, unique=True)
-    api_key = models.CharField(max_length=255, blank=True)
+    api_key = EncryptedField(blank=True)
     version = models.CharField(max_length=60, blank=True)
     capabilities = models.JSONField(default=list)
     load_options = models.JSONField(default=list)

@@ -6,12 +6,14 @@ from typing import Any
 
 from django import forms
 
+from controlpanel.encrypted import Unreadable
 from models_app.backends.protocol import BackendKind
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint
 from models_app.web.typing_aids import PLAIN
 
 KINDS = (("", "Find out"), (BackendKind.OLLAMA.value, "Ollama"), (BackendKind.LLAMA_SERVER.value, "llama-server"))
+_UNREADABLE = "The stored one cannot be read: the panel has another secret key now. Type it again."
 
 
 def _tags() -> forms.CharField:
@@ -96,7 +98,9 @@ class EndpointChangeForm(EndpointForm):
         del self.fields["kind"]
         self.fields["endpoint_name"].required = True
         self.fields["endpoint_name"].help_text = ""
-        if endpoint.api_key:
+        if isinstance(endpoint.api_key, Unreadable):
+            self.fields["api_key"].help_text = _UNREADABLE
+        elif endpoint.api_key:
             self.fields["api_key"].help_text = "One is stored. Leave this empty to keep it, or type another."
         else:
             del self.fields["forget_key"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
+from controlpanel.encrypted import Unreadable
 from models_app.accounts.models import AuditEntry
 from models_app.inventory.models import Endpoint, Host
 from models_app.simulation.faults import Fault
@@ -119,6 +120,23 @@ def test_a_wrong_key_is_called_so(as_admin, served, router):
     right = report(as_admin, address, api_key="the right key")
     assert "It answers:" in right
     assert "the right key" not in right
+
+
+def test_a_key_that_cannot_be_read_is_asked_for_again(as_admin, served, router):
+    as_admin.post(ADD, entry(served(router), api_key="the right key"))
+    endpoint = Endpoint.objects.get()
+    Endpoint.objects.update(api_key=Unreadable("gAAAA what another secret key had encrypted"))
+    as_admin.post(reverse("host_endpoint_look", args=[endpoint.pk]))
+    shown = as_admin.get(HOSTS).content.decode()
+    assert "with a key that cannot be read: enter it again" in shown
+    assert "The stored API key cannot be read: the panel has another secret key now. Enter the key again" in shown
+    edit = reverse("host_endpoint_edit", args=[endpoint.pk])
+    assert "Type it again." in as_admin.get(edit).content.decode()
+    form = {"endpoint_name": endpoint.name, "url": endpoint.url}
+    assert "cannot be read" in as_admin.post(edit, form | {"test": "1"}).content.decode()
+    as_admin.post(edit, form | {"api_key": "the right key"})
+    endpoint.refresh_from_db()
+    assert (endpoint.api_key, endpoint.state) == ("the right key", "online")
 
 
 @pytest.mark.parametrize("url", FORBIDDEN)

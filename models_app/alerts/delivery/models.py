@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from controlpanel.encrypted import EncryptedField
 from models_app.alerts.models import Alert
 from models_app.alerts.rules.findings import Severity
 
@@ -21,7 +22,7 @@ class Receiver(models.Model):
     name = models.CharField(max_length=80, unique=True)
     kind = models.CharField(max_length=8, choices=Kind.choices)
     address = models.CharField(max_length=255)
-    secret = models.CharField(max_length=255, blank=True)
+    secret = EncryptedField(blank=True)
     least_severity = models.CharField(
         max_length=10, choices=[(each.value, each.value.capitalize()) for each in Severity], default=Severity.WARNING.value
     )

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.utils import timezone
 
+from controlpanel.encrypted import Unreadable
 from models_app.alerts.delivery.messages import body_text, subject_line
 from models_app.alerts.delivery.models import Delivery, Receiver
 from models_app.alerts.delivery.queue import settle, take_due
@@ -63,6 +64,8 @@ async def _send(delivery: Delivery) -> tuple[str, bool, bool]:
 
 async def _post(delivery: Delivery) -> tuple[str, bool, bool]:
     receiver = delivery.receiver
+    if isinstance(receiver.secret, Unreadable):
+        return "Its secret cannot be read: the panel has another secret key now. Type the secret again.", False, False
     body = json.dumps(delivery.payload).encode()
     try:
         status = await post_signed(receiver.address, body, receiver.secret, str(delivery.pk), policy())

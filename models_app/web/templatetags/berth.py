@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from controlpanel.encrypted import Unreadable
 from models_app.alerts.delivery.messages import figure_words
 from models_app.backends.protocol import Capability, EndpointInfo
 from models_app.inventory.routes import is_managed_url
@@ -178,6 +179,12 @@ def span(seconds: float | timedelta | None) -> str:
     if value < 10:
         return f"{value:.1f} s"
     return f"{value:.0f} s" if value < 120 else f"{int(value // 60)} min {int(value % 60)} s"
+
+
+@register.filter
+def is_unreadable(text: str) -> bool:
+    """Whether it was encrypted with a secret key that is not known any more."""
+    return isinstance(text, Unreadable)
 
 
 @register.filter

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from controlpanel.encrypted import Unreadable
 from models_app.alerts.delivery import queue
 from models_app.alerts.delivery.models import Delivery, Receiver
 from models_app.alerts.delivery.queue import announce, queue_test
@@ -74,6 +75,18 @@ def test_those_who_were_told_hear_that_it_is_over_and_nobody_else():
         announce(alert, timezone.now())
         deliver()
     assert [json.loads(body)["event"] for _, body in there.posts] == ["raised", "cleared"]
+
+
+def test_a_secret_that_cannot_be_read_ends_the_message_with_what_to_do(as_admin):
+    with listening() as there:
+        receiver = receiver_at(there, secret=Unreadable("gAAAA what another secret key had encrypted"))
+        queue_test(receiver, timezone.now())
+        deliver()
+    row = Delivery.objects.get()
+    assert (there.posts, row.state) == ([], "failed")
+    assert "Type the secret again." in row.verdict
+    assert "Its secret cannot be read" in as_admin.get("/alerts/receivers/").content.decode()
+    assert "Type it again." in as_admin.get(f"/alerts/receivers/{receiver.pk}/").content.decode()
 
 
 @pytest.mark.parametrize(
