@@ -26,7 +26,7 @@ class Unreadable(str):
     __slots__ = ()
 
 
-class EncryptedField(models.TextField):
+class EncryptedField(models.TextField):  # type: ignore[type-arg]  # generic for mypy only
     """A text that is encrypted as it is stored. The empty text is stored as it is, so that a query can ask for it.
 
     Reads as ``Unreadable`` what cannot be decrypted.
