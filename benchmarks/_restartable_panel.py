@@ -47,7 +47,10 @@ class Panel:
     @property
     def environment(self) -> dict[str, str]:
         own = {"BERTH_PORT": str(self.port), "BERTH_DATA_DIR": str(self.folder / "data"), "BERTH_DISCOVERY": "0"}
-        own |= {"DJANGO_SETTINGS_MODULE": "controlpanel.settings", "BERTH_SECRET_KEY": "the same in every process"}
+        own |= {
+            "DJANGO_SETTINGS_MODULE": "controlpanel.settings",
+            "BERTH_SECRET_KEY": "one for all of these processes, and long",
+        }
         stores = self.stores
         return {
             **os.environ,

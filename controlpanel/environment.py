@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +31,33 @@ def text(name: str, default: str, meaning: str) -> str:
 def words(name: str, default: str, meaning: str) -> list[str]:
     """A comma-separated list, without empty items."""
     return [word.strip() for word in text(name, default, meaning).split(",") if word.strip()]
+
+
+def one_of(name: str, default: str, meaning: str, *, among: tuple[str, ...]) -> str:
+    """One word of a few, in capitals. Raises ImproperlyConfigured for any other."""
+    word = text(name, default, meaning).strip().upper()
+    if word not in among:
+        raise ImproperlyConfigured(f"{name} is {word!r}; it must be one of {', '.join(among)}.")
+    return word
+
+
+def web_address(name: str, default: str, meaning: str) -> str:
+    """An address of http or https that names a host, or nothing. Raises ImproperlyConfigured for anything else."""
+    address = text(name, default, meaning).strip()
+    if address and not re.match(r"https?://[^/\s]+(/\S*)?$", address):
+        raise ImproperlyConfigured(f"{name} is {address!r}; write an address such as https://berth.example.")
+    return address
+
+
+def host_names(name: str, default: str, meaning: str) -> list[str]:
+    """A comma-separated list of host names. Raises ImproperlyConfigured for what no browser sends as one."""
+    names = words(name, default, meaning)
+    for given in names:
+        if not re.match(r"(\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])$", given):
+            raise ImproperlyConfigured(
+                f"{name}: {given!r} is no host name; write names such as berth.example, without a port."
+            )
+    return names
 
 
 def networks(name: str, default: str, meaning: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -25,18 +25,31 @@ DATABASE_URL = env.text("DATABASE_URL", "", "`postgres://user:password@host/name
 REDIS_URL = env.text("REDIS_URL", "", "`redis://host:6379/0` for several processes; empty for everything in one process.")
 
 
+LEAST_KEY = 32
+"""Characters: 128 bits even where they are hexadecimal digits."""
+
+
 def _secret_key() -> str:
     """The key from the environment, else one made once in the data folder (mode 600)."""
-    given = env.text("BERTH_SECRET_KEY", "", "Signs sessions, encrypts keys; empty for one made once in the data folder.")
-    if given:
-        return given
+    if given := env.text(
+        "BERTH_SECRET_KEY", "", "Signs sessions, encrypts keys; empty for one made once in the data folder."
+    ):
+        advice = "Use a longer one: python3 -c 'import secrets; print(secrets.token_urlsafe(64))'"
+        return _checked_key(given, "BERTH_SECRET_KEY", advice)
     path = DATA_DIR / "secret-key"
     try:
         if not path.exists():
             _write_secret_key(path)
-        return path.read_text()
+        return _checked_key(path.read_text(), str(path), "Restore it from a copy, or remove it for a new one.")
     except OSError as error:
         raise ImproperlyConfigured(f"BERTH_DATA_DIR is {DATA_DIR}, which cannot be used: {error.strerror}.") from None
+
+
+def _checked_key(key: str, where: str, advice: str) -> str:
+    """A short key can be guessed, and one that was cut off by a full disk decrypts nothing."""
+    if len(key) < LEAST_KEY:
+        raise ImproperlyConfigured(f"{where} has {len(key)} characters; a key has {LEAST_KEY} or more. {advice}")
+    return key
 
 
 def _write_secret_key(path: Path) -> None:
@@ -67,7 +80,7 @@ ALLOWED_HOSTS = [
     "localhost",
     "127.0.0.1",
     "[::1]",
-    *env.words("BERTH_ALLOWED_HOSTS", "", "Further host names under which browsers reach the panel, comma-separated."),
+    *env.host_names("BERTH_ALLOWED_HOSTS", "", "Further host names under which browsers reach the panel, comma-separated."),
 ]
 if HOST not in {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
     ALLOWED_HOSTS.append(HOST)
@@ -144,7 +157,7 @@ METRICS_NETWORKS = env.networks(
     "",
     "Networks that may read `/metrics` without a token, such as `127.0.0.0/8`, comma-separated.",
 )
-PANEL_URL = env.text(
+PANEL_URL = env.web_address(
     "BERTH_URL", "", "The panel's address as people reach it, for links in messages: `https://berth.example`."
 )
 EMAIL_BACKEND = "models_app.alerts.delivery.smtp.BoundedBackend"
@@ -276,13 +289,15 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker would end after three quarters of an hour without Redis
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_LEVEL = env.one_of("BERTH_LOG_LEVEL", "INFO", "Least level that is logged.", among=LOG_LEVELS)
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
     "filters": {"one_line": {"()": "controlpanel.logs.OneLine"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["one_line"]}},
-    "root": {"handlers": ["stderr"], "level": env.text("BERTH_LOG_LEVEL", "INFO", "Least level that is logged.")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

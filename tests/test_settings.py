@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -26,3 +29,37 @@ def test_ports_that_are_none_are_refused_at_the_start(monkeypatch: pytest.Monkey
     monkeypatch.setenv("BERTH_ENDPOINT_PORTS", written)
     with pytest.raises(ImproperlyConfigured, match="BERTH_ENDPOINT_PORTS"):
         environment.ports("BERTH_ENDPOINT_PORTS", "", "")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object], str], object]:
+    """What a kind of variable makes of a text."""
+    monkeypatch.setattr(environment, "DECLARED", {})
+
+    def read_as(kind: Callable[..., object], written: str) -> object:
+        monkeypatch.setenv("BERTH_TRIED", written)
+        return kind("BERTH_TRIED", "", "")
+
+    return read_as
+
+
+@pytest.mark.parametrize("written", ["", "https://berth.example", "http://10.0.0.1:8000/berth/"])
+def test_a_web_address_is_taken_as_it_is(written: str, read: Any) -> None:
+    assert read(environment.web_address, written) == written
+
+
+@pytest.mark.parametrize("written", ["berth.example", "ftp://berth.example", "https://", "https://a b"])
+def test_what_is_no_web_address_is_refused(written: str, read: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="BERTH_TRIED"):
+        read(environment.web_address, written)
+
+
+@pytest.mark.parametrize("written", ["berth.example", ".example", "*", "10.0.0.1", "[::1]", "berth_1"])
+def test_a_host_name_is_taken_as_django_takes_it(written: str, read: Any) -> None:
+    assert read(environment.host_names, written) == [written]
+
+
+@pytest.mark.parametrize("written", ["https://berth.example", "berth.example:8000", "a b", "berth.example/"])
+def test_what_no_browser_sends_as_a_host_is_refused(written: str, read: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="without a port"):
+        read(environment.host_names, written)

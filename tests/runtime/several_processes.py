@@ -187,7 +187,7 @@ def environment(database_url: str, redis_url: str, folder: Path) -> dict[str, st
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "BERTH_DATA_DIR": str(folder),
-        "BERTH_SECRET_KEY": "the same in every process",
+        "BERTH_SECRET_KEY": "one for all of these processes, and long",
         "BERTH_DISCOVERY": "0",
         "PYTHONUNBUFFERED": "1",
     }

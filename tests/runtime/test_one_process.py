@@ -160,6 +160,8 @@ def test_a_taken_port_is_named_and_costs_no_password(new_panel: StartPanel) -> N
         ("BERTH_DATA_DIR", "/proc/berth", "BERTH_DATA_DIR is /proc/berth, which cannot be used"),
         ("BERTH_DATA_DIR", __file__, "which cannot be used: File exists."),
         ("BERTH_HOST", "192.0.2.1", "cannot listen on 192.0.2.1"),
+        ("BERTH_LOG_LEVEL", "loud", "BERTH_LOG_LEVEL is 'LOUD'; it must be one of DEBUG, INFO,"),
+        ("BERTH_SECRET_KEY", "secret@", "BERTH_SECRET_KEY has 7 characters; a key has 32 or more."),
         ("DATABASE_URL", "mongo://secret@host/x", "DATABASE_URL is not an address such as postgres://"),
     ],
 )
@@ -171,6 +173,26 @@ def test_a_setting_that_cannot_be_is_named_in_one_sentence(
     assert words in refused.stderr
     assert "Traceback" not in refused.stderr
     assert "secret@" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("secret-key", "", "secret-key has 0 characters; a key has 32 or more. Restore it from a copy"),
+        ("berth.sqlite3", "no database" * 100, "berth.sqlite3 is damaged, or no database: restore a copy"),
+    ],
+)
+def test_a_file_that_is_damaged_is_named_and_left_as_it_is(
+    file: str, content: str, words: str, new_panel: StartPanel
+) -> None:
+    panel = new_panel()
+    panel.data.mkdir(exist_ok=True)
+    (panel.data / file).write_text(content)
+    refused = panel.manage("up")
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (panel.data / file).read_text() == content
 
 
 def test_health_and_readiness_need_no_gpu(first_panel: Panel) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 from models_app.accounts.first_admin import FirstAdmin, ensure_first_admin
 from models_app.inventory.hosts import ensure_local_host
@@ -28,6 +28,8 @@ from models_app.runtime.schema import WrongSchema, refuse_newer_schema
 from models_app.runtime.worker import EmbeddedWorker
 
 LEAVE_SECONDS = 3.0
+DAMAGED = ("file is not a database", "database disk image is malformed")
+"""SQLite's words."""
 
 
 class Command(BaseCommand):
@@ -54,6 +56,13 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
+        except DatabaseError as error:
+            if str(error) not in DAMAGED:
+                raise
+            file = connection.settings_dict["NAME"]
+            raise CommandError(
+                f"{file} is damaged, or no database: restore a copy, or move it away for a new one."
+            ) from None
 
     def _run(self, listener: socket.socket) -> None:
         refuse_newer_schema()
