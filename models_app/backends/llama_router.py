@@ -6,8 +6,9 @@ Only ``/models`` and ``/props`` without a model are asked: ``/slots`` and ``/met
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 from models_app.backends.base import HttpBackend, in_background
 from models_app.backends.errors import BackendError, BadAnswer, Busy, NotFound, Rejected, ServerFault, TimedOut
@@ -97,15 +98,13 @@ class LlamaRouterBackend(HttpBackend):
         self._unloading.discard(name)
         news: News = asyncio.Queue(_WAITING_NEWS)
         follow = follow_load(lambda: self._entry(name), news, self._http.limits.load_seconds)
-        async with in_background(listen(self._http, name, news)), aclosing(follow) as steps:
-            is_ours = await self._start(name)
-            try:
-                async for progress in steps:
-                    yield progress
-            except (asyncio.CancelledError, GeneratorExit, TimedOut):
-                if is_ours:
-                    await self._abandon(name)
-                raise
+        async with (
+            in_background(listen(self._http, name, news)),
+            aclosing(follow) as steps,
+            self._abandoned_unless_done(name, self._start(name)),
+        ):
+            async for progress in steps:
+                yield progress
 
     async def unload(self, name: str) -> None:
         name = self.canonical(name)
@@ -127,16 +126,12 @@ class LlamaRouterBackend(HttpBackend):
     async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
         """Download from Hugging Face, ``organisation/repository[:quantisation]``. Closing the generator cancels it."""
         name = check_registry(self.canonical(name), frozenset())
-        await self._http.json("POST", "/models", call=Call.COMMAND, body={"model": name})
         deadline = now() + self._http.limits.stream_seconds
-        try:
+        async with self._abandoned_unless_done(name, self._start_download(name)):
             while (entry := await self._downloaded(name)) and not entry.is_installed:
                 yield download_progress(entry.download)
                 check_deadline(deadline, f"{name} is still being downloaded.")
                 await asyncio.sleep(_PULL_PAUSE_SECONDS)
-        except (asyncio.CancelledError, GeneratorExit, TimedOut):
-            await self._abandon(name)
-            raise
         if entry is None:
             raise ServerFault(f"The router could not download {name}.", hint="Does it exist, and can the host reach it?")
 
@@ -165,10 +160,25 @@ class LlamaRouterBackend(HttpBackend):
             raise
         return True
 
-    async def _abandon(self, name: str) -> None:
-        """Stops a load or a download as far as the router can still be reached."""
-        with suppress(BackendError):
-            await self.unload(name)
+    async def _start_download(self, name: str) -> bool:
+        await self._http.json("POST", "/models", call=Call.COMMAND, body={"model": name})
+        return True
+
+    @asynccontextmanager
+    async def _abandoned_unless_done(self, name: str, order: Coroutine[Any, Any, bool]) -> AsyncIterator[None]:
+        """Orders a load or a download, and stops it, as far as the router can be reached, where the block is cut off.
+
+        An order on its way is waited for all the same: the router may have begun, and its answer says whose load it is.
+        """
+        ordering = asyncio.create_task(order)
+        try:
+            await asyncio.shield(ordering)
+            yield
+        except (asyncio.CancelledError, GeneratorExit, TimedOut):
+            with suppress(BackendError):
+                if await ordering:
+                    await self.unload(name)
+            raise
 
     async def _downloaded(self, name: str) -> RouterEntry | None:
         entries = router_entries(await self._http.json("GET", "/models", query={"reload": "1"}))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -186,6 +188,47 @@ async def test_an_abandoned_load_of_another_client_is_left_alone() -> None:
     async with aclosing(backend.load("m100", LoadOptions())) as steps:
         await anext(steps)
     assert "POST /models/unload" not in [call for call, _ in replay.requests]
+
+
+@asynccontextmanager
+async def cut_off_while(
+    replay: Replay, order: str, steps: AsyncGenerator[Progress, None]
+) -> AsyncIterator[asyncio.Task[Progress]]:
+    """The first step of a call, cancelled as soon as the order has arrived, which is answered after the block."""
+    answer, was_ordered, may_answer = replay.handler, asyncio.Event(), asyncio.Event()
+
+    async def answer_late(request: httpx.Request) -> httpx.Response:
+        if f"{request.method} {request.url.path}" == order:
+            was_ordered.set()
+            await may_answer.wait()
+        return answer(request)
+
+    replay.handler = answer_late
+    first: asyncio.Task[Progress] = asyncio.create_task(anext(steps))
+    await was_ordered.wait()
+    first.cancel()
+    yield first
+    may_answer.set()
+
+
+@pytest.mark.parametrize(("call", "order"), [("load", "POST /models/load"), ("pull", "POST /models")])
+async def test_what_is_cut_off_while_it_is_ordered_is_stopped_once_the_router_has_answered(call: str, order: str) -> None:
+    backend, replay = router({order: {"success": True}, "POST /models/unload": {"success": True}})
+    steps = backend.load("m100", LoadOptions()) if call == "load" else backend.pull("ggml-org/x:Q4_0")
+    async with cut_off_while(replay, order, steps) as cut_off:
+        await asyncio.sleep(0)
+        assert "POST /models/unload" not in [call for call, _ in replay.requests], "the router may not know it yet"
+    with pytest.raises(asyncio.CancelledError):
+        await cut_off
+    assert replay.requests[-1][0] == "POST /models/unload"
+
+
+async def test_an_order_that_is_refused_after_it_was_cut_off_is_cut_off() -> None:
+    backend, replay = router({"POST /models/load": "router_load_unknown"})
+    async with cut_off_while(replay, "POST /models/load", backend.load("m100", LoadOptions())) as cut_off:
+        pass
+    with pytest.raises(asyncio.CancelledError):
+        await cut_off
 
 
 async def test_a_router_does_not_unload_what_it_does_not_know() -> None:
