@@ -75,7 +75,7 @@ test-parts: install-dev llama-server ## Of these, what needs a real llama-server
 accept: install-dev llama-server ## Load, swap and unload a 500 MB model by clicking, and measure
 	@$(BIN)/python -m tests.acceptance
 
-llama-server: install-dev ## Build a real llama-server into .cache (once, about five minutes)
+llama-server: install-dev ## Build a real llama-server into .cache (once, about three minutes)
 	@$(BIN)/python tools/build_llama_server.py
 
 check: lint types imports ## Lint, types and imports

@@ -3,10 +3,10 @@
     python tools/build_llama_server.py
 
 The sources are llama.cpp as packed in the sdist of llama-cpp-python, fetched by pip and checked against the hash below.
-The build is for the CPU only, static, and optimised to be short rather than fast: the tests' models are small. It needs
-a C and a C++ compiler; CMake and Ninja come from PyPI where the machine has none. The result stays in
-``.cache/llama-server/<version>/bin``, and a second call prints the path at once. ``BERTH_LLAMA_SERVER`` names a binary
-to use instead. An interrupted build goes on where it stopped.
+The build is for the CPU only, static, and optimised to be short rather than fast (``llama_server.cmake`` says how): the
+tests' models are small. It needs a C and a C++ compiler; CMake and Ninja come from PyPI where the machine has none. The
+result stays in ``.cache/llama-server/<version>/bin``, and a second call prints the path at once. ``BERTH_LLAMA_SERVER``
+names a binary to use instead. An interrupted build goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ HOME = ROOT / ".cache" / "llama-server" / VERSION
 WORK = HOME / "build"
 BINARIES = ("llama-server", "llama-fit-params")
 CMAKE_OPTIONS = (
+    f"CMAKE_PROJECT_llama.cpp_INCLUDE={ROOT / 'tools' / 'llama_server.cmake'}",
     "CMAKE_BUILD_TYPE=Release",
     "CMAKE_C_FLAGS_RELEASE=-O1 -DNDEBUG",
     "CMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG",
@@ -96,7 +97,8 @@ def _build() -> Path:
     tree = WORK / "tree"
     options = [f"-D{option}" for option in CMAKE_OPTIONS]
     _run("Configuring", ["cmake", "-G", "Ninja", "-S", str(sources), "-B", str(tree), *options], environment)
-    _run("Compiling", ["cmake", "--build", str(tree), "--target", *BINARIES], environment)
+    at_once = str(os.cpu_count() or 1)  # Ninja's own choice, two more, would cost 2 GB
+    _run("Compiling", ["cmake", "--build", str(tree), "--parallel", at_once, "--target", *BINARIES], environment)
     (HOME / "bin").mkdir(exist_ok=True)
     # llama-server comes last: its presence says that the whole is there.
     for name in reversed(BINARIES):
