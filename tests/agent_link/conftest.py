@@ -18,10 +18,19 @@ from models_app.backends.protocol import Backend
 from models_app.inventory.connect import backend_for
 from models_app.inventory.models import Endpoint, ManagedServer
 from models_app.simulation.hardware import SimulatedHost
+from models_app.telemetry.history import recorder
 from tests.fixtures.agents import RunningAgent, StartAgent, until
 from tests.fixtures.managed import QUICK, Machine
 
 PATIENCE = 10
+FLUSH_SECONDS = 0.2
+
+
+@pytest.fixture(autouse=True)
+def soon_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is confirmed once it is written waits for the next flush of the history: five seconds in a real panel."""
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", FLUSH_SECONDS)
+    monkeypatch.setattr(recorder.recorder, "_due", 0.0)
 
 
 @pytest.fixture
