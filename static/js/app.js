@@ -116,16 +116,30 @@ function tick() {
 setInterval(tick, 1000);
 tick();
 
-// ── what a load would take and leave is reckoned anew once operations have changed it: not while somebody is at its
-// fields, and not where it stands beside a refusal with its way on ──
+// ── what a load would take and leave is reckoned anew once operations have changed it; what is chosen stays as it is ──
 const CALM = 500;
 let calm = 0;
 
-function reckonAnew() {
+function chosen(form) {
+  const fields = new URLSearchParams(new FormData(form));
+  fields.delete("csrfmiddlewaretoken");
+  return fields.toString();
+}
+
+async function reckonAnew() {
   const form = document.querySelector("#load-panel form");
-  const fields = form?.querySelector(".fields");
-  if (!fields?.querySelector("[name=endpoint]") || fields.contains(document.activeElement)) return;
-  if (!form.querySelector("[role=alert], .submit [name]")) htmx.trigger(fields, "change");
+  if (!form?.querySelector(".fit")) return;
+  const asked = chosen(form);
+  const address = form.querySelector(".fields").getAttribute("hx-get");
+  const answer = await fetch(`${address}?${asked}`, { headers: { "HX-Request": "true", "HX-Target": "load-panel" } });
+  const fresh = new DOMParser().parseFromString(answer.ok ? await answer.text() : "", "text/html");
+  if (chosen(form) !== asked) return; // by then it is another load
+  for (const part of [".fit", ".reckoning"]) {
+    const [old, now] = [form.querySelector(part), fresh.querySelector(part)];
+    if (!old || !now || old.contains(document.activeElement)) continue;
+    old.replaceWith(now);
+    htmx.process(now);
+  }
 }
 
 const live = startLive({
@@ -133,6 +147,6 @@ const live = startLive({
     tick();
     if (!topics.includes("operation")) return;
     clearTimeout(calm);
-    calm = setTimeout(reckonAnew, CALM);
+    calm = setTimeout(() => reckonAnew().catch(() => {}), CALM); // the live socket says that the panel is away
   },
 });
