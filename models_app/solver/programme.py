@@ -20,6 +20,7 @@ from models_app.solver.dominance import Choices, shared_variants
 from models_app.solver.goals import worth
 from models_app.solver.patterns import UNITS, Floats, GpuClass, Seat
 from models_app.solver.result import Goal
+from models_app.solver.rows import Rows
 from models_app.solver.types import Device, Endpoint, Problem, Rule, Scope
 
 MOST_MODELS_COUNTED = 6
@@ -103,9 +104,9 @@ class Programme:
         self._place = {name: at for at, name in enumerate(self._limits)}
         self.limits = np.array(list(self._limits.values()), float)
         self.seat_worth = np.array([value for value, _ in self._seats], float)
-        self.seat_rows = self._dense([terms for _, terms in self._seats])
-        self.column_rows = self._dense([column.terms for column in self.columns])
-        self.swap_rows = self._dense([self._swap_terms(gpus) for gpus in self.classes])
+        self.seat_rows = self._rows([terms for _, terms in self._seats])
+        self.column_rows = self._rows([column.terms for column in self.columns])
+        self.swap_rows = self._rows([self._swap_terms(gpus) for gpus in self.classes])
 
     def models_row(self, seat: Seat) -> int | None:
         """The place of the constraint on how many models the endpoint of a seat may hold, if it has one."""
@@ -119,9 +120,9 @@ class Programme:
             seats[self.counts[at].seats] = columns[self.counts[at].columns] = 1.0
             self._counted[at] = len(self.limits), len(self.limits) + 1
             self.limits = np.append(self.limits, [0.0, EVER_SO_MANY])
-            self.seat_rows = np.column_stack((self.seat_rows, -seats, seats))
-            self.column_rows = np.column_stack((self.column_rows, -columns, columns))
-            self.swap_rows = np.column_stack((self.swap_rows, *np.zeros((2, len(self.classes)))))
+            self.seat_rows = self.seat_rows.beside(np.column_stack((-seats, seats)))
+            self.column_rows = self.column_rows.beside(np.column_stack((-columns, columns)))
+            self.swap_rows = self.swap_rows.beside(np.zeros((len(self.classes), 2)))
         return self._counted[at]
 
     def _counts(self) -> dict[CountAt, Count]:
@@ -145,12 +146,12 @@ class Programme:
         """A name that all demands have in common of which a GPU takes only one: those that are kept apart, or one alone."""
         return self._apart.get(demand, demand)
 
-    def counting(self) -> tuple[Floats, Floats]:
+    def counting(self) -> tuple[Rows, Rows]:
         """A row for each count: of the seats, and of the columns."""
         seats, columns = (np.zeros((len(self.counts), len(listed))) for listed in (self.seat_choice, self.columns))
         for row, count in enumerate(self.counts.values()):
             seats[row, count.seats] = columns[row, count.columns] = 1.0
-        return seats, columns
+        return Rows(seats), Rows(columns)
 
     def limits_of(self, counts: Counts) -> Floats:
         """The limits of all rows where instances have such counts."""
@@ -290,12 +291,12 @@ class Programme:
     def _choice(self, seat: Seat) -> Choice:
         return self.choices[self.seat_choice[seat.at]]
 
-    def _dense(self, listed: list[Terms]) -> Floats:
+    def _rows(self, listed: list[Terms]) -> Rows:
         matrix = np.zeros((len(listed), len(self._place)))
         for at, terms in enumerate(listed):
             for name, value in terms.items():
                 matrix[at, self._place[name]] = value
-        return matrix
+        return Rows(matrix)
 
 
 def _counted_by(choice: Choice) -> Iterator[CountAt]:

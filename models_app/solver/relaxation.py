@@ -176,7 +176,7 @@ class Relaxation:
         if not at or tuple(at) in self._made[number]:
             return False
         programme = self.programme
-        terms = programme.seat_rows[at].sum(axis=0) + (programme.swap_rows[number] if pattern.swaps else 0.0)
+        terms = programme.seat_rows.total(at) + (programme.swap_rows[number] if pattern.swaps else 0.0)
         variable = self._column(programme.seat_worth[at].sum(), terms, math.inf)
         self._shares[number].SetCoefficient(variable, 1.0)
         self._made[number].add(tuple(at))
