@@ -15,8 +15,9 @@ from math import floor as rounded_down
 
 from models_app.solver.looks import PATTERNS_AT_ONCE, SECONDS_OF_A_POOL, look_at_patterns
 from models_app.solver.parts import Part
+from models_app.solver.patterns import NOISE
 from models_app.solver.reach import Pool, pool_reaching
-from models_app.solver.relaxation import NOISE, Relaxation
+from models_app.solver.relaxation import Relaxation
 from models_app.solver.result import Goal
 from models_app.solver.standing import Standing
 
@@ -34,7 +35,7 @@ class Branching:
     """The parts of a goal's placements that may hold something better than what is known."""
 
     def __init__(self, known: Standing, at: int, goal: Goal, relaxation: Relaxation) -> None:
-        self._known, self._at, self._goal = known, at, goal
+        self.known, self._at, self._goal = known, at, goal
         self._relaxation = relaxation
         self._parts: list[tuple[int, int, Part]] = []
         self._number = count()
@@ -42,14 +43,14 @@ class Branching:
 
     def run(self, until: float, enough: Callable[[], bool] = bool) -> None:
         """Goes on with the part of the highest bound, until none is left, only so much work, or it is ``enough``."""
-        while self._parts and self._known.goes_on(self._at, until) and not enough():
+        while self._parts and self.known.goes_on(self._at, until) and not enough():
             self._go_on(heapq.heappop(self._parts)[-1], until)
             self._drop_to(self._parts[0][-1].bound if self._parts else self._value)
 
     def _pool(self, part: Part, most: int | None = None) -> Pool:
         """The best patterns of a part, more of them each time that it is searched."""
         most = most or PATTERNS_AT_ONCE[min(part.searched, len(PATTERNS_AT_ONCE) - 1)]
-        self._known.spend(SECONDS_OF_A_POOL)
+        self.known.spend(SECONDS_OF_A_POOL)
         return pool_reaching(self._relaxation.programme, part, self._value + 1, most)
 
     def _go_on(self, part: Part, until: float) -> None:
@@ -83,20 +84,20 @@ class Branching:
         """A part that was cut off another, with a bound of its own."""
         self._relaxation.turn_to(part.counts, part)
         before = self._relaxation.seconds
-        self._relaxation.tighten(before + SHARE_OF_A_PART * (self._known.work - until), self._value, self._known.ends)
-        self._known.spend(self._relaxation.seconds - before)
+        self._relaxation.tighten(before + SHARE_OF_A_PART * (self.known.work - until), self._value, self.known.ends)
+        self.known.spend(self._relaxation.seconds - before)
         return self._relaxation.part()
 
     def _searched(self, part: Part, pool: Pool, until: float) -> Part:
         """Takes the best placement of a pool, if it is better. What is left of the part."""
-        known = self._known
+        known = self.known
         look = look_at_patterns(known, self._relaxation.programme, part, pool)
         bound = look.taken(known, min(SECONDS_OF_A_SEARCH, known.work - until))
         return part.below(part.bound if bound is None else bound)
 
     def _drop_to(self, bound: float) -> None:
-        self._known.bound(self._at, self._goal, rounded_down(bound + NOISE))
+        self.known.bound(self._at, self._goal, rounded_down(bound + NOISE))
 
     @property
     def _value(self) -> int:
-        return self._known.values[self._at]
+        return self.known.values[self._at]

@@ -16,10 +16,10 @@ from ortools.sat.python import cp_model
 from models_app.solver.greedy import upgraded
 from models_app.solver.packing import PackingModel
 from models_app.solver.parts import Part
+from models_app.solver.patterns import NOISE
 from models_app.solver.programme import Programme
 from models_app.solver.reach import Pool, choices_reaching, pool_reaching
 from models_app.solver.reading import read
-from models_app.solver.relaxation import NOISE
 from models_app.solver.result import Goal
 from models_app.solver.seating import seated
 from models_app.solver.standing import (
@@ -88,21 +88,21 @@ class Looks:
     """A goal by pools, each larger than the one before, and by windows, each twice as wide. ``stop`` ends it early."""
 
     def __init__(self, known: Standing, at: int, goal: Goal, programme: Programme, root: Part) -> None:
-        self._known, self._at, self._goal = known, at, goal
+        self.known, self._at, self._goal = known, at, goal
         self._programme, self._root = programme, root
         self._solver: cp_model.CpSolver | None = None
         self._stopped = False
 
-    def run(self, until: float, *, pools: bool) -> None:
+    def run(self, until: float, *, pools: bool = True) -> None:
         """Until the goal is settled or only so much work is left."""
-        if pools:
+        if pools and self._goal is Goal.QUALITY:
             self._pools(until)
         gap = self._root.bound - self._value
         window = max(1.0, FIRST_WINDOW * gap)
         while self._go_on(until):
-            least = max(self._value + 1, min(self._known.bounds[self._at], rounded_down(self._root.bound - window) + 1))
-            look = look_at_seats(self._known, self._at, self._goal, self._programme, self._root, least)
-            self._answer(look, self._known.work - until)
+            least = max(self._value + 1, min(self.known.bounds[self._at], rounded_down(self._root.bound - window) + 1))
+            look = look_at_seats(self.known, self._at, self._goal, self._programme, self._root, least)
+            self._answer(look, self.known.work - until)
             window *= 2
 
     def stop(self) -> None:
@@ -117,26 +117,26 @@ class Looks:
             if not self._go_on(until):
                 return
             pool = pool_reaching(self._programme, self._root, self._value + 1, most)
-            self._known.spend(SECONDS_OF_A_POOL)
+            self.known.spend(SECONDS_OF_A_POOL)
             enough = LEAST_COVERED * (self._root.bound - self._value) if number else NOISE
             if self._root.bound - pool.elsewhere < enough:
                 return
-            look = look_at_patterns(self._known, self._programme, self._root, pool)
-            self._answer(look, min(SECONDS_OF_A_LOOK, self._known.work - until))
+            look = look_at_patterns(self.known, self._programme, self._root, pool)
+            self._answer(look, min(SECONDS_OF_A_LOOK, self.known.work - until))
 
     def _answer(self, look: Look, work: float) -> None:
         if work > 0 and not self._stopped:
             self._solver = look.solver
-            bound = look.taken(self._known, work)
+            bound = look.taken(self.known, work)
             if bound is not None:
-                self._known.bound(self._at, self._goal, rounded_down(bound + NOISE))
+                self.known.bound(self._at, self._goal, rounded_down(bound + NOISE))
 
     def _go_on(self, until: float) -> bool:
-        return not self._stopped and self._known.goes_on(self._at, until)
+        return not self._stopped and self.known.goes_on(self._at, until)
 
     @property
     def _value(self) -> int:
-        return self._known.values[self._at]
+        return self.known.values[self._at]
 
 
 def _packer() -> cp_model.CpSolver:

@@ -14,12 +14,16 @@ from math import isfinite
 
 from models_app.solver.branching import Branching
 from models_app.solver.looks import Looks
-from models_app.solver.relaxation import NOISE, Relaxation
+from models_app.solver.patterns import NOISE
+from models_app.solver.relaxation import Relaxation
+from models_app.solver.repacking import Repacking
 from models_app.solver.result import Goal
 from models_app.solver.standing import Standing
 
 SHARE_OF_THE_BOUND = 0.5
 """Of a goal's work, what its bound may take before the search begins."""
+SHARE_OF_REPACKING = 0.3
+"""Of what is left then, what repacking may take before questions."""
 FEW_GPUS = 4
 """With no more, windows of seats settle more than patterns."""
 
@@ -45,24 +49,34 @@ class Narrowing:
         if self._gpus() > FEW_GPUS:
             self._on_two_cores(until)
         else:
-            self._looks(known).run(until, pools=False)
+            root = self._relaxation.part()
+            Looks(known, self._at, self._goal, self._relaxation.programme, root).run(until, pools=False)
 
     def _gpus(self) -> int:
         return sum(len(gpus.devices) for gpus in self._relaxation.programme.classes)
 
-    def _looks(self, known: Standing) -> Looks:
-        """With a programme of their own, for parts add rows to it."""
-        return Looks(known, self._at, self._goal, copy(self._relaxation.programme), self._relaxation.part())
-
     def _on_two_cores(self, until: float) -> None:
-        looking, bounding = self._known.twin(), self._known.twin()
-        looks = self._looks(looking)
+        """Repacking first, which finds much at once, then questions; beside both, parts."""
+        known, root = self._known, self._relaxation.part()
+        looking, bounding = known.twin(), known.twin()
         branching = Branching(bounding, self._at, self._goal, self._relaxation)
+        first = known.work - SHARE_OF_REPACKING * (known.work - until)
+        self._side_by_side(Repacking(looking, self._at, self._goal), branching, first)
+        if known.goes_on(self._at, until):
+            self._relaxation.narrow(root, known.values[self._at] + 1)
+            looking.become(known)
+            bounding.become(known)
+            looks = Looks(looking, self._at, self._goal, copy(self._relaxation.programme), root)
+            self._side_by_side(looks, branching, until)
+
+    def _side_by_side(self, finding: Repacking | Looks, branching: Branching, until: float) -> None:
+        """Both with the same work; what they found and ruled out is known then."""
+        looking, bounding = finding.known, branching.known
         with ThreadPoolExecutor(max_workers=1) as other_core:
-            ended = other_core.submit(looks.run, until, pools=self._goal is Goal.QUALITY)
+            ended = other_core.submit(finding.run, until)
             branching.run(until, lambda: ended.done() and looking.proven(self._at) and bounding.work <= looking.work)
             if bounding.proven(self._at):
-                looks.stop()
+                finding.stop()
             ended.result()
         self._merge(looking, bounding)
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 UNITS = 2048
 NOTHING = 1e-9
 """Below it, a price is rounding noise."""
+NOISE = 1e-6
+"""The same for a bound."""
 
 Floats = NDArray[np.float64]
 Prices = Sequence[float] | Floats

@@ -125,6 +125,11 @@ class Programme:
             self.swap_rows = self.swap_rows.beside(np.zeros((len(self.classes), 2)))
         return self._counted[at]
 
+    @property
+    def counted_already(self) -> list[int]:
+        """The rows by which instances are not below a number."""
+        return [fewest for fewest, _ in self._counted.values()]
+
     def _counts(self) -> dict[CountAt, Count]:
         """The instances that a part may count: those on one GPU by their seats, others by their columns."""
         counts: dict[CountAt, Count] = defaultdict(Count)
@@ -248,13 +253,12 @@ class Programme:
         return {self._row(("apart", apart, number), float(gpus)): 1.0} if waits else {}
 
     def _tied(self, at: int, rank: int, number: int, gpus: int) -> Terms:
-        """As many seats of a rank as instances need, and of each instance at most one on each GPU."""
+        """No fewer seats of a rank than instances need, and of each instance at most one on each GPU."""
         choice, column = self.choices[at], self._of_sets[at]
         each = choice.size if choice.even else 1
-        rows: Terms = {}
-        for name, sign in ((("as many", at, rank), 1.0), (("no more", at, rank), -1.0)):
-            rows[self._row(name, 0.0)] = sign
-            column.terms[name] = -sign * each
+        needed = self._row(("needed", at, rank), 0.0)
+        rows: Terms = {needed: -1.0}
+        column.terms[needed] = each
         if gpus < each:
             here = self._row(("class", at, number), 0.0)
             rows[here] = 1.0

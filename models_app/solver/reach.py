@@ -14,9 +14,8 @@ import numpy as np
 from models_app.solver.dominance import Choices
 from models_app.solver.enumeration import Patterns, best_patterns
 from models_app.solver.parts import Part
-from models_app.solver.patterns import Floats, losses
+from models_app.solver.patterns import NOISE, Floats, GpuClass, Seat, losses
 from models_app.solver.programme import Programme
-from models_app.solver.relaxation import NOISE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,25 @@ def choices_reaching(programme: Programme, part: Part, least: int) -> Choices:
         if loss[at] <= allowance and len(open_to) >= choice.size:
             kept[choice.demand.name] += (replace(choice, devices=open_to),)
     return kept
+
+
+def classes_reaching(programme: Programme, part: Part, least: int) -> list[GpuClass]:
+    """The classes of GPUs with the seats that a placement of a part worth ``least`` may use; no other is in one."""
+    allowance = part.priced - least + NOISE
+    loss, devices = _losses(programme, programme.padded(part.duals), allowance)
+
+    def left(gpus: GpuClass, group: tuple[Seat, ...]) -> tuple[Seat, ...]:
+        choices = ((seat, programme.seat_choice[seat.at]) for seat in group)
+        return tuple(seat for seat, at in choices if loss[at] <= allowance and gpus.devices[0] in devices[at])
+
+    return [
+        replace(
+            gpus,
+            groups=tuple(kept for group in gpus.groups if (kept := left(gpus, group))),
+            swapped=left(gpus, gpus.swapped),
+        )
+        for gpus in programme.classes
+    ]
 
 
 def _losses(programme: Programme, duals: Floats, allowance: float) -> tuple[Floats, list[set[str]]]:

@@ -17,8 +17,9 @@ from ortools.linear_solver import pywraplp
 
 from models_app.solver.dominance import Choices
 from models_app.solver.parts import Part
-from models_app.solver.patterns import Floats, Pattern, dearest
+from models_app.solver.patterns import NOISE, Floats, Pattern, dearest
 from models_app.solver.programme import Count, CountAt, Counts, Kind, Programme
+from models_app.solver.reach import classes_reaching
 from models_app.solver.result import Goal
 from models_app.solver.seating import seated
 from models_app.solver.types import Assignment, Problem
@@ -31,7 +32,6 @@ PRICE_OF_A_COUNT = 1000.0
 """The same for each instance that is missing from a count."""
 SECONDS_A_ROUND, SECONDS_A_SEAT, SECONDS_A_PATTERN = 1e-3, 4e-6, 3e-6
 """What the programme and its prices take, so that the work is bounded without a clock."""
-NOISE = 1e-6
 CUT_FIRST = {Kind.SERVED: 1e4, Kind.SPILLED: 1e4, Kind.SPLIT: 100.0, Kind.SPLIT_HERE: 3.0, Kind.HERE: 1.0}
 """Whether a model is served, spilled or split says more than where, among hosts that are alike."""
 WHOLE = 1e-4
@@ -46,18 +46,25 @@ class Relaxation:
         self.bound = math.inf
         self.seconds = 0.0
         self.programme = Programme(problem, choices, goal, floors)
-        self._made: list[set[tuple[int, ...]]] = [set() for _ in self.programme.classes]
-        self._patterns: list[tuple[tuple[int, ...], Any]] = []
         self._duals: Floats = np.zeros(len(self.programme.limits))
         self._counts: Counts = {}
         self._few_lose = math.inf
         self._limits = self.programme.limits
         self._counting = self.programme.counting()
         self._says = np.array([CUT_FIRST[kind] * problem.demand[name].weight for kind, name, _ in self.programme.counts])
+        self._replicas = {demand.name: demand.replicas for demand in problem.demands}
+        self._alone: dict[str, list[int]] = {name: [] for name in self._replicas}
+        for seat, at in enumerate(self.programme.seat_choice):
+            if self.programme.choices[at].size == 1:
+                self._alone[self.programme.choices[at].demand.name].append(seat)
+        self._rounds = 0
+        self._changed = self._optimal = True
         self._build()
 
     def _build(self) -> None:
         programme, infinity = self.programme, math.inf
+        self._made: list[dict[tuple[int, ...], None]] = [{} for _ in programme.classes]
+        self._patterns: list[tuple[tuple[int, ...], Any]] = []
         self._lp: Any = pywraplp.Solver.CreateSolver("GLOP")  # type: ignore[no-untyped-call]
         self._lp.SetSolverSpecificParametersAsString(_PARAMETERS)
         self._rows = [self._lp.Constraint(-infinity, float(limit)) for limit in programme.limits]
@@ -68,6 +75,8 @@ class Relaxation:
         self._columns = [self._column(column.worth, terms, column.most) for column, terms in columns]
         for row in (row for row, limit in zip(self._rows, programme.limits, strict=True) if limit < 0):
             self._breakable(row, PRICE_OF_A_FLOOR)
+        for at in programme.counted_already:
+            self._breakable(self._rows[at], PRICE_OF_A_COUNT)
 
     def _breakable(self, row: Any, price: float) -> None:
         """The programme may break a row at a price, until it has the patterns to keep it."""
@@ -75,6 +84,7 @@ class Relaxation:
         row.SetCoefficient(variable, -1.0)
 
     def _column(self, worth: float, terms: Floats, most: float) -> Any:
+        self._changed = True
         variable = self._lp.NumVar(0.0, most, "")
         self._objective.SetCoefficient(variable, float(worth))
         for at in np.flatnonzero(terms):
@@ -91,12 +101,18 @@ class Relaxation:
         """Adds patterns until the bound is the programme's or proves ``reached``, or time is up (``ends`` is monotonic)."""
         while self.seconds < seconds and self.bound >= reached + 1 - NOISE and time.monotonic() < ends:
             self.seconds += SECONDS_A_ROUND + SECONDS_A_PATTERN * sum(map(len, self._made))
-            if self._lp.Solve() != pywraplp.Solver.OPTIMAL or self._is_tight():
+            if not self._solved() or self._is_tight():
                 return
             duals = np.maximum(0.0, [row.dual_value() for row in self._rows])
             mixed = SMOOTHING * self._duals + (1 - SMOOTHING) * duals
             if not (np.isfinite(self.bound) and self._price(mixed)) and not self._price(duals):
                 return
+
+    def _solved(self) -> bool:
+        """Whether the programme has an optimum; solves it if it has changed since."""
+        if self._changed:
+            self._changed, self._optimal = False, self._lp.Solve() == pywraplp.Solver.OPTIMAL
+        return self._optimal
 
     def _is_tight(self) -> bool:
         """Whether no whole number lies between the programme and the bound: more patterns would not lower it by one."""
@@ -115,6 +131,28 @@ class Relaxation:
         self.bound, self._duals = part.priced, self.programme.padded(part.duals)
         for row, limit in zip(self._rows, self._limits, strict=True):
             row.SetUb(float(limit))
+        self._changed = True
+
+    def narrow(self, root: Part, least: int) -> None:
+        """Leaves out the seats and the patterns that are in no placement worth ``least``. All bounds are of these then."""
+        programme, made, allowance = self.programme, self._made, root.priced - least + NOISE
+        duals = programme.padded(root.duals)
+        prices = (programme.seat_worth - programme.seat_rows @ duals).tolist()
+        swap_prices = programme.swap_rows @ duals
+        programme.classes = classes_reaching(programme, root, least)
+        kept = []
+        for number, (gpus, swap_price) in enumerate(zip(programme.classes, swap_prices, strict=True)):
+            best = dearest(gpus, prices, float(swap_price)).value
+            left = {seat.at: seat for group in (*gpus.groups, gpus.swapped) for seat in group}
+            for taken in made[number]:
+                if all(at in left for at in taken):
+                    seats = tuple(left[at] for at in taken)
+                    pattern = Pattern(sum(prices[at] for at in taken), seats, programme.swaps(seats))
+                    if best - pattern.value + pattern.swaps * float(swap_price) <= allowance:
+                        kept.append((number, pattern))
+        self._build()
+        for number, pattern in kept:
+            self._add(number, pattern)
 
     def _count(self, at: CountAt) -> None:
         """Adds the rows that count instances, if the linear programme does not have them."""
@@ -135,7 +173,7 @@ class Relaxation:
 
     def _fractional(self) -> tuple[CountAt, int] | None:
         """The count of instances that is farthest from whole, by weight and by what it says."""
-        if self._lp.Solve() != pywraplp.Solver.OPTIMAL:
+        if not self._solved():
             return None
         sitting = np.zeros(len(self.programme.seat_worth))
         for taken, variable in self._patterns:
@@ -161,7 +199,28 @@ class Relaxation:
             bound += len(gpus.devices) * patterns[-1].value
         if bound < self.bound:
             self.bound, self._duals = bound, duals
-        return sum(self._add(number, pattern) for number, pattern in enumerate(patterns)) > 0
+        new = sum(self._add(number, pattern) for number, pattern in enumerate(patterns))
+        self._rounds += 1
+        if new and self._rounds % 3 == 0:
+            self._complement(listed, programme.swap_rows @ duals)
+        return new > 0
+
+    def _complement(self, prices: list[float], swap_prices: Floats) -> None:
+        """Adds patterns that go together: GPU by GPU the dearest one of the demands that are not yet served."""
+        programme, left = self.programme, prices.copy()
+        instances = dict(self._replicas)
+        for number in range(len(programme.classes)):
+            gpus = programme.classes[number]
+            for _ in gpus.devices:
+                pattern = dearest(gpus, left, float(swap_prices[number]))
+                if not pattern.seats:
+                    break
+                self._add(number, pattern)
+                for seat in pattern.seats:
+                    instances[seat.demand] -= 1
+                    if instances[seat.demand] <= 0:
+                        for at in self._alone[seat.demand]:
+                            left[at] = 0.0
 
     def _beside(self, duals: Floats) -> Floats:
         """What the columns that are no pattern are worth at most."""
@@ -179,6 +238,6 @@ class Relaxation:
         terms = programme.seat_rows.total(at) + (programme.swap_rows[number] if pattern.swaps else 0.0)
         variable = self._column(programme.seat_worth[at].sum(), terms, math.inf)
         self._shares[number].SetCoefficient(variable, 1.0)
-        self._made[number].add(tuple(at))
+        self._made[number][tuple(at)] = None
         self._patterns.append((tuple(at), variable))
         return True

@@ -30,7 +30,11 @@ def seated(programme: Programme, assignments: tuple[Assignment, ...]) -> Seating
             for seat in group
         }
         here = [
-            tuple(seats[at, _rank(it, device, programme.choices[at].even)] for it, at in placed if device in it.devices)
+            tuple(
+                seat
+                for it, at in placed
+                if device in it.devices and (seat := seats.get((at, _rank(it, device, programme.choices[at].even))))
+            )
             for device in members.devices
         ]
         gpus.append([held for held in here if held])

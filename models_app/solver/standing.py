@@ -61,6 +61,11 @@ class Standing:
         other.bounds = list(self.bounds)
         return other
 
+    def become(self, other: Standing) -> None:
+        """Goes on from what another knows."""
+        self.assignments, self.values, self.bounds = other.assignments, other.values, list(other.bounds)
+        self.work = other.work
+
     def spend(self, work: float) -> None:
         """Takes work off what is left."""
         self.work -= work
@@ -121,6 +126,14 @@ def brisk_solver() -> cp_model.CpSolver:
     solver.parameters.cp_model_probing_level = 0
     solver.parameters.symmetry_level = 0
     solver.parameters.max_presolve_iterations = 1
+    return solver
+
+
+def sprinter() -> cp_model.CpSolver:
+    """For problems that take milliseconds: without cuts, and without what only pays after some time."""
+    solver = brisk_solver()
+    solver.parameters.cut_level = 0
+    solver.parameters.use_sat_inprocessing = False
     return solver
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from ortools.sat.python import cp_model
 
@@ -26,16 +27,18 @@ def unpacked(model: PackingModel, value: Value) -> tuple[Assignment, ...]:
 
 def _instances(model: PackingModel, value: Value) -> Iterator[Assignment]:
     programme = model.programme
+    columns = zip(programme.columns, model.columns, strict=True)
+    counted = {column.choice: value(variable) for column, variable in columns if column.choice is not None}
     by_rank: dict[int, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for packed in model.packed:
         for at, devices in _seated(packed, value, programme.apart):
             by_rank[programme.seat_choice[at]][programme.seat_rank[at]] += devices
     for at, ranks in by_rank.items():
         choice = programme.choices[at]
-        yield from (_assignment(choice, devices) for devices in _sets(choice, ranks))
-    for column, variable in zip(programme.columns, model.columns, strict=True):
-        if column.choice is not None and not programme.choices[column.choice].size:
-            yield from [_assignment(programme.choices[column.choice], ())] * value(variable)
+        yield from (_assignment(choice, devices) for devices in islice(_sets(choice, ranks), counted.get(at)))
+    for at, count in counted.items():
+        if not programme.choices[at].size:
+            yield from [_assignment(programme.choices[at], ())] * count
 
 
 def _seated(packed: Packed, value: Value, apart: Callable[[str], str]) -> Iterator[tuple[int, list[str]]]:
