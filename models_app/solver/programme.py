@@ -35,6 +35,8 @@ class Kind(StrEnum):
     """All of them."""
     SPILLED = "spilled"
     """With layers left to the CPU."""
+    AS_GOOD = "as good"
+    """Of some quality or better."""
     SPLIT = "split"
     """Over several GPUs."""
     HERE = "here"
@@ -135,13 +137,26 @@ class Programme:
         counts: dict[CountAt, Count] = defaultdict(Count)
         for seat, at in enumerate(self.seat_choice):
             if self.choices[at].size == 1:
-                for name in _counted_by(self.choices[at]):
+                for name in self._counted_by(self.choices[at]):
                     counts[name].seats.append(seat)
         for number, column in enumerate(self.columns):
             if column.choice is not None:
-                for name in _counted_by(self.choices[column.choice]):
+                for name in self._counted_by(self.choices[column.choice]):
                     counts[name].columns.append(number)
         return dict(counts)
+
+    def _counted_by(self, choice: Choice) -> Iterator[CountAt]:
+        demand, endpoint = choice.demand.name, choice.endpoint.id
+        yield Kind.SERVED, demand, ANYWHERE
+        yield Kind.HERE, demand, endpoint
+        if choice.option.spills:
+            yield Kind.SPILLED, demand, ANYWHERE
+        if choice.size > 1:
+            yield Kind.SPLIT, demand, ANYWHERE
+            yield Kind.SPLIT_HERE, demand, endpoint
+        if self.goal is Goal.QUALITY:
+            levels = sorted({option.quality for option in choice.demand.options})
+            yield from ((Kind.AS_GOOD, demand, str(level)) for level in levels[1:] if choice.option.quality >= level)
 
     def swaps(self, seats: Iterable[Seat]) -> bool:
         """Whether there is a swap space among them."""
@@ -301,17 +316,6 @@ class Programme:
             for name, value in terms.items():
                 matrix[at, self._place[name]] = value
         return Rows(matrix)
-
-
-def _counted_by(choice: Choice) -> Iterator[CountAt]:
-    demand, endpoint = choice.demand.name, choice.endpoint.id
-    yield Kind.SERVED, demand, ANYWHERE
-    yield Kind.HERE, demand, endpoint
-    if choice.option.spills:
-        yield Kind.SPILLED, demand, ANYWHERE
-    if choice.size > 1:
-        yield Kind.SPLIT, demand, ANYWHERE
-        yield Kind.SPLIT_HERE, demand, endpoint
 
 
 def _size(seat: Seat) -> int:

@@ -32,8 +32,15 @@ PRICE_OF_A_COUNT = 1000.0
 """The same for each instance that is missing from a count."""
 SECONDS_A_ROUND, SECONDS_A_SEAT, SECONDS_A_PATTERN = 1e-3, 4e-6, 3e-6
 """What the programme and its prices take, so that the work is bounded without a clock."""
-CUT_FIRST = {Kind.SERVED: 1e4, Kind.SPILLED: 1e4, Kind.SPLIT: 100.0, Kind.SPLIT_HERE: 3.0, Kind.HERE: 1.0}
-"""Whether a model is served, spilled or split says more than where, among hosts that are alike."""
+CUT_FIRST = {
+    Kind.SERVED: 1e4,
+    Kind.SPILLED: 1e4,
+    Kind.SPLIT: 100.0,
+    Kind.AS_GOOD: 30.0,
+    Kind.SPLIT_HERE: 3.0,
+    Kind.HERE: 1.0,
+}
+"""Whether a model is served, spilled, split or how well says more than where, among hosts that are alike."""
 WHOLE = 1e-4
 """A count that is so near to a whole number is one."""
 _PARAMETERS = "use_preprocessing: false use_dual_simplex: false use_scaling: false"
