@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from models_app.solver.counts import ANYWHERE, EVER_SO_MANY, CountAt, Counts, Kind
 from models_app.solver.patterns import Floats
-from models_app.solver.programme import ANYWHERE, EVER_SO_MANY, CountAt, Counts, Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 
 from models_app.solver.choices import Choice
+from models_app.solver.counts import EVER_SO_MANY, CountAt, Counts, counts_of
 from models_app.solver.dominance import Choices, shared_variants
 from models_app.solver.goals import worth
 from models_app.solver.patterns import UNITS, Floats, GpuClass, Seat
@@ -28,29 +28,6 @@ MOST_MODELS_COUNTED = 6
 Terms = dict[Hashable, float]
 
 
-class Kind(StrEnum):
-    """What instances of a demand are counted by."""
-
-    SERVED = "served"
-    """All of them."""
-    SPILLED = "spilled"
-    """With layers left to the CPU."""
-    AS_GOOD = "as good"
-    """Of some quality or better."""
-    SPLIT = "split"
-    """Over several GPUs."""
-    HERE = "here"
-    """On one endpoint."""
-    SPLIT_HERE = "split here"
-    """Over several GPUs of one endpoint."""
-
-
-CountAt = tuple[Kind, str, str]
-"""A kind, a demand, and an endpoint or ``ANYWHERE``."""
-ANYWHERE = ""
-Counts = Mapping[CountAt, tuple[int, int]]
-"""The fewest and the most."""
-EVER_SO_MANY = 1000
 LARGE_IN_RAM = 0.2
 """Of a pool: what swaps and takes less of it is not counted there."""
 
@@ -63,14 +40,6 @@ class Column:
     terms: Terms
     most: float
     choice: int | None = None
-
-
-@dataclass(slots=True)
-class Count:
-    """The seats and the columns that count instances of a kind, one each."""
-
-    seats: list[int] = field(default_factory=list)
-    columns: list[int] = field(default_factory=list)
 
 
 class Programme:
@@ -102,7 +71,7 @@ class Programme:
         }
         self.classes = list(self._classes())
         self.columns += self._of_sets.values()
-        self.counts = self._counts()
+        self.counts = counts_of(goal, self.choices, self.seat_choice, [column.choice for column in self.columns])
         self._place = {name: at for at, name in enumerate(self._limits)}
         self.limits = np.array(list(self._limits.values()), float)
         self.seat_worth = np.array([value for value, _ in self._seats], float)
@@ -131,32 +100,6 @@ class Programme:
     def counted_already(self) -> list[int]:
         """The rows by which instances are not below a number."""
         return [fewest for fewest, _ in self._counted.values()]
-
-    def _counts(self) -> dict[CountAt, Count]:
-        """The instances that a part may count: those on one GPU by their seats, others by their columns."""
-        counts: dict[CountAt, Count] = defaultdict(Count)
-        for seat, at in enumerate(self.seat_choice):
-            if self.choices[at].size == 1:
-                for name in self._counted_by(self.choices[at]):
-                    counts[name].seats.append(seat)
-        for number, column in enumerate(self.columns):
-            if column.choice is not None:
-                for name in self._counted_by(self.choices[column.choice]):
-                    counts[name].columns.append(number)
-        return dict(counts)
-
-    def _counted_by(self, choice: Choice) -> Iterator[CountAt]:
-        demand, endpoint = choice.demand.name, choice.endpoint.id
-        yield Kind.SERVED, demand, ANYWHERE
-        yield Kind.HERE, demand, endpoint
-        if choice.option.spills:
-            yield Kind.SPILLED, demand, ANYWHERE
-        if choice.size > 1:
-            yield Kind.SPLIT, demand, ANYWHERE
-            yield Kind.SPLIT_HERE, demand, endpoint
-        if self.goal is Goal.QUALITY:
-            levels = sorted({option.quality for option in choice.demand.options})
-            yield from ((Kind.AS_GOOD, demand, str(level)) for level in levels[1:] if choice.option.quality >= level)
 
     def swaps(self, seats: Iterable[Seat]) -> bool:
         """Whether there is a swap space among them."""

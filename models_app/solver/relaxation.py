@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from ortools.linear_solver import pywraplp
 
+from models_app.solver.counts import Count, CountAt, Counts, Kind
 from models_app.solver.dominance import Choices
 from models_app.solver.parts import Part
 from models_app.solver.patterns import NOISE, Floats, Pattern, dearest
-from models_app.solver.programme import Count, CountAt, Counts, Kind, Programme
+from models_app.solver.programme import Programme
 from models_app.solver.reach import classes_reaching
 from models_app.solver.result import Goal
 from models_app.solver.seating import seated

@@ -16,7 +16,7 @@ from models_app.solver.dominance import Choices
 from models_app.solver.goals import values
 from models_app.solver.greedy import upgraded
 from models_app.solver.ledger import Ledger
-from models_app.solver.model import PlacementModel
+from models_app.solver.model import PlacementModel, weighted
 from models_app.solver.model_rules import add_rules
 from models_app.solver.reading import hint, read
 from models_app.solver.result import Goal
@@ -56,7 +56,7 @@ class Repacking:
         self._assignments, self._values = known.assignments, known.values
         self._gpus = [device.id for device in known.problem.devices if device.is_gpu and device.usable_bytes]
         self._size = FIRST_SIZE
-        self._random = random.Random(SEED)
+        self._random = random.Random(SEED)  # noqa: S311 - the same search each time, no secret
         self._stopped = False
 
     def run(self, until: float) -> None:
@@ -96,8 +96,8 @@ class Repacking:
         add_rules(model)
         for earlier, value in zip(list(Goal)[: self._at], values(opening.problem, opening.before), strict=False):
             model.cp.add(model.goal[earlier] >= value)
-        noise = [(self._random.randrange(NOISE), seats.count) for seats in model.all_seats()]
-        model.cp.maximize(SCALE * model.goal[self._goal] + _weighted(noise))
+        noise = weighted((self._random.randrange(NOISE), seats.count) for seats in model.all_seats())
+        model.cp.maximize(cp_model.LinearExpr.sum([SCALE * model.goal[self._goal], noise]))
         hint(model, opening.before, self._goal)
         solver = sprinter()
         self.known.spend(building_seconds(opening.choices))
@@ -108,10 +108,6 @@ class Repacking:
             if ledger.fits(assignment):
                 ledger.add(assignment)
         return tuple(ledger.assignments)
-
-
-def _weighted(terms: list[tuple[int, cp_model.IntVar]]) -> cp_model.LinearExprT:
-    return cp_model.LinearExpr.weighted_sum([variable for _, variable in terms], [size for size, _ in terms])
 
 
 def opened(problem: Problem, choices: Choices, assignments: tuple[Assignment, ...], gpus: set[str]) -> Opening:

@@ -6,7 +6,7 @@ all cores, waits for them, and may round differently each time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,15 @@ class Rows:
 
     def __matmul__(self, prices: Floats) -> Floats:
         """What each thing costs at these prices."""
-        return np.bincount(self._at, self._values * prices[self._of], minlength=len(self._dense))
+        costs = np.bincount(self._at, self._values * prices[self._of], minlength=len(self._dense))
+        return np.asarray(costs, float)
 
     def __getitem__(self, at: int) -> Floats:
         """What one counts in each constraint."""
         return np.asarray(self._dense[at])
+
+    def __iter__(self) -> Iterator[Floats]:
+        return iter(self._dense)
 
     def total(self, at: Sequence[int]) -> Floats:
         """What some of them count in each constraint together."""

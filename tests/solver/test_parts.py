@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from models_app.solver.counts import Kind
 from models_app.solver.packing import PackingModel
 from models_app.solver.parts import Part
 from models_app.solver.placement import place
-from models_app.solver.programme import Kind
 from models_app.solver.reach import pool_reaching
 from models_app.solver.relaxation import Relaxation
 from models_app.solver.result import Goal
 from models_app.solver.standing import SOLVED, brisk_solver
 from models_app.solver.types import Demand, Endpoint, Option, Problem
-from tests.solver.problems import gpu, small_problem
+from tests.solver.problems import gpu, small_problem, wants
 from tests.solver.test_packing import MANY, PLENTY, relaxed
 
 SEEDS = [
@@ -62,8 +62,27 @@ def test_the_optimum_is_in_one_half_whatever_the_cut(seed: int) -> None:
 
 
 def test_small_problems_count_instances_of_every_kind() -> None:
-    relaxations = [relaxed(small_problem(seed), Goal.RESIDENCY, {}) for seed in SEEDS[:20]]
+    relaxations = [relaxed(small_problem(seed), Goal.QUALITY, {}) for seed in SEEDS[:20]]
     assert {kind for relaxation in relaxations for kind, _, _ in relaxation.programme.counts} == set(Kind)
+
+
+@pytest.mark.parametrize("seed", [*SEEDS[:5], *range(280, 295)])
+def test_what_is_left_once_losers_are_left_out_holds_the_optimum(seed: int) -> None:
+    problem = small_problem(seed)
+    pins, residency, quality = place(problem, 1.0, wall_seconds=60).values[:3]
+    for goal, best, floors in (
+        (Goal.RESIDENCY, residency, {Goal.PINS: pins}),
+        (Goal.QUALITY, quality, {Goal.PINS: pins, Goal.RESIDENCY: residency}),
+    ):
+        relaxation = relaxed(problem, goal, floors)
+        root = relaxation.part()
+        relaxation.narrow(root, best)
+        relaxation.turn_to({}, root)
+        relaxation.tighten(relaxation.seconds + PLENTY, -1)
+        assert relaxation.bound >= best - 1e-6
+        assert best_of(relaxation, relaxation.part(), best) >= best
+        for at in list(relaxation.programme.counts)[:3]:
+            assert max(half.bound for half in halved(relaxation, replace(root, fractional=(at, 0)))) >= best - 1e-6
 
 
 @pytest.mark.parametrize("seed", range(245, 255))
@@ -86,3 +105,15 @@ def test_a_cut_takes_away_what_half_a_split_model_seemed_to_be_worth() -> None:
     without, with_it = halved(relaxation, replace(root, fractional=((Kind.SPLIT_HERE, "wide", "server"), 0)))
     assert without.bound == pytest.approx(2 * 48)
     assert with_it.bound == pytest.approx(48)
+
+
+def test_a_cut_tells_options_of_one_demand_apart() -> None:
+    devices = (gpu("gpu0", 1000),)
+    endpoint = Endpoint("server", "host", ("gpu0",))
+    demands = tuple(wants(name, 700, 300, priority=1) for name in ("one", "other"))
+    relaxation = relaxed(Problem(devices, (endpoint,), demands), Goal.QUALITY, {Goal.RESIDENCY: 2 * 48})
+    root = relaxation.part()
+    assert root.fractional is None or root.fractional[0][0] is not Kind.SERVED
+    without, with_it = halved(relaxation, replace(root, fractional=((Kind.AS_GOOD, "one", "10"), 0)))
+    assert without.bound == pytest.approx(16 * (8 + 10))
+    assert with_it.bound == pytest.approx(16 * (10 + 8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.fleets import problem as fleet
-from models_app.solver import looks, narrowing
+from models_app.solver import looks, narrowing, repacking
 from models_app.solver.checker import violations
 from models_app.solver.narrowing import Narrowing
 from models_app.solver.placement import place
@@ -77,8 +77,9 @@ def test_no_search_begins_when_the_clock_has_run_out(monkeypatch: pytest.MonkeyP
 def test_parts_alone_settle_small_problems(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = small_problem(seed)
     monkeypatch.setattr(narrowing, "FEW_GPUS", 0)
-    monkeypatch.setattr(looks.Looks, "run", _nothing)
-    monkeypatch.setattr(looks.Looks, "stop", _nothing)
+    for finding in (looks.Looks, repacking.Repacking):
+        monkeypatch.setattr(finding, "run", _nothing)
+        monkeypatch.setattr(finding, "stop", _nothing)
     placement = place(problem, 5.0, wall_seconds=60)
     assert violations(problem, placement) == ()
     assert placement.values[:3] == best_three(problem)
