@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from channels.layers import get_channel_layer
 from django.db import close_old_connections
 
 from models_app import live
@@ -27,6 +26,7 @@ from models_app.accounts.standing import standings
 from models_app.telemetry import fresh
 from models_app.telemetry.latest import Latest
 from models_app.telemetry.precedence import precedence
+from models_app.web.hearing import IDLE_SECONDS, LEAST_PAUSE_SECONDS, Hearing
 from models_app.web.live_screens import renderer_of
 from models_app.web.screens import Renderer, Screen
 from models_app.web.viewer import Viewer
@@ -34,17 +34,8 @@ from models_app.web.watched import Watched
 
 log = logging.getLogger(__name__)
 
-LEAST_PAUSE_SECONDS = 0.05
-"""Between two renderings: what happens meanwhile goes out together."""
-IDLE_SECONDS = 1.2
-"""Without an event, how long until the revision is read and the time-dependent parts are rendered again. A little more than
-the time between two samples, so that this does not get in their way."""
-PAUSE_SECONDS = {live.Topic.TELEMETRY: 1.0, live.Topic.INVENTORY: 0.5, live.Topic.ALERT: 0.5}
-"""Between two turns for which there are only such events of this process: of many hosts they come all the time."""
 CHECK_SECONDS = 3.0
 """Between two checks of everybody's role and session."""
-RESUBSCRIBE_SECONDS = 3600
-"""Channel layers forget the members of a group after a day."""
 
 NOT_SIGNED_IN, NO_ROLE = 4401, 4403
 ANY = "any"
@@ -57,13 +48,8 @@ class Hub:
     def __init__(self) -> None:
         self.host_ids: frozenset[int] = frozenset()
         self._viewers: set[Viewer] = set()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._wake = asyncio.Event()
-        self._later: asyncio.TimerHandle | None = None
-        self._topics: set[str] = set()
-        self._heard = 0
+        self._serving: asyncio.Task[None] | None = None
         self._revision = 0
-        self._turned_at = 0.0
         self._sent: dict[tuple[str, Role], Screen] = {}
         self._renderers: dict[str, Renderer] = {}
         self._fresh: dict[int, Latest] = {}
@@ -72,72 +58,29 @@ class Hub:
         self._checked_at = -CHECK_SECONDS
         self._watched = Watched()
         self._loop = asyncio.get_running_loop()
+        self._hearing = Hearing(self._loop)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="berth-hub")
 
     def join(self, viewer: Viewer) -> None:
         """Serve a socket from now on; the whole screen comes first."""
         self._viewers.add(viewer)
-        self._wake.set()
-        if not self._tasks:
-            live.use_loop(self._loop)
-            live.listen(self._hear)
+        self._hearing.wake()
+        if self._serving is None:
+            self._hearing.begin()
             fresh.listen(self)
-            self._tasks = [asyncio.create_task(self._serve())]
-            if live.is_shared():
-                self._tasks.append(asyncio.create_task(self._listen()))
+            self._serving = asyncio.create_task(self._serve())
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a socket; with the last one the hub rests."""
         viewer.leave()
         self._viewers.discard(viewer)
-        if not self._viewers:
-            for task in self._tasks:
-                task.cancel()
-            self._tasks.clear()
+        if not self._viewers and self._serving is not None:
+            self._serving.cancel()
+            self._serving = None
             self._sent.clear()
             self.host_ids = frozenset()
-            live.unlisten(self._hear)
+            self._hearing.end()
             fresh.unlisten(self)
-
-    # ── what happens ─────────────────────────────────────────────────────────
-
-    def _hear(self, event: live.Event) -> None:
-        """An event of this process. Some wait, for there may be many of them; samples are shown from memory anyway."""
-        self._topics.add(event.topic)
-        self._heard += 1
-        if event.topic not in PAUSE_SECONDS:
-            self._wake.set()
-            return
-        due = max(self._turned_at + PAUSE_SECONDS[event.topic], self._loop.time() + LEAST_PAUSE_SECONDS)
-        if self._later is None or due < self._later.when():
-            self._wake_at(due)
-
-    def _wake_at(self, due: float | None) -> None:
-        if self._later:
-            self._later.cancel()
-        self._later = None if due is None else self._loop.call_at(due, self._wake.set)
-
-    async def _listen(self) -> None:
-        """Receive the events of other processes."""
-        layer: Any = get_channel_layer()
-        while True:
-            try:
-                channel = await layer.new_channel("hub")
-                await layer.group_add(live.GROUP, channel)
-                async with asyncio.timeout(RESUBSCRIBE_SECONDS):
-                    while True:
-                        self._hear_others(await layer.receive(channel))
-            except TimeoutError:
-                await layer.group_discard(live.GROUP, channel)
-            except live.UNREACHABLE as error:
-                log.warning("channel layer unreachable, polling alone finds events: %s", error)
-                await asyncio.sleep(IDLE_SECONDS)
-
-    def _hear_others(self, event: dict[str, Any]) -> None:
-        if event["origin"] != live.ORIGIN:
-            self._topics.add(event["topic"])
-            self._heard += 1
-            self._wake.set()
 
     # ── samples ──────────────────────────────────────────────────────────────
 
@@ -190,26 +133,20 @@ class Hub:
                 log.exception("the live pages could not be rendered, next try in a second")
                 self._sent.clear()  # nobody knows who got what: everything comes again
                 await asyncio.sleep(IDLE_SECONDS)
-            try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            await self._hearing.wait()
 
     async def _turn(self) -> None:
         """Check who may still look, render what is looked at, and send what changed.
 
         A sample that was shown while this was read is newer than what was read.
         """
-        self._wake.clear()
-        self._wake_at(None)
-        topics, self._topics = self._topics, set()
+        topics = self._hearing.take_topics()
         if live.Topic.ACCOUNTS in topics:
             await self._check_everybody()
         wanted: dict[str, set[Role]] = defaultdict(set)
         for viewer in self._viewers:
             wanted[viewer.screen].add(viewer.role)
-        heard, self._heard = self._heard, 0
+        heard = self._hearing.take_count()
         self._meanwhile = {}
         try:
             revision, screens = await self._in_thread(self._read, dict(wanted), topics, heard)
@@ -219,7 +156,8 @@ class Hub:
         self._sent = {key: screen for key, screen in self._sent.items() if key in screens}
         for key, screen in screens.items():
             self._send(key, screen.with_newer(meanwhile.get(key, {})), revision, sorted(topics))
-        self._revision, self._turned_at = revision, self._loop.time()
+        self._revision = revision
+        self._hearing.turned()
         if time.monotonic() - self._checked_at >= CHECK_SECONDS:
             await self._check_everybody()
 
