@@ -24,6 +24,7 @@ from tests.fixtures.managed import QUICK, Machine
 
 PATIENCE = 10
 FLUSH_SECONDS = 0.2
+RHYTHM_SECONDS = 0.1
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +51,18 @@ def goes_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 @pytest.fixture
 async def managing(
-    start_agent: StartAgent, simulated_host: SimulatedHost, managed_machine: Machine, monkeypatch: Any, tmp_path: Path
+    start_agent: StartAgent,
+    simulated_host: SimulatedHost,
+    managed_machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    tmp_path: Path,
 ) -> AsyncIterator[RunningAgent]:
-    """An agent whose owner allows the fake programs."""
+    """An agent whose owner allows the fake programs. It looks after its servers more often than a real one."""
     monkeypatch.setattr("models_app.agent.managed.DEFAULT_ALLOW_FILE", str(managed_machine.allow_file))
+    for rhythm in ("managed.TEND_SECONDS", "watch.NEW_ENDPOINTS_SECONDS"):
+        monkeypatch.setattr(f"models_app.agent.{rhythm}", RHYTHM_SECONDS)
+    settings.OBSERVE_SECONDS = RHYTHM_SECONDS
     yield await start_agent(simulated_host)
     supervisor = Supervisor(managed_machine.allow_file, tmp_path / "managed", QUICK)
     for folder in folders(tmp_path / "managed"):
