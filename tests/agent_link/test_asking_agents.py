@@ -43,6 +43,14 @@ async def backend(running: RunningAgent) -> AsyncIterator[Backend]:
     return await sync_to_async(backend_for)(endpoint)
 
 
+@pytest.fixture
+async def loads_go_on(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Loads come half-way and wait for it: one of 20 ms may have ended before anybody sees that it has begun."""
+    goes_on = asyncio.Event()
+    monkeypatch.setattr("models_app.simulation.runner._misbehave_half_way", lambda _faults: goes_on.wait())
+    return goes_on
+
+
 async def begun(backend: Backend) -> tuple[asyncio.Task[None], AgentCommand]:
     """A load that the agent works on."""
 
@@ -103,10 +111,13 @@ async def test_a_load_that_is_abandoned_stops_at_the_endpoint(backend: Backend, 
     assert ollama_simulator.host.sample().gpus[0].processes == ()
 
 
-async def test_a_socket_that_breaks_for_a_moment_costs_nothing(backend: Backend, panel_socket: PanelSocket) -> None:
+async def test_a_socket_that_breaks_for_a_moment_costs_nothing(
+    backend: Backend, panel_socket: PanelSocket, loads_go_on: asyncio.Event
+) -> None:
     task, row = await begun(backend)
     await panel_socket.close()
     await panel_socket.open()
+    loads_go_on.set()
     await task
     assert (await ended(row)).state == State.SUCCEEDED
     assert (await backend.observe()).find(MODEL) is not None
@@ -152,9 +163,12 @@ async def test_what_was_given_up_is_stopped_when_the_agent_returns(
     assert ollama_simulator.host.sample().gpus[0].processes == ()
 
 
-async def test_a_command_is_done_once_however_often_it_is_sent(backend: Backend, ollama_simulator: Any) -> None:
+async def test_a_command_is_done_once_however_often_it_is_sent(
+    backend: Backend, ollama_simulator: Any, loads_go_on: asyncio.Event
+) -> None:
     task, row = await begun(backend)
     await sync_to_async(AgentCommand.objects.filter(pk=row.pk).update)(state=State.QUEUED)
+    loads_go_on.set()
     await task
     assert (await ended(row)).state == State.SUCCEEDED
     assert len(ollama_simulator.host.sample().gpus[0].processes) == 1
