@@ -20,6 +20,7 @@ from models_app.solver.patterns import NOISE
 from models_app.solver.programme import Programme
 from models_app.solver.reach import Pool, choices_reaching, pool_reaching
 from models_app.solver.reading import read
+from models_app.solver.repacking import Repacking
 from models_app.solver.result import Goal
 from models_app.solver.seating import seated
 from models_app.solver.standing import (
@@ -85,11 +86,12 @@ def look_at_patterns(known: Standing, programme: Programme, part: Part, pool: Po
 
 
 class Looks:
-    """A goal by pools, each larger than the one before, and by windows, each twice as wide. ``stop`` ends it early."""
+    """A goal by pools, each larger than the one before, and then repacking, or by windows, each twice as wide."""
 
     def __init__(self, known: Standing, at: int, goal: Goal, programme: Programme, root: Part) -> None:
         self.known, self._at, self._goal = known, at, goal
         self._programme, self._root = programme, root
+        self._repacking = Repacking(known, at, goal)
         self._solver: cp_model.CpSolver | None = None
         self._stopped = False
 
@@ -97,6 +99,18 @@ class Looks:
         """Until the goal is settled or only so much work is left."""
         if pools and self._goal is Goal.QUALITY:
             self._pools(until)
+            self._repacking.run(until)
+        else:
+            self._windows(until)
+
+    def stop(self) -> None:
+        """Ends what runs on another core."""
+        self._stopped = True
+        self._repacking.stop()
+        if self._solver is not None:
+            self._solver.stop_search()
+
+    def _windows(self, until: float) -> None:
         gap = self._root.bound - self._value
         window = max(1.0, FIRST_WINDOW * gap)
         while self._go_on(until):
@@ -104,12 +118,6 @@ class Looks:
             look = look_at_seats(self.known, self._at, self._goal, self._programme, self._root, least)
             self._answer(look, self.known.work - until)
             window *= 2
-
-    def stop(self) -> None:
-        """Ends what runs on another core."""
-        self._stopped = True
-        if self._solver is not None:
-            self._solver.stop_search()
 
     def _pools(self, until: float) -> None:
         """The first if it settles anything, for it finds much; larger ones while each settles enough of what is left."""

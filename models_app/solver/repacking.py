@@ -13,7 +13,7 @@ from ortools.sat.python import cp_model
 
 from models_app.solver.choices import Choice
 from models_app.solver.dominance import Choices
-from models_app.solver.goals import values
+from models_app.solver.goals import better, values
 from models_app.solver.greedy import upgraded
 from models_app.solver.ledger import Ledger
 from models_app.solver.model import PlacementModel, weighted
@@ -61,6 +61,8 @@ class Repacking:
 
     def run(self, until: float) -> None:
         """Until the goal is settled or only so much work is left."""
+        if better(self.known.values, self._values):
+            self._assignments, self._values = self.known.assignments, self.known.values
         while self._gpus and not self._stopped and self.known.goes_on(self._at, until):
             opening = opened(self.known.problem, self._choices, self._assignments, self._some_gpus())
             self._take(self._repacked(opening))
