@@ -6,8 +6,10 @@ smaller quantisation or a shorter context than was offered, less of something el
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 from itertools import islice
 
 from models_app.estimator.advice import LADDER, SMALLEST_CONTEXT
@@ -172,11 +174,12 @@ def _drop(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choic
         here.sort(key=lambda placed: (problem.demand[placed.demand].weight, placed.option.total_bytes))
         mine = [choice for choice in choices if choice.endpoint.id == endpoint]
         on_one = [[it for it in here if name in it.devices] for name in sorted({it for one in mine for it in one.devices})]
+        enough = cache(partial(_makes_room, problem, ledger, mine))
         offers += [
             dropped
             for group in (here, *on_one)
             for count in range(1, min(MOST_DROPPED, len(group)) + 1)
-            if (dropped := _enough(problem, ledger, mine, group, count))
+            if (dropped := _enough(enough, group, count))
         ]
     if offers:
         least = min(offers, key=lambda dropped: sum(problem.demand[it.demand].weight for it in dropped))
@@ -185,16 +188,27 @@ def _drop(problem: Problem, ledger: Ledger, demand: Demand, choices: tuple[Choic
         yield Remedy(Change.DROP, f"Drop {', '.join(names)}.", room, names)
 
 
-def _enough(
-    problem: Problem, ledger: Ledger, choices: list[Choice], here: list[Assignment], count: int
-) -> list[Assignment]:
+def _enough(enough: Callable[[tuple[Assignment, ...]], bool], here: list[Assignment], count: int) -> tuple[Assignment, ...]:
     """One instance alone that makes room, else the first ``count`` of those listed; empty if neither does."""
-    trials = [[placed] for placed in here] if count == 1 else [here[:count]]
-    for dropped in trials:
-        rest = Ledger.of(problem, [placed for placed in ledger.assignments if placed not in dropped])
-        if dropped and _seat(rest, choices) is not None:
-            return dropped
-    return []
+    trials = [(placed,) for placed in here] if count == 1 else [tuple(here[:count])]
+    return next(filter(enough, trials), ())
+
+
+def _makes_room(problem: Problem, ledger: Ledger, choices: list[Choice], dropped: tuple[Assignment, ...]) -> bool:
+    """Whether there is room for one of the choices without what is dropped."""
+    gained = Counter[str]()
+    for placed in dropped:
+        gained.update(problem.taken(placed))
+    if not any(_may_fit(ledger, choice, gained) for choice in choices):
+        return False
+    rest = Ledger.of(problem, [placed for placed in ledger.assignments if placed not in dropped])
+    return _seat(rest, choices) is not None
+
+
+def _may_fit(ledger: Ledger, choice: Choice, gained: Counter[str]) -> bool:
+    """Whether enough devices have the bytes of the smallest share; what swaps may do with less."""
+    least = min(choice.option.device_bytes, default=0)
+    return choice.swapped or sum(ledger.free(name) + gained[name] >= least for name in choice.devices) >= choice.size
 
 
 def _add_gpu(options: list[Option]) -> Iterator[Remedy]:
