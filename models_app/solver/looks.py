@@ -42,6 +42,8 @@ SECONDS_OF_A_LOOK = 0.3
 """What choosing among a pool may take."""
 LEAST_COVERED = 0.05
 """Of what lies between the bound and what is known: where as many patterns settle less, seats get further."""
+LITTLE = 0.015
+"""Of the bound: where no more is missing, a question often finds it at once."""
 FIRST_WINDOW = 0.3
 """Of what lies between the value and its bound."""
 
@@ -99,9 +101,9 @@ class Looks:
         """Until the goal is settled or only so much work is left."""
         if pools and self._goal is Goal.QUALITY:
             self._pools(until)
-            self._repacking.run(until)
-        else:
-            self._windows(until)
+            if self._root.bound - self._value > LITTLE * self._root.bound:
+                self._repacking.run(until)
+        self._windows(until)
 
     def stop(self) -> None:
         """Ends what runs on another core."""

@@ -13,7 +13,7 @@ from math import floor as rounded_down
 from math import isfinite
 
 from models_app.solver.branching import Branching
-from models_app.solver.looks import Looks
+from models_app.solver.looks import LITTLE, Looks
 from models_app.solver.patterns import NOISE
 from models_app.solver.relaxation import Relaxation
 from models_app.solver.repacking import Repacking
@@ -60,12 +60,13 @@ class Narrowing:
         known, root = self._known, self._relaxation.part()
         looking, bounding = known.twin(), known.twin()
         branching = Branching(bounding, self._at, self._goal, self._relaxation)
-        first = known.work - SHARE_OF_REPACKING * (known.work - until)
-        self._side_by_side(Repacking(looking, self._at, self._goal), branching, first)
-        if known.goes_on(self._at, until):
-            self._relaxation.narrow(root, known.values[self._at] + 1)
+        if root.bound - known.values[self._at] > LITTLE * root.bound:
+            first = known.work - SHARE_OF_REPACKING * (known.work - until)
+            self._side_by_side(Repacking(looking, self._at, self._goal), branching, first)
             looking.become(known)
             bounding.become(known)
+        if known.goes_on(self._at, until):
+            self._relaxation.narrow(root, known.values[self._at] + 1)
             looks = Looks(looking, self._at, self._goal, copy(self._relaxation.programme), root)
             self._side_by_side(looks, branching, until)
 
