@@ -1,8 +1,8 @@
 """A maximised goal from the top: a bound, then the placements just below it, among the few things that can be in them.
 
-On many GPUs two searches go on side by side, each by itself: CP-SAT looks for placements (``looks.py``), which leaves a
-core to Python for lowering the bound part by part (``branching.py``). Whoever settles the goal with less work is believed:
-the answer should depend on what was done, not on who was faster.
+On many GPUs two searches go on side by side: one finds placements, by repacking a few GPUs (``repacking.py``) and then by
+questions to CP-SAT (``looks.py``); the other lowers the bound part by part (``branching.py``). Whoever settles the goal
+with less work is believed: the answer should depend on what was done, not on who was faster.
 """
 
 from __future__ import annotations
