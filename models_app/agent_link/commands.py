@@ -61,12 +61,14 @@ def ask(agent: Agent, call: str, endpoint: str, arguments: Any, seconds: float) 
 
 
 def request_cancel(command_id: int) -> None:
-    """Have it stopped. One that was not sent ends here."""
+    """Have it stopped. One that was not sent ends here.
+
+    The wish is written first: one that is queued again meanwhile, for its agent has connected anew, is stopped when sent.
+    """
     now = timezone.now()
     rows = AgentCommand.objects.filter(pk=command_id)
-    if rows.filter(state=State.QUEUED).update(state=State.CANCELLED, cancel_requested_at=now, finished_at=now):
-        return
-    if rows.filter(state=State.SENT, cancel_requested_at=None).update(cancel_requested_at=now):
+    is_news = rows.filter(state__in=AgentCommand.OPEN, cancel_requested_at=None).update(cancel_requested_at=now)
+    if not rows.filter(state=State.QUEUED).update(state=State.CANCELLED, finished_at=now) and is_news:
         tell_commands(rows.values_list("agent_id", flat=True)[0])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.utils import timezone
 
 from models_app.agent_link import absence, commands, waiting
@@ -225,3 +226,25 @@ def test_one_that_was_not_sent_yet_is_cancelled_at_once() -> None:
     row.refresh_from_db()
     assert row.state == State.CANCELLED
     assert commands.take_due({agent.pk: "boot"}) == []
+
+
+@pytest.mark.django_db
+def test_a_cancel_in_the_moment_in_which_the_agent_connects_anew_is_not_lost() -> None:
+    """The agent never heard of the command, which is queued again between two statements of the cancel."""
+    agent = Agent.objects.create(host=HostFactory(), key_id="a", boot_id="boot")
+    deadline = timezone.now() + timedelta(minutes=1)
+    row = AgentCommand.objects.create(agent=agent, call="load", state=State.SENT, boot_id="boot", deadline_at=deadline)
+    statements = 0
+
+    def then_it_connects(execute: Any, *statement: Any) -> Any:
+        nonlocal statements
+        statements += 1
+        result = execute(*statement)
+        if statements == 1:
+            commands.settle_after_greeting(agent, [])
+        return result
+
+    with connection.execute_wrapper(then_it_connects):
+        commands.request_cancel(row.pk)
+    row.refresh_from_db()
+    assert row.state == State.CANCELLED or commands.to_cancel([agent.pk]) == [(agent.pk, row.pk)]
