@@ -109,7 +109,7 @@ class Wire:
     async def heard(self, decoder: msgspec.msgpack.Decoder[W]) -> AsyncIterator[W]:
         """Open it; what the other end says, until that closes."""
         reader, self._writer = await asyncio.open_connection(sock=self._end)
-        self._writer.writelines(self._waiting)
+        self._writer.write(b"".join(self._waiting))
         self._waiting.clear()
         try:
             while True:

@@ -28,11 +28,12 @@ from models_app.backends.http import Call, Http, Limits
 from tests.backends.conftest import Listen, http_answer, says
 
 SHORT = Limits(poll_seconds=0.2, command_seconds=0.2, load_seconds=0.2, stream_seconds=1.0, stream_idle_seconds=0.2)
+PATIENT = Limits(poll_seconds=30)
 KEY = "sekret-key"
 OOM = "llama-server process has terminated: cudaMalloc failed: out of memory"
 
 
-async def failure(url: str, limits: Limits = SHORT) -> BackendError:
+async def failure(url: str, limits: Limits = PATIENT) -> BackendError:
     """The error of one call."""
     http = Http(url, api_key=KEY, limits=limits)
     try:
@@ -68,7 +69,7 @@ async def test_a_server_that_never_answers_times_out(listen: Listen) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    error = await failure(await listen(hang))
+    error = await failure(await listen(hang), SHORT)
     assert isinstance(error, TimedOut)
     assert error.retryable
 
@@ -81,7 +82,7 @@ async def test_a_server_that_drips_its_answer_times_out(listen: Listen) -> None:
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    assert isinstance(await failure(await listen(drip)), TimedOut)
+    assert isinstance(await failure(await listen(drip), SHORT), TimedOut)
 
 
 @pytest.mark.parametrize(

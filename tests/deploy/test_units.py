@@ -17,7 +17,7 @@ PAPERS = [ROOT / "docs/production.md", *sorted((ROOT / "deploy/systemd").glob("*
 
 @pytest.mark.parametrize("process", ["web", "worker", "reconciler"])
 def test_a_unit_starts_what_make_starts(process: str) -> None:
-    make = ["make", "--dry-run", "--old-file=install", process]
+    make = ["make", "--no-print-directory", "--dry-run", "--old-file=install", process]
     recipe = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     unit = (ROOT / f"deploy/systemd/berth-{process}.service").read_text()
     started = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)
