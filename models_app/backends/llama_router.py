@@ -98,10 +98,11 @@ class LlamaRouterBackend(HttpBackend):
         self._unloading.discard(name)
         news: News = asyncio.Queue(_WAITING_NEWS)
         follow = follow_load(lambda: self._entry(name), news, self._http.limits.load_seconds)
+        # The order has the kept connection: a new one waits up to 5 s where idle ones hold all threads of the server.
         async with (
+            self._abandoned_unless_done(name, self._start(name)),
             in_background(listen(self._http, name, news)),
             aclosing(follow) as steps,
-            self._abandoned_unless_done(name, self._start(name)),
         ):
             async for progress in steps:
                 yield progress
