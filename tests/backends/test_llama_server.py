@@ -100,6 +100,13 @@ async def test_a_load_follows_the_list_until_it_says_loaded() -> None:
     assert ("POST /models/load", {"model": "m100"}) in replay.requests
 
 
+async def test_the_order_to_load_goes_out_before_anything_else() -> None:
+    """It has the kept connection: a new one may wait until the server gives up an idle one, five seconds."""
+    backend, replay = router({"POST /models/load": "router_load_m100", "GET /models": listing({"value": "loaded"})})
+    await load(backend)
+    assert [call for call, _ in replay.requests][:2] == ["POST /models/load", "GET /models/sse"]
+
+
 async def test_a_load_reports_the_progress_of_the_events() -> None:
     events = "\n\n".join(
         "data: "
