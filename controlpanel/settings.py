@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from controlpanel import environment as env
+from controlpanel.secret_key import secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -25,44 +22,9 @@ DATABASE_URL = env.text("DATABASE_URL", "", "`postgres://user:password@host/name
 REDIS_URL = env.text("REDIS_URL", "", "`redis://host:6379/0` for several processes; empty for everything in one process.")
 
 
-LEAST_KEY = 32
-"""Characters: 128 bits even where they are hexadecimal digits."""
-
-
-def _secret_key() -> str:
-    """The key from the environment, else one made once in the data folder (mode 600)."""
-    if given := env.text(
-        "BERTH_SECRET_KEY", "", "Signs sessions, encrypts keys; empty for one made once in the data folder."
-    ):
-        advice = "Use a longer one: python3 -c 'import secrets; print(secrets.token_urlsafe(64))'"
-        return _checked_key(given, "BERTH_SECRET_KEY", advice)
-    path = DATA_DIR / "secret-key"
-    try:
-        if not path.exists():
-            _write_secret_key(path)
-        return _checked_key(path.read_text(), str(path), "Restore it from a copy, or remove it for a new one.")
-    except OSError as error:
-        raise ImproperlyConfigured(f"BERTH_DATA_DIR is {DATA_DIR}, which cannot be used: {error.strerror}.") from None
-
-
-def _checked_key(key: str, where: str, advice: str) -> str:
-    """A short key can be guessed, and one that was cut off by a full disk decrypts nothing."""
-    if len(key) < LEAST_KEY:
-        raise ImproperlyConfigured(f"{where} has {len(key)} characters; a key has {LEAST_KEY} or more. {advice}")
-    return key
-
-
-def _write_secret_key(path: Path) -> None:
-    """Whoever is first writes it, whole."""
-    DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.NamedTemporaryFile("w", dir=DATA_DIR, delete=False) as file:
-        file.write(secrets.token_urlsafe(64))
-    with suppress(FileExistsError):
-        os.link(file.name, path)
-    Path(file.name).unlink()
-
-
-SECRET_KEY = _secret_key()
+SECRET_KEY = secret_key(
+    env.text("BERTH_SECRET_KEY", "", "Signs sessions, encrypts keys; empty for one made once in the data folder."), DATA_DIR
+)
 SECRET_KEY_FALLBACKS = env.words(
     "BERTH_SECRET_KEY_FALLBACKS", "", "Earlier secret keys, comma-separated: what was made with them is still read."
 )

@@ -50,8 +50,10 @@ def backend_for(endpoint: Endpoint) -> Backend:
 
 def canonical_name(endpoint: Endpoint, name: str) -> str:
     """The endpoint's own form of a model's name. Raises ``InvalidName`` and ``AddressRefused``."""
-    keyless = detect.backend_for  # no call is made
-    return (_own_backend(endpoint) or keyless(endpoint.mode, endpoint.url, **_settings(""))).canonical(name)
+    if own := _own_backend(endpoint):
+        return own.canonical(name)
+    without_key = detect.backend_for(endpoint.mode, endpoint.url, **_settings(""))  # nothing is asked of it
+    return without_key.canonical(name)
 
 
 def _own_backend(endpoint: Endpoint) -> Backend | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from models_app.accounts import audit
@@ -157,7 +158,7 @@ def _write(
         row.operation, row.position = operation, position
     ApplyStep.objects.bulk_create(rows)
     why = f", after operation {follows.pk}" if follows else ""
-    steps = f"{len(rows)} step{'s' * (len(rows) != 1)}"
+    steps = f"{len(rows)} step{pluralize(len(rows))}"
     OperationLog.objects.create(operation=operation, text=f"Asked for by {actor.name}{why}: {steps}.")
     audit.record(
         actor, "operation.apply", operation, steps=[str(row) for row in rows], follows=follows.pk if follows else None

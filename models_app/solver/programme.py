@@ -26,8 +26,6 @@ from models_app.solver.types import Device, Endpoint, Problem, Rule, Scope
 MOST_MODELS_COUNTED = 6
 """Of a GPU: the table of its patterns has a layer for each."""
 Terms = dict[Hashable, float]
-
-
 LARGE_IN_RAM = 0.2
 """Of a pool: what swaps and takes less of it is not counted there."""
 

@@ -14,9 +14,7 @@ from models_app.alerts.delivery.models import Receiver
 from models_app.alerts.delivery.receivers import Wanted, shown_address
 from models_app.alerts.errors import AlertRefused
 from models_app.alerts.rules.findings import Limits, Rule, Severity
-from models_app.web.typing_aids import PLAIN
-
-_UNREADABLE = "The stored one cannot be read: the panel has another secret key now. Type it again."
+from models_app.web.typing_aids import PLAIN, UNREADABLE
 
 SPANS = (
     ("1", "1 hour"),
@@ -119,7 +117,7 @@ class ReceiverForm(AlertForm):
             self.fields["address"].required = False
             self.fields["address"].help_text = f"One is stored: {shown_address(receiver)}. Leave this empty to keep it."
             keeps = "Leave this empty to keep the stored one, or type another."
-            self.fields["secret"].help_text = _UNREADABLE if isinstance(receiver.secret, Unreadable) else keeps
+            self.fields["secret"].help_text = UNREADABLE if isinstance(receiver.secret, Unreadable) else keeps
 
     @property
     def wanted(self) -> Wanted:

@@ -35,9 +35,14 @@ class LiveConsumer(AsyncWebsocketConsumer):
         elif standing.role is None:
             await self.close(NO_ROLE)
         else:
-            takes_patches = self.scope["query_string"] != WHOLE
-            way = self._transmit, self._hang_up
-            self.viewer = Viewer(self._screen(), login, standing.role, *way, takes_patches=takes_patches)
+            self.viewer = Viewer(
+                self._screen(),
+                login,
+                standing.role,
+                self._transmit,
+                self._hang_up,
+                takes_patches=self.scope["query_string"] != WHOLE,
+            )
             hub().join(self.viewer)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:  # noqa: ARG002

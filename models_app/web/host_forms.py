@@ -10,10 +10,9 @@ from controlpanel.encrypted import Unreadable
 from models_app.backends.protocol import BackendKind
 from models_app.inventory.errors import InventoryRefused
 from models_app.inventory.models import Endpoint
-from models_app.web.typing_aids import PLAIN
+from models_app.web.typing_aids import PLAIN, UNREADABLE
 
 KINDS = (("", "Find out"), (BackendKind.OLLAMA.value, "Ollama"), (BackendKind.LLAMA_SERVER.value, "llama-server"))
-_UNREADABLE = "The stored one cannot be read: the panel has another secret key now. Type it again."
 
 
 def _tags() -> forms.CharField:
@@ -99,7 +98,7 @@ class EndpointChangeForm(EndpointForm):
         self.fields["endpoint_name"].required = True
         self.fields["endpoint_name"].help_text = ""
         if isinstance(endpoint.api_key, Unreadable):
-            self.fields["api_key"].help_text = _UNREADABLE
+            self.fields["api_key"].help_text = UNREADABLE
         elif endpoint.api_key:
             self.fields["api_key"].help_text = "One is stored. Leave this empty to keep it, or type another."
         else:

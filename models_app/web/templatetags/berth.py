@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from controlpanel.encrypted import Unreadable
 from models_app.alerts.delivery.messages import figure_words
 from models_app.backends.protocol import Capability, EndpointInfo
-from models_app.inventory.routes import is_managed_url
+from models_app.inventory.routes import agent_endpoint, is_managed_url
 from models_app.live import current_revision
 
 register = template.Library()
@@ -55,6 +55,12 @@ _ABILITIES = {
 def is_managed(endpoint: Any) -> bool:
     """Whether Berth starts the server of an endpoint, a row or a view."""
     return is_managed_url(endpoint.url)
+
+
+@register.filter
+def is_through_agent(endpoint: Any) -> bool:
+    """Whether an endpoint, a row or a view, is reached by the agent of its host alone."""
+    return agent_endpoint(endpoint.url) is not None
 
 
 @register.filter
